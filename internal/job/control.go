@@ -1,0 +1,68 @@
+package job
+
+import "time"
+
+// Control is what the coordinator wants of a job now. Workers keep the one with the highest revision.
+type Control struct {
+	Version  int    `json:"v"`
+	Database string `json:"db"`
+	Job      ID     `json:"job"`
+	Name     string `json:"name"`
+	State    State  `json:"state"`
+	Revision int64  `json:"rev"`
+	Limits   Limits `json:"limits"`
+}
+
+// Hello is what a worker announces every second.
+type Hello struct {
+	Version   int      `json:"v"`
+	Worker    string   `json:"worker"`
+	Slots     int      `json:"slots"`
+	Databases []string `json:"databases"` // reachable now
+	Build     string   `json:"build"`
+	Holding   []Held   `json:"holding,omitempty"`
+	Leaving   bool     `json:"leaving,omitempty"` // shutting down: give it no lease
+}
+
+// Held is a range that a slot carries.
+type Held struct {
+	Slot  int `json:"slot"`
+	Job   ID  `json:"job"`
+	Range int `json:"range"`
+}
+
+// Lease is a share of a database's budget: one slot of one worker may serve one job at Rate.
+type Lease struct {
+	Worker string  `json:"worker"`
+	Slot   int     `json:"slot"`
+	Job    ID      `json:"job"`
+	Name   string  `json:"name"`
+	Rate   float64 `json:"rate,omitempty"` // rows/s; 0 is without limit
+}
+
+// Budget is one decision of a database's governor. Workers refuse one whose (Epoch, Seq) is not higher than the last, and
+// start no batch once the last is older than [BudgetStale] by their own monotonic clock.
+type Budget struct {
+	Version  int      `json:"v"`
+	Database string   `json:"db"`
+	Epoch    int64    `json:"epoch"`
+	Seq      int64    `json:"seq"`
+	Hold     bool     `json:"hold,omitempty"` // no batch may start
+	Leases   []Lease  `json:"leases,omitempty"`
+	Reasons  []Reason `json:"reasons,omitempty"` // why it is not more; the binding one first
+}
+
+// Reason says why the fleet is slower than it could be: "replication lag of standby1 2.1 s over 1 s".
+type Reason struct {
+	Signal    string  `json:"signal"`
+	Observed  float64 `json:"observed,omitempty"`
+	Threshold float64 `json:"threshold,omitempty"`
+	Text      string  `json:"text"`
+	Hard      bool    `json:"hard,omitempty"`
+}
+
+// BudgetStale is how old a worker's last budget may be.
+const BudgetStale = 3 * time.Second
+
+// ProtocolVersion stands in every message, control, hello and budget.
+const ProtocolVersion = 1

@@ -1,0 +1,59 @@
+package job
+
+// Spec is a job file as its author wrote it. It never changes after submit; what may change lives in Limits.
+type Spec struct {
+	Name     string            `yaml:"name" json:"name"`
+	Database string            `yaml:"database" json:"database"`
+	Table    string            `yaml:"table" json:"table"`
+	Set      map[string]string `yaml:"set" json:"set"`
+	Where    string            `yaml:"where,omitempty" json:"where,omitempty"`
+	Key      []string          `yaml:"key,omitempty" json:"key,omitempty"`
+	Check    string            `yaml:"check,omitempty" json:"check,omitempty"`
+
+	// LateRows "ignore" accepts that rows inserted below the frozen bound after the freeze are not this job's.
+	LateRows     string `yaml:"late_rows,omitempty" json:"late_rows,omitempty"`
+	RowsPerRange int    `yaml:"rows_per_range,omitempty" json:"rows_per_range,omitempty"`
+
+	Limits `yaml:",inline"`
+}
+
+// Limits is the part of a spec that `backfleet set` may change while the job runs.
+type Limits struct {
+	Weight   int           `yaml:"weight,omitempty" json:"weight,omitempty"`
+	Workers  WorkerLimits  `yaml:"workers,omitempty" json:"workers"`
+	Batch    BatchLimits   `yaml:"batch,omitempty" json:"batch"`
+	Throttle ThrottleRules `yaml:"throttle,omitempty" json:"throttle"`
+	OnError  ErrorRules    `yaml:"on_error,omitempty" json:"on_error"`
+}
+
+// WorkerLimits bounds how many slots carry a job at once.
+type WorkerLimits struct {
+	Max int `yaml:"max,omitempty" json:"max"`
+}
+
+// BatchLimits shapes one batch.
+type BatchLimits struct {
+	Target  Duration `yaml:"target,omitempty" json:"target"`
+	MaxRows int      `yaml:"max_rows,omitempty" json:"max_rows"`
+	// SynchronousCommit is the commit level of batches: off, local, remote_write, on or remote_apply.
+	SynchronousCommit string `yaml:"synchronous_commit,omitempty" json:"synchronous_commit"`
+}
+
+// ThrottleRules bounds what a job may cost its database.
+type ThrottleRules struct {
+	Lag              LagRules          `yaml:"lag,omitempty" json:"lag"`
+	MaxRowsPerSecond int               `yaml:"max_rows_per_second,omitempty" json:"max_rows_per_second,omitempty"` // 0: no cap
+	Replicas         map[string]string `yaml:"replicas,omitempty" json:"replicas,omitempty"`                       // name: hold | ignore
+}
+
+// LagRules are the thresholds of replica lag.
+type LagRules struct {
+	Target Duration `yaml:"target,omitempty" json:"target"`
+	Soft   Duration `yaml:"soft,omitempty" json:"soft"`
+	Hard   Duration `yaml:"hard,omitempty" json:"hard"`
+}
+
+// ErrorRules says how many rows may fail before a person must look.
+type ErrorRules struct {
+	QuarantineRows int `yaml:"quarantine_rows" json:"quarantine_rows"`
+}

@@ -1,0 +1,128 @@
+package job
+
+import (
+	"time"
+
+	"github.com/backfleet/backfleet/ranges"
+)
+
+// Status is what a person asks of a job: where it stands, what holds it back, when it ends.
+type Status struct {
+	ID         ID             `json:"id"`
+	Name       string         `json:"name"`
+	Database   string         `json:"database"`
+	Table      string         `json:"table"`
+	State      State          `json:"state"`
+	Reason     string         `json:"reason,omitempty"`
+	Revision   int64          `json:"revision"`
+	Limits     Limits         `json:"limits"`
+	Estimate   int64          `json:"rows_estimated"`
+	EstimateBy string         `json:"rows_estimated_by"`
+	Planned    bool           `json:"planned"` // false: Ranges.Total still grows
+	Ranges     RangeCounts    `json:"ranges"`
+	Rows       int64          `json:"rows_written"`
+	Batches    int64          `json:"batches"`
+	Retries    int64          `json:"retries"`
+	Quarantine int64          `json:"quarantined"`
+	Round      int            `json:"verify_round,omitempty"`
+	Fraction   float64        `json:"fraction"` // of the present phase, 0..1
+	Rate       float64        `json:"rows_per_second"`
+	ETA        *Duration      `json:"eta,omitempty"` // nil: not known, or not moving
+	Lag        map[string]Lag `json:"lag,omitempty"` // by replica
+	Limiting   []Reason       `json:"limiting,omitempty"`
+	Workers    []WorkerOnJob  `json:"workers,omitempty"`
+	Stream     *StreamLag     `json:"stream,omitempty"`
+	By         string         `json:"submitted_by"`
+	Submitted  time.Time      `json:"submitted_at"`
+	Started    *time.Time     `json:"started_at,omitempty"`
+	Ended      *time.Time     `json:"ended_at,omitempty"`
+}
+
+// Lag is one replica's distance from the primary.
+type Lag struct {
+	Seconds float64 `json:"seconds"`
+	Bytes   int64   `json:"bytes"`
+}
+
+// StreamLag is the job's JetStream consumer as `nats consumer report` would show it.
+type StreamLag struct {
+	Pending    uint64 `json:"pending"`
+	AckPending int    `json:"ack_pending"`
+}
+
+// WorkerOnJob is a worker that carries a range of the job now.
+type WorkerOnJob struct {
+	Worker string `json:"worker"`
+	Range  int    `json:"range"`
+	Rows   int64  `json:"rows"`
+}
+
+// RangeCounts counts the ranges of a job's present phase by state.
+type RangeCounts struct {
+	Total    int `json:"total"`
+	Queued   int `json:"queued"`
+	Released int `json:"released"`
+	Running  int `json:"running"`
+	Done     int `json:"done"`
+	Failed   int `json:"failed"`
+	Dropped  int `json:"dropped"`
+	Skipped  int `json:"skipped"`
+}
+
+// Event is one line of the audit log.
+type Event struct {
+	ID     int64          `json:"id"`
+	At     time.Time      `json:"at"`
+	Job    ID             `json:"job,omitempty"`
+	By     string         `json:"by"`
+	Action string         `json:"action"`
+	Detail map[string]any `json:"detail,omitempty"` // "old" and "new" where a value changed
+}
+
+// Report is the proof of a job: what was done, what is left, who did what.
+type Report struct {
+	Job         ID            `json:"job"`
+	Name        string        `json:"name"`
+	Database    string        `json:"database"`
+	Table       string        `json:"table"`
+	State       State         `json:"state"`
+	Reason      string        `json:"reason,omitempty"`
+	SpecHash    string        `json:"spec_hash"`
+	Verified    bool          `json:"verified"`
+	Coverage    []Coverage    `json:"coverage"`
+	Residual    *int64        `json:"residual,omitempty"`       // nil: the job has no `where`
+	CheckFails  *int64        `json:"check_failures,omitempty"` // nil: the job has no `check`
+	Rounds      int           `json:"verify_rounds"`
+	Repaired    int64         `json:"rows_repaired"`
+	Rows        int64         `json:"rows_written"`
+	Batches     int64         `json:"batches"`
+	Retries     int64         `json:"retries"`
+	Takeovers   int64         `json:"takeovers"` // claims beyond the first of a range
+	Quarantined []Quarantined `json:"quarantined"`
+	Dropped     []string      `json:"dropped_relations,omitempty"`
+	Skipped     []ranges.Span `json:"skipped_ranges,omitempty"`
+	Samples     []ranges.Key  `json:"failing_keys,omitempty"` // rows that reappeared or fail the check
+	Submitted   time.Time     `json:"submitted_at"`
+	Started     *time.Time    `json:"started_at,omitempty"`
+	Ended       *time.Time    `json:"ended_at,omitempty"`
+	Duration    Duration      `json:"duration"`
+	RowsPerSec  float64       `json:"rows_per_second"`
+	Workers     []WorkerTotal `json:"workers"`
+	Events      []Event       `json:"events"`
+	Promise     string        `json:"promise"` // what "exactly once" covers, in words
+}
+
+// Coverage is the proof that a relation's ranges tile its key space.
+type Coverage struct {
+	Relation string     `json:"relation"`
+	Ranges   int        `json:"ranges"`
+	Bound    ranges.Key `json:"frozen_bound"` // nil: the relation was empty at the freeze
+	Gaps     []string   `json:"gaps"`         // empty: gap-free, without overlap, all at their end
+}
+
+// WorkerTotal is what one worker did for a job.
+type WorkerTotal struct {
+	Worker string `json:"worker"`
+	Ranges int64  `json:"ranges"`
+	Rows   int64  `json:"rows"`
+}

@@ -1,0 +1,165 @@
+-- The ledger: the source of truth of every backfill of this database.
+-- Keys are text arrays in Postgres' own text form under pinned settings (DateStyle ISO, TimeZone UTC); NULL is unbounded.
+
+CREATE TABLE backfleet.jobs (
+    id            text PRIMARY KEY,                       -- ULID
+    name          text NOT NULL CHECK (name ~ '^[a-z0-9-]{1,40}$'),
+    database      text NOT NULL,
+    spec          jsonb NOT NULL,
+    spec_hash     text NOT NULL,
+    limits        jsonb NOT NULL,                         -- the spec's limits with every `set` applied
+    state         text NOT NULL CHECK (state IN ('awaiting_approval', 'planning', 'running', 'paused', 'verifying',
+                                                 'complete', 'complete_with_errors', 'failed', 'cancelled')),
+    resume_state  text,                                   -- where `resume` returns to
+    reason        text NOT NULL DEFAULT '',
+    revision      bigint NOT NULL DEFAULT 1,
+    key_columns   jsonb NOT NULL,                         -- [{name, type, collation}]
+    estimate      bigint NOT NULL,
+    estimate_by   text NOT NULL,
+    freeze_wait   text[],                                 -- write transactions open at the freeze; NULL: not frozen yet
+    planned_at    timestamptz,                            -- every range is in the ledger
+    verify_round  smallint NOT NULL DEFAULT 0,
+    submitted_by  text NOT NULL,
+    submitted_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    started_at    timestamptz,
+    ended_at      timestamptz,
+    end_lsn       pg_lsn,                                 -- `complete` waits until every replica has flushed it
+    report        jsonb
+);
+-- One unfinished job a name: the name is a subject and a consumer.
+CREATE UNIQUE INDEX jobs_live_name ON backfleet.jobs (name)
+    WHERE state NOT IN ('complete', 'complete_with_errors', 'failed', 'cancelled');
+
+-- A job's table, or each of its leaf partitions, with the bound frozen for it.
+CREATE TABLE backfleet.relations (
+    job_id     text NOT NULL REFERENCES backfleet.jobs ON DELETE CASCADE,
+    ordinal    int NOT NULL,                              -- the order of planning
+    relation   oid NOT NULL,
+    name       text NOT NULL,                             -- schema-qualified and quoted, as at the freeze
+    bound      text[],                                    -- the frozen upper bound; NULL: empty at the freeze
+    planned_to text[],                                    -- where the next boundary search begins; NULL: at the start
+    planned    boolean NOT NULL DEFAULT false,
+    dropped    boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (job_id, relation)
+);
+
+CREATE TABLE backfleet.ranges (
+    job_id        text NOT NULL REFERENCES backfleet.jobs ON DELETE CASCADE,
+    index         int NOT NULL,
+    kind          text NOT NULL DEFAULT 'fill' CHECK (kind IN ('fill', 'verify')),
+    round         smallint NOT NULL DEFAULT 0,            -- the verification pass
+    relation      oid NOT NULL,
+    lo            text[],
+    hi            text[],
+    hi_inclusive  boolean NOT NULL DEFAULT false,
+    chunk_lo      text[],                                 -- the checkpoint: (chunk_lo, chunk_hi, k, pass, key),
+    chunk_hi      text[],                                 -- compared whole
+    k             smallint NOT NULL DEFAULT 1,
+    pass          smallint NOT NULL DEFAULT 0,
+    key           text[],
+    state         text NOT NULL DEFAULT 'queued'
+                  CHECK (state IN ('queued', 'released', 'running', 'done', 'failed', 'dropped', 'skipped')),
+    generation    int NOT NULL DEFAULT 0,
+    released_at   timestamptz,
+    fence         bigint NOT NULL DEFAULT 0,
+    claim_token   uuid,
+    owner         text,
+    lease_until   timestamptz,
+    reply_subject text,
+    attempts      int NOT NULL DEFAULT 0,
+    claims        int NOT NULL DEFAULT 0,
+    rows          bigint NOT NULL DEFAULT 0,
+    batches       bigint NOT NULL DEFAULT 0,
+    retries       bigint NOT NULL DEFAULT 0,
+    residual      bigint NOT NULL DEFAULT 0,              -- verify: rows found that still matched `where`
+    check_fails   bigint NOT NULL DEFAULT 0,              -- verify: rows whose `check` is not true
+    failing_key   text[],                                 -- verify: one of those rows
+    last_error    text,
+    started_at    timestamptz,
+    ended_at      timestamptz,
+    PRIMARY KEY (job_id, index)
+) WITH (fillfactor = 50);                                 -- every batch updates one row: keep it HOT
+-- None of these name a column that a batch writes, so a batch's update of its row stays HOT.
+CREATE INDEX ranges_open ON backfleet.ranges (job_id, index) WHERE state IN ('queued', 'released', 'running');
+
+CREATE TABLE backfleet.quarantine (
+    job_id      text NOT NULL REFERENCES backfleet.jobs ON DELETE CASCADE,
+    relation    oid NOT NULL,
+    key         text[] NOT NULL,
+    range_index int,
+    sqlstate    text NOT NULL,
+    error       text NOT NULL,
+    attempts    int NOT NULL DEFAULT 1,
+    by          text NOT NULL,
+    at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (job_id, relation, key)
+);
+
+-- The audit log.
+CREATE TABLE backfleet.events (
+    id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    job_id text REFERENCES backfleet.jobs ON DELETE CASCADE,
+    by     text NOT NULL,
+    action text NOT NULL,
+    detail jsonb NOT NULL DEFAULT '{}'
+);
+CREATE INDEX events_job ON backfleet.events (job_id, id);
+
+-- A point of a job's history every few seconds.
+CREATE TABLE backfleet.samples (
+    job_id   text NOT NULL REFERENCES backfleet.jobs ON DELETE CASCADE,
+    at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    rows     bigint NOT NULL,
+    rate     double precision NOT NULL,
+    lag      double precision NOT NULL,
+    limiting text NOT NULL DEFAULT '',
+    PRIMARY KEY (job_id, at)
+);
+
+CREATE TABLE backfleet.heartbeat (
+    id boolean PRIMARY KEY DEFAULT true CHECK (id),
+    ts timestamptz NOT NULL
+) WITH (fillfactor = 10);
+INSERT INTO backfleet.heartbeat (ts) VALUES (clock_timestamp());
+
+-- Who governs this database. The epoch begins with the WAL timeline, so a failover never reuses one.
+CREATE TABLE backfleet.leadership (
+    id    boolean PRIMARY KEY DEFAULT true CHECK (id),
+    owner text NOT NULL,
+    epoch bigint NOT NULL,
+    until timestamptz NOT NULL
+) WITH (fillfactor = 10);
+
+-- The brake that needs none of the fleet's processes: every batch's own statement reads it.
+CREATE TABLE backfleet.brake (
+    id    boolean PRIMARY KEY DEFAULT true CHECK (id),
+    until timestamptz NOT NULL,
+    by    text NOT NULL
+);
+
+CREATE FUNCTION backfleet.hold(how_long interval) RETURNS timestamptz
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_until timestamptz := clock_timestamp() + how_long;
+BEGIN
+    IF how_long IS NULL OR how_long <= interval '0' THEN
+        RAISE EXCEPTION 'backfleet.hold: % is not a positive interval', how_long
+            USING HINT = 'Call SELECT backfleet.hold(''10 minutes'').';
+    END IF;
+    INSERT INTO backfleet.brake AS b (until, by) VALUES (v_until, session_user)
+        ON CONFLICT (id) DO UPDATE SET until = EXCLUDED.until, by = EXCLUDED.by;
+    INSERT INTO backfleet.events (by, action, detail)
+        VALUES (session_user, 'hold', jsonb_build_object('new', v_until));
+    RETURN v_until;
+END $$;
+
+CREATE FUNCTION backfleet.release() RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM backfleet.brake;
+    INSERT INTO backfleet.events (by, action) VALUES (session_user, 'release');
+    RETURN true;
+END $$;
+
+REVOKE ALL ON FUNCTION backfleet.hold(interval), backfleet.release() FROM PUBLIC;

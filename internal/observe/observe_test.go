@@ -1,0 +1,155 @@
+package observe
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/backfleet/backfleet/internal/job"
+)
+
+func TestLoggerWritesLinesOfTheFormatFromTheLevelUp(t *testing.T) {
+	var out bytes.Buffer
+	log, err := NewLogger(&out, "json", "warn")
+	require.NoError(t, err)
+	log.Info("not shown")
+	log.Warn("range taken back", zap.String(Job, "norm"), zap.Int(Range, 7))
+
+	var line map[string]any
+	require.NoError(t, json.Unmarshal(out.Bytes(), &line))
+	require.Equal(t, "range taken back", line["message"])
+	require.Equal(t, "warn", line["level"])
+	require.Equal(t, "norm", line["job"])
+	require.Equal(t, 7.0, line["range"])
+
+	_, err = NewLogger(&out, "xml", "info")
+	require.ErrorContains(t, err, "log-format")
+	require.ErrorContains(t, err, "console or json")
+	_, err = NewLogger(&out, "json", "loud")
+	require.ErrorContains(t, err, "debug, info, warn, error")
+}
+
+func TestNoSecretLeavesALogger(t *testing.T) {
+	const canary = "h0rse!staple"
+	for _, secret := range []string{
+		"postgres://app:" + canary + "@db/main",
+		"postgres://app:p@" + canary + "@db/main",
+		"postgres://db/main?user=app&password=" + canary + "&sslmode=require",
+		"host=db password=" + canary + " user=app",
+		"host=db password = 'two words \\' " + canary + "' user=app",
+		"PGPASSWORD=" + canary,
+		"nats://" + canary + "@hub:4222",
+		"Authorization: Bearer " + canary,
+		`{"token":"` + canary + `"}`,
+	} {
+		for _, format := range LogFormats {
+			var out bytes.Buffer
+			log, err := NewLogger(&out, format, "debug")
+			require.NoError(t, err)
+			log.Error("cannot connect to "+secret, zap.String(Reason, secret), zap.Error(errors.New(secret)))
+			require.NotContains(t, out.String(), canary)
+		}
+	}
+	require.Equal(t, "postgres://app@db/main is down", Redact("postgres://app@db/main is down"))
+	require.Equal(t, "job norm: state: paused", Redact("job norm: state: paused"))
+}
+
+func TestHealth(t *testing.T) {
+	var h Health
+	mux := http.NewServeMux()
+	h.Handle(mux)
+	get := func(path string) (int, string) {
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		return w.Code, strings.TrimSpace(w.Body.String())
+	}
+	db, nats := h.Register("database main"), h.Register("nats")
+	require.Same(t, db, h.Register("database main"))
+
+	code, body := get("/readyz")
+	require.Equal(t, http.StatusServiceUnavailable, code)
+	require.JSONEq(t, `{"ok":false,"components":{"database main":"starting","nats":"starting"}}`, body)
+
+	db.Healthy()
+	nats.Healthy()
+	code, _ = get("/readyz")
+	require.Equal(t, http.StatusOK, code)
+
+	nats.Unhealthy("no server at nats://tok@hub")
+	code, body = get("/readyz")
+	require.Equal(t, http.StatusServiceUnavailable, code)
+	require.NotContains(t, body, "tok@")
+	code, _ = get("/healthz")
+	require.Equal(t, http.StatusOK, code, "a lost server is no reason to be killed")
+
+	nats.Dead("credentials revoked")
+	code, _ = get("/healthz")
+	require.Equal(t, http.StatusServiceUnavailable, code)
+}
+
+func TestJobMetrics(t *testing.T) {
+	eta := job.Duration(90 * time.Second)
+	read := func(context.Context) ([]job.Status, error) {
+		return []job.Status{
+			{
+				Name: "norm", Database: "main", State: job.Running, Rows: 1200, Batches: 3, Quarantine: 1, Rate: 400, ETA: &eta,
+				Ranges:   job.RangeCounts{Total: 10, Queued: 5, Released: 2, Running: 1, Done: 2},
+				Lag:      map[string]job.Lag{"standby1": {Seconds: 2.5}},
+				Limiting: []job.Reason{{Signal: "lag", Hard: true}},
+				Workers:  []job.WorkerOnJob{{Worker: "w1"}},
+				Stream:   &job.StreamLag{Pending: 2, AckPending: 1},
+			},
+			{Name: "norm", Database: "main", State: job.Cancelled}, // its predecessor of the same name
+		}, nil
+	}
+	r := NewRegistry()
+	require.NoError(t, r.Register(Jobs(read)))
+	require.NoError(t, testutil.GatherAndCompare(r, strings.NewReader(`
+# HELP backfleet_job_held 1 while a hard signal stops every batch of the job.
+# TYPE backfleet_job_held gauge
+backfleet_job_held{database="main",job="norm"} 1
+# HELP backfleet_job_ranges_open Ranges that are not at their end, in the stream or still in the ledger: the consumer lag to scale on.
+# TYPE backfleet_job_ranges_open gauge
+backfleet_job_ranges_open{database="main",job="norm"} 8
+# HELP backfleet_job_replica_lag_seconds Lag of a replica that the job waits for.
+# TYPE backfleet_job_replica_lag_seconds gauge
+backfleet_job_replica_lag_seconds{database="main",job="norm",replica="standby1"} 2.5
+# HELP backfleet_job_rows_written_total Rows written by committed batches.
+# TYPE backfleet_job_rows_written_total counter
+backfleet_job_rows_written_total{database="main",job="norm"} 1200
+# HELP backfleet_job_state 1 for the state that the job is in.
+# TYPE backfleet_job_state gauge
+backfleet_job_state{database="main",job="norm",state="running"} 1
+# HELP backfleet_job_stream_pending Messages of the job's consumer that no worker has yet.
+# TYPE backfleet_job_stream_pending gauge
+backfleet_job_stream_pending{database="main",job="norm"} 2
+# HELP backfleet_jobs_scrape_error 1 when the ledger could not be read for this scrape.
+# TYPE backfleet_jobs_scrape_error gauge
+backfleet_jobs_scrape_error 0
+`), "backfleet_job_held", "backfleet_job_ranges_open", "backfleet_job_replica_lag_seconds", "backfleet_job_rows_written_total",
+		"backfleet_job_state", "backfleet_job_stream_pending", "backfleet_jobs_scrape_error"))
+
+	n, err := testutil.GatherAndCount(r, "backfleet_build_info")
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+}
+
+func TestReplicaLabelsAreBounded(t *testing.T) {
+	lag := map[string]job.Lag{}
+	for i := range 3 * maxReplicas {
+		lag[strings.Repeat("r", i+1)] = job.Lag{Seconds: float64(i)}
+	}
+	names := mostLagging(lag)
+	require.Len(t, names, maxReplicas)
+	require.Len(t, names[0], 3*maxReplicas, "the most lagging first")
+}

@@ -1,0 +1,419 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/observe"
+)
+
+const spec = "name: norm\ndatabase: main\ntable: public.users\n"
+
+type bundle struct {
+	main, audit *memory
+	server      *Server
+	http        *httptest.Server
+	client      *Client // in-process
+}
+
+func setup(t *testing.T) bundle {
+	t.Helper()
+	b := bundle{main: &memory{}, audit: &memory{}}
+	tokens := &Tokens{}
+	tokens.Add("root-token", Identity{"root", Admin})
+	tokens.Add("op-token", Identity{"olga", Operator})
+	tokens.Add("view-token", Identity{"vera", Viewer})
+	health := &observe.Health{}
+	health.Register("database main").Healthy()
+	b.server = New(Config{
+		Databases: []Database{{"main", b.main, b.main}, {"audit", b.audit, b.audit}},
+		Parse:     parse, SetLimit: setLimit, Hash: hash, Tokens: tokens, Health: health, Metrics: observe.NewRegistry(),
+	})
+	b.http = httptest.NewServer(b.server)
+	t.Cleanup(b.http.Close)
+	b.client = InProcess(b.server, "ann@host")
+	return b
+}
+
+func (b bundle) submit(t *testing.T) Job {
+	t.Helper()
+	got, err := b.client.Submit(t.Context(), []byte(spec), "job.yaml", false)
+	require.NoError(t, err)
+	return got.Job
+}
+
+// do sends a raw request and returns the status, the content type and the body.
+func (b bundle) do(t *testing.T, method, path, token, body string) (int, string, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, b.http.URL+path, strings.NewReader(body))
+	require.NoError(t, err)
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	r.Header.Set(ActorHeader, "mallory")
+	got, err := b.http.Client().Do(r)
+	require.NoError(t, err)
+	defer func() { _ = got.Body.Close() }()
+	raw, err := io.ReadAll(got.Body)
+	require.NoError(t, err)
+	return got.StatusCode, got.Header.Get("Content-Type"), string(raw)
+}
+
+func TestSubmitIsRepeatableUntilTheJobEnds(t *testing.T) {
+	b := setup(t)
+	ctx := t.Context()
+	first, err := b.client.Submit(ctx, []byte(spec), "job.yaml", false)
+	require.NoError(t, err)
+	require.True(t, first.Created)
+	require.Equal(t, "ann@host", first.Job.By)
+
+	second, err := b.client.Submit(ctx, []byte(spec), "job.yaml", false)
+	require.NoError(t, err)
+	require.False(t, second.Created)
+	require.Equal(t, first.Job.ID, second.Job.ID)
+
+	_, err = b.client.Submit(ctx, []byte(strings.Replace(spec, "users", "people", 1)), "job.yaml", true)
+	p := problem(t, err, Refused)
+	require.Equal(t, "name", p.Refusals[0].Field)
+
+	b.main.set(first.Job.ID, func(j *job.Job) { j.State = job.Complete })
+	third, err := b.client.Submit(ctx, []byte(spec), "job.yaml", false)
+	require.NoError(t, err)
+	require.False(t, third.Created, "a complete job is not run twice by accident")
+	fourth, err := b.client.Submit(ctx, []byte(spec), "job.yaml", true)
+	require.NoError(t, err)
+	require.True(t, fourth.Created)
+	require.NotEqual(t, first.Job.ID, fourth.Job.ID)
+}
+
+func TestARefusedSpecListsEveryReason(t *testing.T) {
+	b := setup(t)
+	b.main.refusals = []Refusal{
+		{Field: "table", Value: "public.users", Why: "no such table", Fix: "did you mean public.user?"},
+		{Field: "set.email", Why: "is a generated column", Fix: "set a plain column"},
+	}
+	_, err := b.client.Plan(t.Context(), []byte(spec), "job.yaml")
+	p := problem(t, err, Refused)
+	require.Equal(t, http.StatusUnprocessableEntity, p.Status)
+	require.Equal(t, b.main.refusals, p.Refusals)
+	require.Equal(t, "table: public.users: no such table; did you mean public.user?\nset.email: is a generated column; set a plain column", p.Error())
+
+	_, err = b.client.Submit(t.Context(), []byte(spec+"wher: x\n"), "job.yaml", false)
+	require.Equal(t, "job.yaml: wher: no such field", problem(t, err, Refused).Error())
+
+	_, err = b.client.Plan(t.Context(), []byte("name: a\ndatabase: prod\n"), "job.yaml")
+	require.Equal(t, "database", problem(t, err, Refused).Refusals[0].Field)
+	require.Empty(t, b.main.jobs, "nothing changed")
+}
+
+func TestEveryChangeIsOnRecordUnderWhoAsked(t *testing.T) {
+	b := setup(t)
+	b.submit(t)
+	ctx, index := t.Context(), 7
+	for action, do := range map[string]func() error{
+		"pause":  func() error { _, err := b.client.Pause(ctx, "norm", "deploy"); return err },
+		"resume": func() error { _, err := b.client.Resume(ctx, "main/norm"); return err },
+		"set": func() error {
+			_, err := b.client.SetLimits(ctx, "norm", map[string]string{"workers.max": "3"})
+			return err
+		},
+		"retry":        func() error { _, err := b.client.Retry(ctx, "norm"); return err },
+		"verify":       func() error { _, err := b.client.Verify(ctx, "norm"); return err },
+		"skip range 7": func() error { _, err := b.client.Skip(ctx, "norm", Skip{Range: &index, Reason: "bad"}); return err },
+		"skip row 9": func() error {
+			_, err := b.client.Skip(ctx, "norm", Skip{Key: []string{"9"}, Reason: "bad"})
+			return err
+		},
+		"hold":    func() error { _, err := b.client.Hold(ctx, "main", time.Minute); return err },
+		"release": func() error { _, err := b.client.Release(ctx, "main"); return err },
+	} {
+		require.NoError(t, do(), action)
+		require.Equal(t, action, b.main.last().Action)
+		require.Equal(t, "ann@host", b.main.last().By)
+	}
+	_, err := b.client.Cancel(ctx, "norm", "")
+	require.NoError(t, err)
+	_, err = b.client.Pause(ctx, "norm", "")
+	require.Equal(t, "submit it again", problem(t, err, Conflict).Hint)
+	require.Empty(t, b.audit.events)
+
+	// Only an admin speaks for others.
+	b.submit(t)
+	b.main.set(b.main.jobs[0].ID, func(j *job.Job) { j.State = job.Running })
+	code, _, body := b.do(t, http.MethodPost, "/v1/jobs/norm/pause", "op-token", `{"reason":"x"}`)
+	require.Equal(t, http.StatusOK, code, body)
+	require.Equal(t, "olga", b.main.last().By)
+	code, _, body = b.do(t, http.MethodPost, "/v1/jobs/norm/resume", "root-token", "")
+	require.Equal(t, http.StatusOK, code, body)
+	require.Equal(t, "mallory", b.main.last().By)
+}
+
+func TestRoles(t *testing.T) {
+	b := setup(t)
+	b.submit(t)
+	for _, c := range []struct {
+		method, path string
+		needs        Role
+		body         string
+	}{
+		{http.MethodGet, "/v1/jobs", Viewer, ""},
+		{http.MethodGet, "/v1/jobs/norm", Viewer, ""},
+		{http.MethodGet, "/v1/jobs/norm/report", Viewer, ""},
+		{http.MethodGet, "/v1/jobs/norm/events", Viewer, ""},
+		{http.MethodGet, "/v1/jobs/norm/quarantine", Viewer, ""},
+		{http.MethodGet, "/v1/databases", Viewer, ""},
+		{http.MethodPost, "/v1/jobs/norm/pause", Operator, "{}"},
+		{http.MethodPost, "/v1/jobs/norm/resume", Operator, "{}"},
+		{http.MethodPost, "/v1/jobs/norm/retry", Operator, ""},
+		{http.MethodPost, "/v1/jobs/norm/verify", Operator, ""},
+		{http.MethodPost, "/v1/jobs/norm/skip", Operator, `{"range":1,"reason":"x"}`},
+		{http.MethodPatch, "/v1/jobs/norm/limits", Operator, `{"workers.max":"2"}`},
+		{http.MethodPost, "/v1/databases/main/hold", Operator, `{"for":"1m"}`},
+		{http.MethodDelete, "/v1/databases/main/hold", Operator, ""},
+		{http.MethodPost, "/v1/plans", Admin, spec},
+		{http.MethodPost, "/v1/jobs", Admin, spec},
+	} {
+		for token, role := range map[string]Role{"": 0, "view-token": Viewer, "op-token": Operator, "root-token": Admin, "root-toke": 0} {
+			code, kind, body := b.do(t, c.method, c.path, token, c.body)
+			switch {
+			case role >= c.needs:
+				require.Equal(t, http.StatusOK, code, "%s %s as %s: %s", c.method, c.path, token, body)
+				continue
+			case role == 0:
+				require.Equal(t, http.StatusUnauthorized, code, "%s %s as %s", c.method, c.path, token)
+			default:
+				require.Equal(t, http.StatusForbidden, code, "%s %s as %s", c.method, c.path, token)
+			}
+			require.Equal(t, "application/problem+json", kind)
+			require.Contains(t, body, `"hint"`)
+		}
+	}
+}
+
+func TestEveryErrorIsAProblemWithAKind(t *testing.T) {
+	b := setup(t)
+	b.submit(t)
+	for _, c := range []struct {
+		method, path, body string
+		code               int
+		kind               Kind
+	}{
+		{http.MethodGet, "/v1/jobs/none", "", 404, NotFound},
+		{http.MethodGet, "/v1/jobs/norm?database=prod", "", 404, NotFound},
+		{http.MethodGet, "/v2", "", 404, NotFound},
+		{http.MethodGet, "/v1/jobs/norm/events?limit=0", "", 422, Invalid},
+		{http.MethodPost, "/v1/jobs/norm/pause", `{"why":"x"}`, 422, Invalid},
+		{http.MethodPost, "/v1/jobs/norm/pause", `{`, 400, Invalid},
+		{http.MethodPost, "/v1/jobs/norm/skip", `{"range":1}`, 422, Invalid},
+		{http.MethodPost, "/v1/jobs/norm/skip", `{"range":1,"key":["1"],"reason":"x"}`, 400, Invalid},
+		{http.MethodPatch, "/v1/jobs/norm/limits", `{}`, 400, Invalid},
+		{http.MethodPatch, "/v1/jobs/norm/limits", `{"table":"x"}`, 422, Refused},
+		{http.MethodPost, "/v1/databases/main/hold", `{"for":"-1m"}`, 400, Invalid},
+		{http.MethodPost, "/v1/databases/prod/hold", `{"for":"1m"}`, 404, NotFound},
+	} {
+		code, kind, body := b.do(t, c.method, c.path, "root-token", c.body)
+		require.Equal(t, c.code, code, "%s %s: %s", c.method, c.path, body)
+		require.Equal(t, "application/problem+json", kind, c.path)
+		var p Problem
+		require.NoError(t, json.Unmarshal([]byte(body), &p))
+		require.Equal(t, c.kind, p.Kind, body)
+		require.NotEmpty(t, p.Detail)
+		require.Equal(t, c.code, p.Status)
+	}
+}
+
+func TestANameInTwoDatabasesMustBeQualified(t *testing.T) {
+	b := setup(t)
+	b.submit(t)
+	_, err := b.audit.Submit(t.Context(), "ann", job.Spec{Name: "norm", Database: "audit"})
+	require.NoError(t, err)
+	_, err = b.client.Cancel(t.Context(), "norm", "")
+	require.Contains(t, problem(t, err, Conflict).Error(), "main/norm, audit/norm")
+	st, err := b.client.Status(t.Context(), "audit/norm")
+	require.NoError(t, err)
+	require.Equal(t, "audit", st.Database)
+}
+
+func TestADatabaseThatIsDownDoesNotHideTheOthers(t *testing.T) {
+	b := setup(t)
+	b.submit(t)
+	b.audit.down = Fail(Unavailable, errors.New("database \"audit\": cannot connect to postgres://u:canary@h/db"), "")
+	jobs, err := b.client.Jobs(t.Context(), "")
+	require.NoError(t, err)
+	require.Len(t, jobs.Jobs, 1)
+	require.InDelta(t, 0.5, jobs.Jobs[0].Progress.Fraction, 0)
+	require.Equal(t, "audit", jobs.Unreachable[0].Database)
+	require.NotContains(t, jobs.Unreachable[0].Error, "canary")
+
+	_, err = b.client.Status(t.Context(), "norm")
+	require.NoError(t, err)
+	_, err = b.client.Status(t.Context(), "other")
+	problem(t, err, Unavailable)
+	dbs, err := b.client.Databases(t.Context())
+	require.NoError(t, err)
+	require.True(t, dbs.Databases[0].Reachable)
+	require.False(t, dbs.Databases[1].Reachable)
+}
+
+func TestLimitsAreLaidOverARival(t *testing.T) {
+	b := setup(t)
+	b.submit(t)
+	b.main.rivals = 2
+	got, err := b.client.SetLimits(t.Context(), "norm", map[string]string{"workers.max": "8"})
+	require.NoError(t, err)
+	require.Equal(t, []Change{{"workers.max", "0", "8"}}, got.Changes)
+	require.Equal(t, 2, got.Job.Limits.Weight, "the rival's change stays")
+	b.main.rivals = limitTries
+	_, err = b.client.SetLimits(t.Context(), "norm", map[string]string{"workers.max": "9"})
+	problem(t, err, Conflict)
+}
+
+type live struct{}
+
+func (live) Live(database string, _ job.ID) (LiveView, bool) {
+	return LiveView{Lag: map[string]job.Lag{"standby1": {Seconds: 0.2}}, Workers: []job.WorkerOnJob{{Worker: "w1"}}}, database == "main"
+}
+
+func TestTheLeadersViewCompletesAStatus(t *testing.T) {
+	b := setup(t)
+	b.submit(t)
+	b.server.Live = live{}
+	st, err := b.client.Status(t.Context(), "norm")
+	require.NoError(t, err)
+	require.InDelta(t, 0.2, st.Lag["standby1"].Seconds, 0)
+	require.Equal(t, "w1", st.Workers[0].Worker)
+	require.Equal(t, int64(10), st.Rows, "the rest stays the ledger's")
+}
+
+func TestOpenAPIAndMetricsNeedNoToken(t *testing.T) {
+	b := setup(t)
+	b.submit(t)
+	code, _, body := b.do(t, http.MethodGet, "/openapi.json", "", "")
+	require.Equal(t, http.StatusOK, code)
+	var doc struct {
+		OpenAPI string                                `json:"openapi"`
+		Paths   map[string]map[string]json.RawMessage `json:"paths"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(body), &doc))
+	require.Equal(t, "3.1.0", doc.OpenAPI)
+	require.Equal(t, 15, len(doc.Paths))
+	for path, ops := range doc.Paths {
+		for verb, op := range ops {
+			require.Contains(t, string(op), "#/components/schemas/Problem", "%s %s", verb, path)
+		}
+	}
+	code, _, body = b.do(t, http.MethodGet, "/metrics", "", "")
+	require.Equal(t, http.StatusOK, code)
+	require.Contains(t, body, `backfleet_job_rows_written_total{database="main",job="norm"} 10`)
+	code, _, _ = b.do(t, http.MethodGet, "/readyz", "", "")
+	require.Equal(t, http.StatusOK, code)
+}
+
+func TestHTTPClientAndInProcessAgree(t *testing.T) {
+	b := setup(t)
+	b.submit(t)
+	overHTTP, err := NewClient(b.http.URL+"/", "root-token", "ann@host")
+	require.NoError(t, err)
+	for _, c := range []*Client{overHTTP, b.client} {
+		q, err := c.Quarantine(t.Context(), "norm")
+		require.NoError(t, err)
+		require.Equal(t, "7", q.Rows[0].Key.String())
+		r, err := c.Report(t.Context(), "norm")
+		require.NoError(t, err)
+		require.Equal(t, "norm", r.Name)
+		plan, err := c.Plan(t.Context(), []byte(spec), "job.yaml")
+		require.NoError(t, err)
+		require.JSONEq(t, `{"table":"public.users","ranges":12}`, string(plan))
+		_, err = c.Events(t.Context(), "main/norm", 5)
+		require.NoError(t, err)
+	}
+	overHTTP.http.CloseIdleConnections()
+
+	gone, err := NewClient("http://127.0.0.1:1", "x", "y")
+	require.NoError(t, err)
+	_, err = gone.Jobs(t.Context(), "")
+	require.Contains(t, problem(t, err, Unavailable).Hint, "BACKFLEET_DATABASE_")
+	_, err = NewClient("localhost:80", "", "")
+	problem(t, err, Invalid)
+	wrong := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(wrong.Close)
+	c, err := NewClient(wrong.URL, "", "")
+	require.NoError(t, err)
+	_, err = c.Jobs(t.Context(), "")
+	require.Contains(t, problem(t, err, Internal).Detail, "not Backfleet's")
+	c.http.CloseIdleConnections()
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+}
+
+func TestTokensFile(t *testing.T) {
+	var tokens Tokens
+	require.NoError(t, tokens.Read(strings.NewReader("# staff\n\nviewer vera 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\n")))
+	who, ok := tokens.Who("test")
+	require.True(t, ok)
+	require.Equal(t, Identity{"vera", Viewer}, who)
+	_, ok = tokens.Who("Test")
+	require.False(t, ok)
+	_, ok = tokens.Who("")
+	require.False(t, ok)
+	for line, why := range map[string]string{"viewer vera": "2 fields", "root a b": "not a role", "viewer a xyz": "not a SHA-256"} {
+		require.ErrorContains(t, (&Tokens{}).Read(strings.NewReader(line)), why)
+	}
+}
+
+func TestTokenFileIsMadeOnceAndOnlyForItsOwner(t *testing.T) {
+	path := t.TempDir() + "/state/api.token"
+	first, err := EnsureToken(path)
+	require.NoError(t, err)
+	require.Len(t, first, 43)
+	again, err := EnsureToken(path)
+	require.NoError(t, err)
+	require.Equal(t, first, again)
+	require.NoError(t, os.Chmod(path, 0o644))
+	_, err = EnsureToken(path)
+	require.ErrorContains(t, err, "chmod 600")
+}
+
+func TestActor(t *testing.T) {
+	require.Equal(t, "olga", actor(Identity{"olga", Operator}, "ceo"))
+	require.Equal(t, "ann@host", actor(Identity{"root", Admin}, " ann@host\n\x1b "))
+	require.Equal(t, "root", actor(Identity{"root", Admin}, "\x00"))
+	require.Len(t, actor(Identity{"root", Admin}, strings.Repeat("a", 500)), 200)
+}
+
+func problem(t *testing.T, err error, kind Kind) *Problem {
+	t.Helper()
+	var p *Problem
+	require.ErrorAs(t, err, &p)
+	require.Equal(t, kind, p.Kind, p.Error())
+	return p
+}
+
+func TestServeEndsWithItsContext(t *testing.T) {
+	b := setup(t)
+	ctx, stop := context.WithCancel(t.Context())
+	l, err := Listen(ctx, "")
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(l.Addr().String(), "127.0.0.1:"), "loopback by default")
+	ended := make(chan error, 1)
+	go func() { ended <- Serve(ctx, l, b.server) }()
+	c, err := NewClient("http://"+l.Addr().String(), "view-token", "")
+	require.NoError(t, err)
+	_, err = c.Jobs(ctx, "")
+	require.NoError(t, err)
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	stop()
+	require.NoError(t, <-ended)
+	_, err = Listen(t.Context(), "127.0.0.1:x")
+	require.ErrorContains(t, err, "--listen")
+}

@@ -1,0 +1,96 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/ranges"
+)
+
+// Database is what the API needs of one target database.
+type Database struct {
+	Name    string
+	Ledger  Ledger
+	Planner Planner
+}
+
+// Ledger is the source of truth of one database as the API uses it. Its errors carry a [Kind] where they are the caller's
+// matter: no such job, or a state that does not allow the change.
+type Ledger interface {
+	Reader
+	Controls
+	Brake
+}
+
+// Reader reads jobs.
+type Reader interface {
+	// Find returns the job with this ULID, else the unfinished job of this name, else the last one of this name.
+	Find(ctx context.Context, nameOrID string) (job.Job, error)
+	// Jobs returns every job, the newest first.
+	Jobs(ctx context.Context) ([]job.Job, error)
+	Status(ctx context.Context, id job.ID) (job.Status, error)
+	Report(ctx context.Context, id job.ID) (job.Report, error)
+	// Events returns the last limit events of a job, the oldest first.
+	Events(ctx context.Context, id job.ID, limit int) ([]job.Event, error)
+}
+
+// Controls changes jobs. Each method writes the audit log with who asked.
+type Controls interface {
+	Pause(ctx context.Context, id job.ID, by, reason string) (job.Job, error)
+	Resume(ctx context.Context, id job.ID, by string) (job.Job, error)
+	Cancel(ctx context.Context, id job.ID, by, reason string) (job.Job, error)
+	// SetLimits fails with [Conflict] when the job's revision is not ifRevision any more.
+	SetLimits(ctx context.Context, id job.ID, by string, limits job.Limits, ifRevision int64) (job.Job, error)
+	SkipRange(ctx context.Context, id job.ID, by string, index int, reason string) (job.Job, error)
+	SkipRow(ctx context.Context, id job.ID, by string, key ranges.Key, reason string) (job.Job, error)
+	Retry(ctx context.Context, id job.ID, by string) (Retried, error)
+	RequestVerify(ctx context.Context, id job.ID, by string) (job.Job, error)
+}
+
+// Brake stops every batch of a database, with or without a fleet.
+type Brake interface {
+	Hold(ctx context.Context, by string, howLong time.Duration) (until time.Time, err error)
+	Release(ctx context.Context, by string) error
+	// Health reads what /v1/databases shows of this database.
+	Health(ctx context.Context) (DatabaseHealth, error)
+}
+
+// Planner checks specs against the live database.
+type Planner interface {
+	// Plan returns what a job of this spec would do, as a value that marshals to JSON. It changes nothing.
+	Plan(ctx context.Context, spec job.Spec) (any, error)
+	// Submit checks the spec as Plan does and stores the job.
+	Submit(ctx context.Context, by string, spec job.Spec) (job.Job, error)
+}
+
+// Live is what only the coordinator that leads a database knows. It may be absent.
+type Live interface {
+	// Live returns what is known of a job now; false when this process does not lead its database.
+	Live(database string, id job.ID) (LiveView, bool)
+}
+
+// LiveView completes a status that was read from the ledger.
+type LiveView struct {
+	Lag      map[string]job.Lag
+	Limiting []job.Reason
+	Workers  []job.WorkerOnJob
+	Stream   *job.StreamLag
+}
+
+// over returns the status with the live view laid over it: what the leader knows is newer than what the ledger holds.
+func (v LiveView) over(s job.Status) job.Status {
+	if v.Lag != nil {
+		s.Lag = v.Lag
+	}
+	if v.Limiting != nil {
+		s.Limiting = v.Limiting
+	}
+	if v.Workers != nil {
+		s.Workers = v.Workers
+	}
+	if v.Stream != nil {
+		s.Stream = v.Stream
+	}
+	return s
+}

@@ -1,0 +1,247 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/backfleet/backfleet/internal/job"
+)
+
+// Client calls the API. All its errors are a [*Problem] or wrap ctx's error.
+type Client struct {
+	base  string
+	token string
+	actor string
+	http  *http.Client
+}
+
+// NewClient calls the API at a URL with a bearer token. The actor is who the audit log shall name.
+func NewClient(base, token, actor string) (*Client, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, Fail(Invalid, fmt.Errorf("api: %q is not an address", base), "write http://127.0.0.1:8080")
+	}
+	return &Client{base: strings.TrimSuffix(base, "/"), token: token, actor: actor, http: &http.Client{Timeout: 5 * time.Minute}}, nil
+}
+
+// InProcess calls a server of this process without a socket, as an admin.
+func InProcess(s http.Handler, actor string) *Client {
+	return &Client{base: "http://backfleet", actor: actor, http: &http.Client{Transport: direct{s}}}
+}
+
+// direct is an http.RoundTripper that calls a handler.
+type direct struct{ handler http.Handler }
+
+// RoundTrip implements http.RoundTripper.
+func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := &answerBuffer{header: http.Header{}, status: http.StatusOK}
+	d.handler.ServeHTTP(w, r.WithContext(withIdentity(r.Context(), Identity{Name: "local", Role: Admin})))
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	return &http.Response{
+		Status: strconv.Itoa(w.status) + " " + http.StatusText(w.status), StatusCode: w.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: w.header, Body: io.NopCloser(&w.body), ContentLength: int64(w.body.Len()), Request: r,
+	}, nil
+}
+
+type answerBuffer struct {
+	header http.Header
+	status int
+	wrote  bool
+	body   bytes.Buffer
+}
+
+func (w *answerBuffer) Header() http.Header { return w.header }
+
+func (w *answerBuffer) WriteHeader(status int) {
+	if !w.wrote {
+		w.status, w.wrote = status, true
+	}
+}
+
+func (w *answerBuffer) Write(p []byte) (int, error) {
+	w.wrote = true
+	return w.body.Write(p)
+}
+
+// JobName names a job to the client: "name", "database/name" or a ULID.
+type JobName string
+
+func (n JobName) path(rest string) string {
+	name, query := string(n), ""
+	if db, after, ok := strings.Cut(name, "/"); ok {
+		name, query = after, "?database="+url.QueryEscape(db)
+	}
+	return "/v1/jobs/" + url.PathEscape(name) + rest + query
+}
+
+// Jobs lists the jobs of a database; of all for "".
+func (c *Client) Jobs(ctx context.Context, database string) (JobList, error) {
+	path := "/v1/jobs"
+	if database != "" {
+		path += "?database=" + url.QueryEscape(database)
+	}
+	return call[JobList](ctx, c, http.MethodGet, path, nil)
+}
+
+// Status says where a job stands.
+func (c *Client) Status(ctx context.Context, n JobName) (job.Status, error) {
+	return call[job.Status](ctx, c, http.MethodGet, n.path(""), nil)
+}
+
+// Report returns the proof of a job, or as much of it as there is.
+func (c *Client) Report(ctx context.Context, n JobName) (job.Report, error) {
+	return call[job.Report](ctx, c, http.MethodGet, n.path("/report"), nil)
+}
+
+// Events returns the last events of a job.
+func (c *Client) Events(ctx context.Context, n JobName, limit int) (EventList, error) {
+	p := n.path("/events")
+	sep := "?"
+	if strings.Contains(p, "?") {
+		sep = "&"
+	}
+	return call[EventList](ctx, c, http.MethodGet, p+sep+"limit="+strconv.Itoa(limit), nil)
+}
+
+// Quarantine returns the rows that a job set aside.
+func (c *Client) Quarantine(ctx context.Context, n JobName) (QuarantineList, error) {
+	return call[QuarantineList](ctx, c, http.MethodGet, n.path("/quarantine"), nil)
+}
+
+// Plan returns what a job of this spec would do, as the planner's JSON. It changes nothing.
+func (c *Client) Plan(ctx context.Context, spec []byte, file string) (json.RawMessage, error) {
+	return call[json.RawMessage](ctx, c, http.MethodPost, "/v1/plans?file="+url.QueryEscape(file), yamlBody(spec))
+}
+
+// Submit stores a job. An unfinished job of the same name and spec is returned as it is; an ended one too, unless again.
+func (c *Client) Submit(ctx context.Context, spec []byte, file string, again bool) (Submitted, error) {
+	path := fmt.Sprintf("/v1/jobs?file=%s&again=%t", url.QueryEscape(file), again)
+	return call[Submitted](ctx, c, http.MethodPost, path, yamlBody(spec))
+}
+
+// Pause hands every range of a job back.
+func (c *Client) Pause(ctx context.Context, n JobName, reason string) (Job, error) {
+	return c.change(ctx, n, "/pause", reason)
+}
+
+// Resume lets a paused job go on.
+func (c *Client) Resume(ctx context.Context, n JobName) (Job, error) {
+	return c.change(ctx, n, "/resume", "")
+}
+
+// Cancel ends a job.
+func (c *Client) Cancel(ctx context.Context, n JobName, reason string) (Job, error) {
+	return c.change(ctx, n, "/cancel", reason)
+}
+
+// Verify asks for another verification.
+func (c *Client) Verify(ctx context.Context, n JobName) (Job, error) {
+	return c.change(ctx, n, "/verify", "")
+}
+
+func (c *Client) change(ctx context.Context, n JobName, rest, reason string) (Job, error) {
+	body := map[string]string{}
+	if reason != "" {
+		body["reason"] = reason
+	}
+	return call[Job](ctx, c, http.MethodPost, n.path(rest), body)
+}
+
+// Retry tries quarantined rows and failed ranges again.
+func (c *Client) Retry(ctx context.Context, n JobName) (Retried, error) {
+	return call[Retried](ctx, c, http.MethodPost, n.path("/retry"), nil)
+}
+
+// Skip takes a range or a row out of a job.
+func (c *Client) Skip(ctx context.Context, n JobName, what Skip) (Job, error) {
+	return call[Job](ctx, c, http.MethodPost, n.path("/skip"), what)
+}
+
+// SetLimits changes limits by their paths in the spec.
+func (c *Client) SetLimits(ctx context.Context, n JobName, values map[string]string) (Limited, error) {
+	return call[Limited](ctx, c, http.MethodPatch, n.path("/limits"), values)
+}
+
+// Databases sums up the target databases.
+func (c *Client) Databases(ctx context.Context) (DatabaseList, error) {
+	return call[DatabaseList](ctx, c, http.MethodGet, "/v1/databases", nil)
+}
+
+// Hold stops every batch of a database for a time.
+func (c *Client) Hold(ctx context.Context, database string, howLong time.Duration) (Held, error) {
+	return call[Held](ctx, c, http.MethodPost, "/v1/databases/"+url.PathEscape(database)+"/hold", map[string]string{"for": howLong.String()})
+}
+
+// Release lets the batches of a database run again.
+func (c *Client) Release(ctx context.Context, database string) (Released, error) {
+	return call[Released](ctx, c, http.MethodDelete, "/v1/databases/"+url.PathEscape(database)+"/hold", nil)
+}
+
+type yamlBody []byte
+
+func call[T any](ctx context.Context, c *Client, method, path string, body any) (T, error) {
+	var answer T
+	var reader io.Reader
+	kind := "application/json"
+	switch b := body.(type) {
+	case nil:
+	case yamlBody:
+		reader, kind = bytes.NewReader(b), "application/yaml"
+	default:
+		raw, err := json.Marshal(b)
+		if err != nil {
+			return answer, fmt.Errorf("%s %s: %w", method, path, err)
+		}
+		reader = bytes.NewReader(raw)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, c.base+path, reader)
+	if err != nil {
+		return answer, Fail(Invalid, err, "")
+	}
+	if reader != nil {
+		r.Header.Set("Content-Type", kind)
+	}
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	r.Header.Set(ActorHeader, c.actor)
+	got, err := c.http.Do(r)
+	if err != nil {
+		if ctx.Err() != nil {
+			return answer, ctx.Err()
+		}
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err
+		}
+		return answer, Fail(Unavailable, fmt.Errorf("api: %s: %w", c.base, err),
+			"is that coordinator up? Without --api, and with the DSN in BACKFLEET_DATABASE_<NAME>, the ledger is read directly")
+	}
+	defer func() { _ = got.Body.Close() }()
+	raw, err := io.ReadAll(got.Body)
+	if err != nil {
+		return answer, Fail(Unavailable, fmt.Errorf("api: %s: %w", c.base, err), "try again")
+	}
+	if got.StatusCode >= http.StatusBadRequest {
+		p := &Problem{}
+		if json.Unmarshal(raw, p) != nil || p.Kind == "" {
+			p = Fail(Internal, fmt.Errorf("api: %s answered %s, which is not Backfleet's", c.base, got.Status), "check --api")
+		}
+		return answer, p
+	}
+	if err := json.Unmarshal(raw, &answer); err != nil {
+		return answer, Fail(Internal, fmt.Errorf("api: %s: the answer cannot be read: %w", c.base, err), "check --api")
+	}
+	return answer, nil
+}

@@ -1,0 +1,252 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/observe"
+)
+
+// By is the part of every change that says who asks.
+type By struct {
+	Actor string `header:"X-Backfleet-Actor" doc:"The person behind an admin's request, for the audit log."`
+}
+
+func (b By) who(ctx context.Context) string {
+	who, _ := identityOf(ctx)
+	return actor(who, b.Actor)
+}
+
+// OnJob is a change of one job without a body.
+type OnJob struct {
+	JobPath
+	By
+}
+
+// withReason is a change of one job that may say why.
+type withReason struct {
+	OnJob
+	Body *Why // a pointer, so that it may be left out
+}
+
+// Why is the body of a change that may say why.
+type Why struct {
+	Reason string `json:"reason,omitempty" maxLength:"500" doc:"Why; it stands in the audit log."`
+}
+
+// SpecBody is a spec in a request.
+type SpecBody struct {
+	By
+	File    string `query:"file" doc:"Name of the spec in errors."`
+	RawBody []byte `contentType:"application/yaml" doc:"A spec in YAML or JSON."`
+}
+
+type submitBody struct {
+	SpecBody
+	Again bool `query:"again" doc:"Make a new job even if one of this name and spec has ended."`
+}
+
+func (s *Server) controlOperations() {
+	route(s, Admin, http.MethodPost, "/v1/plans", "plan", "What a job of this spec would do; changes nothing", s.plan)
+	route(s, Admin, http.MethodPost, "/v1/jobs", "submit", "Check a spec and store it as a job", s.submit)
+
+	change := func(verb, summary string, do func(context.Context, Ledger, job.ID, string, string) (job.Job, error)) {
+		route(s, Operator, http.MethodPost, "/v1/jobs/{job}/"+verb, verb, summary,
+			func(ctx context.Context, in *withReason) (*out[Job], error) {
+				var why Why
+				if in.Body != nil {
+					why = *in.Body
+				}
+				return s.change(ctx, in.OnJob, verb, func(l Ledger, id job.ID, who string) (job.Job, error) {
+					return do(ctx, l, id, who, why.Reason)
+				})
+			})
+	}
+	change("pause", "Hand every range back and start no batch", func(ctx context.Context, l Ledger, id job.ID, who, reason string) (job.Job, error) {
+		return l.Pause(ctx, id, who, reason)
+	})
+	change("cancel", "End the job; what is written stays", func(ctx context.Context, l Ledger, id job.ID, who, reason string) (job.Job, error) {
+		return l.Cancel(ctx, id, who, reason)
+	})
+	change("resume", "Go on from the committed checkpoints", func(ctx context.Context, l Ledger, id job.ID, who, _ string) (job.Job, error) {
+		return l.Resume(ctx, id, who)
+	})
+	change("verify", "Count the residual and the check again", func(ctx context.Context, l Ledger, id job.ID, who, _ string) (job.Job, error) {
+		return l.RequestVerify(ctx, id, who)
+	})
+	route(s, Operator, http.MethodPost, "/v1/jobs/{job}/retry", "retry", "Try quarantined rows and failed ranges again", s.retry)
+	route(s, Operator, http.MethodPost, "/v1/jobs/{job}/skip", "skip", "Take a range or a row out of the job", s.skip)
+	route(s, Operator, http.MethodPatch, "/v1/jobs/{job}/limits", "set-limits", "Change limits while the job runs", s.limits)
+}
+
+// change runs one change of a job and tells the log that it was asked for.
+func (s *Server) change(ctx context.Context, in OnJob, verb string, do func(Ledger, job.ID, string) (job.Job, error)) (*out[Job], error) {
+	db, j, err := s.find(ctx, in.JobPath)
+	if err != nil {
+		return nil, err
+	}
+	who := in.who(ctx)
+	changed, err := do(db.Ledger, j.ID, who)
+	if err != nil {
+		return nil, err
+	}
+	s.asked(verb, changed, who)
+	return &out[Job]{viewOf(changed)}, nil
+}
+
+func (s *Server) asked(verb string, j job.Job, who string) {
+	s.Log.Info(verb+" asked", zap.String(observe.Job, j.Name), zap.String(observe.JobID, string(j.ID)),
+		zap.String(observe.Database, j.Database), zap.String(observe.State, string(j.State)), zap.String(observe.By, who))
+}
+
+func (s *Server) plan(ctx context.Context, in *SpecBody) (*out[any], error) {
+	spec, db, err := s.spec(in)
+	if err != nil {
+		return nil, err
+	}
+	p, err := db.Planner.Plan(ctx, spec)
+	return &out[any]{p}, err
+}
+
+// submit is repeatable: the same spec under the same name is the same job until it ends. After that a new job must be asked
+// for, because a second run of a `set` without `where` would apply it twice.
+func (s *Server) submit(ctx context.Context, in *submitBody) (*out[Submitted], error) {
+	spec, db, err := s.spec(&in.SpecBody)
+	if err != nil {
+		return nil, err
+	}
+	prior, err := db.Ledger.Find(ctx, spec.Name)
+	var p *Problem
+	switch {
+	case errors.As(err, &p) && p.Kind == NotFound:
+	case err != nil:
+		return nil, err
+	case prior.SpecHash == s.Hash(spec) && (!prior.State.Ended() || !in.Again):
+		return &out[Submitted]{Submitted{Job: viewOf(prior)}}, nil
+	case !prior.State.Ended():
+		return nil, Refuse(fmt.Errorf("job %q is %s with another spec", prior.Name, prior.State), Refusal{
+			Field: "name", Value: spec.Name, Why: fmt.Sprintf("a job of this name is %s with another spec (%s, not %s)",
+				prior.State, short(prior.SpecHash), short(s.Hash(spec))),
+			Fix: "use `backfleet set` for limits, cancel that job first, or choose another name",
+		})
+	}
+	who := in.who(ctx)
+	j, err := db.Planner.Submit(ctx, who, spec)
+	if err != nil {
+		return nil, err
+	}
+	s.asked("submit", j, who)
+	return &out[Submitted]{Submitted{Job: viewOf(j), Created: true}}, nil
+}
+
+func short(hash string) string { return hash[:min(len(hash), 12)] }
+
+// spec reads the spec of a request and finds its database.
+func (s *Server) spec(in *SpecBody) (job.Spec, Database, error) {
+	spec, err := s.Parse(in.RawBody, in.File)
+	if err != nil {
+		var p *Problem
+		if errors.As(err, &p) {
+			return job.Spec{}, Database{}, err
+		}
+		return job.Spec{}, Database{}, Fail(Refused, err, "")
+	}
+	dbs, err := s.named(spec.Database)
+	if err == nil && spec.Database == "" {
+		err = errors.New("it has no database")
+	}
+	if err != nil {
+		p := asProblem(err)
+		return job.Spec{}, Database{}, Refuse(err, Refusal{Field: "database", Value: spec.Database,
+			Why: "the server has no database of that name (" + p.Detail + ")", Fix: p.Hint})
+	}
+	return spec, dbs[0], nil
+}
+
+func (s *Server) retry(ctx context.Context, in *OnJob) (*out[Retried], error) {
+	db, j, err := s.find(ctx, in.JobPath)
+	if err != nil {
+		return nil, err
+	}
+	who := in.who(ctx)
+	r, err := db.Ledger.Retry(ctx, j.ID, who)
+	if err != nil {
+		return nil, err
+	}
+	s.asked("retry", j, who)
+	return &out[Retried]{r}, nil
+}
+
+func (s *Server) skip(ctx context.Context, in *struct {
+	OnJob
+	Body Skip
+}) (*out[Job], error) {
+	if (in.Body.Range == nil) == (len(in.Body.Key) == 0) {
+		return nil, Fail(Invalid, errors.New("skip: name one range or one row's key"), "send range or key, not both")
+	}
+	return s.change(ctx, in.OnJob, "skip", func(l Ledger, id job.ID, who string) (job.Job, error) {
+		if in.Body.Range != nil {
+			return l.SkipRange(ctx, id, who, *in.Body.Range, in.Body.Reason)
+		}
+		return l.SkipRow(ctx, id, who, in.Body.Key, in.Body.Reason)
+	})
+}
+
+// limitTries bounds how often a change of limits is laid over somebody else's simultaneous change.
+const limitTries = 5
+
+func (s *Server) limits(ctx context.Context, in *struct {
+	OnJob
+	Body map[string]string `doc:"Paths of the spec and their new values, as text: {\"workers.max\": \"8\"}."`
+}) (*out[Limited], error) {
+	if len(in.Body) == 0 {
+		return nil, Fail(Invalid, errors.New("limits: no path was given"), `send {"workers.max": "8"}`)
+	}
+	who := in.who(ctx)
+	for try := 1; ; try++ {
+		db, j, err := s.find(ctx, in.JobPath)
+		if err != nil {
+			return nil, err
+		}
+		limits, changes, err := s.changed(j.Limits, in.Body)
+		if err != nil {
+			return nil, err
+		}
+		set, err := db.Ledger.SetLimits(ctx, j.ID, who, limits, j.Revision)
+		var p *Problem
+		if errors.As(err, &p) && p.Kind == Conflict && !j.State.Ended() && try < limitTries {
+			continue // somebody changed the job in between: lay the change over theirs
+		}
+		if err != nil {
+			return nil, err
+		}
+		s.asked("set", set, who)
+		return &out[Limited]{Limited{Job: viewOf(set), Changes: changes}}, nil
+	}
+}
+
+// changed applies every path, in the order of their names, and lists all that are wrong.
+func (s *Server) changed(limits job.Limits, to map[string]string) (job.Limits, []Change, error) {
+	var changes []Change
+	var refusals []Refusal
+	for _, path := range slices.Sorted(maps.Keys(to)) {
+		next, old, err := s.SetLimit(limits, path, to[path])
+		if err != nil {
+			refusals = append(refusals, Refusal{Field: path, Value: to[path], Why: err.Error()})
+			continue
+		}
+		limits = next
+		changes = append(changes, Change{Path: path, Old: old, New: to[path]})
+	}
+	if len(refusals) > 0 {
+		return limits, nil, Refuse(errors.New("limits: a value cannot be set"), refusals...)
+	}
+	return limits, changes, nil
+}

@@ -1,0 +1,230 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/ranges"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// memory is a ledger of one database for tests of the HTTP layer only. It keeps what it was asked, by whom.
+type memory struct {
+	mu       sync.Mutex
+	jobs     []job.Job
+	events   []job.Event
+	down     error
+	rivals   int // so many changes of limits meet somebody else's first
+	held     time.Time
+	planned  []job.Spec
+	refusals []Refusal
+}
+
+func (m *memory) Find(_ context.Context, nameOrID string) (job.Job, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.down != nil {
+		return job.Job{}, m.down
+	}
+	for i := len(m.jobs) - 1; i >= 0; i-- {
+		if j := m.jobs[i]; j.Name == nameOrID || string(j.ID) == nameOrID {
+			return j, nil
+		}
+	}
+	return job.Job{}, fmt.Errorf("find: %w", Fail(NotFound, errors.New("no such job"), ""))
+}
+
+func (m *memory) Jobs(context.Context) ([]job.Job, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]job.Job(nil), m.jobs...), m.down
+}
+
+func (m *memory) Status(_ context.Context, id job.ID) (job.Status, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	j := m.get(id)
+	return job.Status{
+		ID: j.ID, Name: j.Name, Database: j.Database, Table: j.Spec.Table, State: j.State, Reason: j.Reason, Rows: 10, Fraction: 0.5,
+		Lag: map[string]job.Lag{"standby1": {Seconds: 9}},
+	}, m.down
+}
+
+func (m *memory) Report(_ context.Context, id job.ID) (job.Report, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	j := m.get(id)
+	return job.Report{Job: j.ID, Name: j.Name, State: j.State, Quarantined: []job.Quarantined{{Relation: "public.users", Key: ranges.Key{"7"}}}}, nil
+}
+
+func (m *memory) Events(_ context.Context, _ job.ID, limit int) ([]job.Event, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.events[max(0, len(m.events)-limit):], nil
+}
+
+func (m *memory) get(id job.ID) *job.Job {
+	for i := range m.jobs {
+		if m.jobs[i].ID == id {
+			return &m.jobs[i]
+		}
+	}
+	return &job.Job{}
+}
+
+func (m *memory) to(id job.ID, state job.State, action, by, reason string) (job.Job, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	j := m.get(id)
+	if j.State.Ended() {
+		return job.Job{}, Fail(Conflict, fmt.Errorf("%s: job %q is %s", action, j.Name, j.State), "submit it again")
+	}
+	j.State, j.Reason, j.Revision = state, reason, j.Revision+1
+	m.events = append(m.events, job.Event{Job: id, By: by, Action: action, Detail: map[string]any{"reason": reason}})
+	return *j, nil
+}
+
+func (m *memory) Pause(_ context.Context, id job.ID, by, reason string) (job.Job, error) {
+	return m.to(id, job.Paused, "pause", by, reason)
+}
+
+func (m *memory) Resume(_ context.Context, id job.ID, by string) (job.Job, error) {
+	return m.to(id, job.Running, "resume", by, "")
+}
+
+func (m *memory) Cancel(_ context.Context, id job.ID, by, reason string) (job.Job, error) {
+	return m.to(id, job.Cancelled, "cancel", by, reason)
+}
+
+func (m *memory) SetLimits(_ context.Context, id job.ID, by string, l job.Limits, ifRevision int64) (job.Job, error) {
+	m.mu.Lock()
+	j := m.get(id)
+	if m.rivals > 0 {
+		m.rivals--
+		j.Revision++
+		j.Limits.Weight++
+	}
+	stale := j.Revision != ifRevision
+	if !stale {
+		j.Limits = l
+	}
+	state := j.State
+	m.mu.Unlock()
+	if stale {
+		return job.Job{}, Fail(Conflict, errors.New("set: the job changed meanwhile"), "try again")
+	}
+	return m.to(id, state, "set", by, "")
+}
+
+func (m *memory) SkipRange(_ context.Context, id job.ID, by string, index int, reason string) (job.Job, error) {
+	return m.to(id, job.Running, fmt.Sprintf("skip range %d", index), by, reason)
+}
+
+func (m *memory) SkipRow(_ context.Context, id job.ID, by string, key ranges.Key, reason string) (job.Job, error) {
+	return m.to(id, job.Running, "skip row "+key.String(), by, reason)
+}
+
+func (m *memory) Retry(_ context.Context, id job.ID, by string) (Retried, error) {
+	_, err := m.to(id, job.Running, "retry", by, "")
+	return Retried{Rows: 3, Failing: 1, Ranges: 2}, err
+}
+
+func (m *memory) RequestVerify(_ context.Context, id job.ID, by string) (job.Job, error) {
+	return m.to(id, job.Verifying, "verify", by, "")
+}
+
+func (m *memory) Hold(_ context.Context, by string, d time.Duration) (time.Time, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.held = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Add(d)
+	m.events = append(m.events, job.Event{By: by, Action: "hold"})
+	return m.held, nil
+}
+
+func (m *memory) Release(_ context.Context, by string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.held = time.Time{}
+	m.events = append(m.events, job.Event{By: by, Action: "release"})
+	return nil
+}
+
+func (m *memory) Health(context.Context) (DatabaseHealth, error) {
+	return DatabaseHealth{Server: "15.8", Ledger: 1, Leader: &Leader{Owner: "c1", Epoch: 4294967297}}, m.down
+}
+
+func (m *memory) Plan(_ context.Context, spec job.Spec) (any, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.planned = append(m.planned, spec)
+	if m.refusals != nil {
+		return nil, Refuse(errors.New("the spec was refused"), m.refusals...)
+	}
+	return map[string]any{"table": spec.Table, "ranges": 12}, nil
+}
+
+func (m *memory) Submit(_ context.Context, by string, spec job.Spec) (job.Job, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.refusals != nil {
+		return job.Job{}, Refuse(errors.New("the spec was refused"), m.refusals...)
+	}
+	j := job.Job{
+		ID: job.ID(fmt.Sprintf("01J%023d", len(m.jobs))), Name: spec.Name, Database: spec.Database, Spec: spec, SpecHash: hash(spec),
+		Limits: spec.Limits, State: job.Planning, Revision: 1, By: by,
+	}
+	m.jobs = append(m.jobs, j)
+	return j, nil
+}
+
+func hash(s job.Spec) string { return fmt.Sprint(s.Table, s.Set, s.Where) }
+
+func (m *memory) last() job.Event {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.events[len(m.events)-1]
+}
+
+func (m *memory) set(id job.ID, change func(*job.Job)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change(m.get(id))
+}
+
+// parse reads `name: database: table:` lines, enough for the HTTP layer.
+func parse(body []byte, file string) (job.Spec, error) {
+	var s job.Spec
+	for line := range strings.Lines(string(body)) {
+		k, v, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		switch k {
+		case "name":
+			s.Name = v
+		case "database":
+			s.Database = v
+		case "table":
+			s.Table = v
+		case "":
+		default:
+			return s, fmt.Errorf("%s: %s: no such field", file, k)
+		}
+	}
+	return s, nil
+}
+
+func setLimit(l job.Limits, path, value string) (job.Limits, string, error) {
+	if path != "workers.max" {
+		return l, "", fmt.Errorf("no such limit")
+	}
+	old := fmt.Sprint(l.Workers.Max)
+	_, err := fmt.Sscan(value, &l.Workers.Max)
+	return l, old, err
+}

@@ -1,0 +1,183 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/observe"
+)
+
+// Config is what a server is made of.
+type Config struct {
+	// Databases are the target databases, in the order in which they are listed.
+	Databases []Database
+	// Live completes statuses; nil where no coordinator runs.
+	Live Live
+	// Tokens are the bearer tokens to accept. With none, only requests of this process are served.
+	Tokens *Tokens
+	// Parse reads a spec of YAML or JSON, strictly; file names it in errors.
+	Parse func(body []byte, file string) (job.Spec, error)
+	// SetLimit changes one limit by its path in the spec and returns the old value.
+	SetLimit func(limits job.Limits, path, value string) (changed job.Limits, old string, err error)
+	// Hash is the identity of a spec: two files with one hash are one job.
+	Hash func(job.Spec) string
+	// Health and Metrics are served without a token; nil leaves them out.
+	Health  *observe.Health
+	Metrics *prometheus.Registry
+	// Log gets one line for each change that was asked for; nil is silent.
+	Log *zap.Logger
+}
+
+// Server is the API as an http.Handler.
+type Server struct {
+	Config
+	mux *http.ServeMux
+	api huma.API
+}
+
+// New makes a server. With Metrics it registers the jobs' collector there, so a registry serves one server only.
+func New(cfg Config) *Server {
+	if cfg.Log == nil {
+		cfg.Log = zap.NewNop()
+	}
+	if cfg.Tokens == nil {
+		cfg.Tokens = &Tokens{}
+	}
+	s := &Server{Config: cfg, mux: http.NewServeMux()}
+
+	doc := huma.DefaultConfig("Backfleet", observe.ThisBuild().Version)
+	doc.Info.Description = "Plan, start, watch and steer backfills. Errors are application/problem+json with a kind and a hint."
+	doc.DocsPath, doc.SchemasPath = "", ""
+	doc.CreateHooks = nil // no $schema links in bodies
+	doc.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
+	doc.Transformers = []huma.Transformer{func(_ huma.Context, _ string, v any) (any, error) {
+		if m, ok := v.(*huma.ErrorModel); ok {
+			return fromHuma(m), nil
+		}
+		return v, nil
+	}}
+	s.api = humago.New(s.mux, doc)
+	s.api.UseMiddleware(s.authenticate)
+	s.readOperations()
+	s.controlOperations()
+	s.databaseOperations()
+
+	if cfg.Health != nil {
+		cfg.Health.Handle(s.mux)
+	}
+	if cfg.Metrics != nil {
+		cfg.Metrics.MustRegister(observe.Jobs(s.Statuses))
+		s.mux.Handle("GET /metrics", observe.MetricsHandler(cfg.Metrics))
+	}
+	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		write(w, Fail(NotFound, errors.New("no such path: "+r.Method+" "+r.URL.Path), "/openapi.json describes every path"))
+	})
+	return s
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// Mux is where more may be served beside the API, as the dashboard is.
+func (s *Server) Mux() *http.ServeMux { return s.mux }
+
+const roleKey = "role"
+
+// route registers one operation for a role. A handler's error becomes a [Problem].
+func route[I, O any](s *Server, role Role, method, path, id, summary string, handle func(context.Context, *I) (*O, error)) {
+	op := huma.Operation{
+		OperationID: id, Method: method, Path: path, Summary: summary,
+		Description:  "Needs the role " + role.String() + ".",
+		Metadata:     map[string]any{roleKey: role},
+		MaxBodyBytes: 1 << 20,
+		Security:     []map[string][]string{{"token": {}}},
+		Responses: map[string]*huma.Response{"default": {
+			Description: "What failed, and what to do",
+			Content: map[string]*huma.MediaType{"application/problem+json": {
+				Schema: s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "Problem"),
+			}},
+		}},
+	}
+	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := handle(ctx, in)
+		if err == nil {
+			return out, nil
+		}
+		p := asProblem(err)
+		if p.Kind == Internal {
+			s.Log.Error("request failed", zap.String("operation", id), zap.String(observe.Error, p.Detail))
+		}
+		return nil, p
+	})
+}
+
+// authenticate admits a request whose token has the operation's role, and puts the caller's identity in its context.
+func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
+	role, _ := ctx.Operation().Metadata[roleKey].(Role)
+	who, ok := identityOf(ctx.Context())
+	if !ok {
+		token, bearer := strings.CutPrefix(ctx.Header("Authorization"), "Bearer ")
+		if who, ok = s.Tokens.Who(strings.TrimSpace(token)); !ok || !bearer {
+			ctx.SetHeader("WWW-Authenticate", `Bearer realm="backfleet"`)
+			s.deny(ctx, Fail(Unauthenticated, errors.New("token: none was sent, or it is not known here"),
+				"give the token file that the server wrote: --api-token-file, or BACKFLEET_API_TOKEN_FILE"))
+			return
+		}
+	}
+	if role == 0 || who.Role < role {
+		s.deny(ctx, Fail(Forbidden, errors.New("token: "+who.Name+" is "+who.Role.String()+", and this needs "+role.String()), "use a token of that role"))
+		return
+	}
+	next(huma.WithContext(ctx, withIdentity(ctx.Context(), who)))
+}
+
+func (s *Server) deny(ctx huma.Context, p *Problem) {
+	_, w := humago.Unwrap(ctx)
+	write(w, p)
+}
+
+// Statuses returns the status of every job that is not ended, and of those that ended within the last hour, for metrics.
+func (s *Server) Statuses(ctx context.Context) ([]job.Status, error) {
+	var all []job.Status
+	for _, db := range s.Databases {
+		jobs, err := db.Ledger.Jobs(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, j := range jobs {
+			if j.State.Ended() && time.Since(j.Ended) > time.Hour {
+				continue
+			}
+			st, err := s.status(ctx, db, j)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, st)
+		}
+	}
+	return all, nil
+}
+
+// status reads a job's status and completes it with what the leader knows.
+func (s *Server) status(ctx context.Context, db Database, j job.Job) (job.Status, error) {
+	st, err := db.Ledger.Status(ctx, j.ID)
+	if err != nil {
+		return job.Status{}, err
+	}
+	if s.Live != nil {
+		if v, ok := s.Live.Live(db.Name, j.ID); ok {
+			st = v.over(st)
+		}
+	}
+	return st, nil
+}

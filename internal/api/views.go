@@ -1,0 +1,141 @@
+package api
+
+import (
+	"time"
+
+	"github.com/backfleet/backfleet/internal/job"
+)
+
+// Job is a job without its progress, as every change answers it.
+type Job struct {
+	ID        job.ID     `json:"id"`
+	Name      string     `json:"name"`
+	Database  string     `json:"database"`
+	Table     string     `json:"table"`
+	State     job.State  `json:"state"`
+	Reason    string     `json:"reason,omitempty"`
+	Revision  int64      `json:"revision"`
+	SpecHash  string     `json:"spec_hash"`
+	Limits    job.Limits `json:"limits"`
+	By        string     `json:"submitted_by"`
+	Submitted time.Time  `json:"submitted_at"`
+	Ended     *time.Time `json:"ended_at,omitempty"`
+}
+
+func viewOf(j job.Job) Job {
+	v := Job{
+		ID: j.ID, Name: j.Name, Database: j.Database, Table: j.Spec.Table, State: j.State, Reason: j.Reason,
+		Revision: j.Revision, SpecHash: j.SpecHash, Limits: j.Limits, By: j.By, Submitted: j.Submitted,
+	}
+	if !j.Ended.IsZero() {
+		v.Ended = &j.Ended
+	}
+	return v
+}
+
+// JobLine is one job of a list. The progress of an ended job is in its report.
+type JobLine struct {
+	Job
+	Progress *Progress `json:"progress,omitempty"`
+}
+
+// Progress is the part of a status that a list shows.
+type Progress struct {
+	Fraction float64       `json:"fraction"`
+	Planned  bool          `json:"planned"`
+	Rows     int64         `json:"rows_written"`
+	Rate     float64       `json:"rows_per_second"`
+	ETA      *job.Duration `json:"eta,omitempty"`
+	Limiting string        `json:"limiting,omitempty"`
+}
+
+// JobList is the answer of GET /v1/jobs. A database that does not answer is named instead of hiding the others.
+type JobList struct {
+	Jobs        []JobLine     `json:"jobs"`
+	Unreachable []Unreachable `json:"unreachable,omitempty"`
+}
+
+// Unreachable is a database that did not answer.
+type Unreachable struct {
+	Database string `json:"database"`
+	Error    string `json:"error"`
+}
+
+// Submitted is the answer of POST /v1/jobs. Created is false when the job was there already, with the same spec.
+type Submitted struct {
+	Job     Job  `json:"job"`
+	Created bool `json:"created"`
+}
+
+// Limited is the answer of PATCH /v1/jobs/{job}/limits.
+type Limited struct {
+	Job     Job      `json:"job"`
+	Changes []Change `json:"changes"`
+}
+
+// Change is one limit's old and new value.
+type Change struct {
+	Path string `json:"path"`
+	Old  string `json:"old"`
+	New  string `json:"new"`
+}
+
+// Skip names what is taken out of a job: a range or a row, never both.
+type Skip struct {
+	Range  *int     `json:"range,omitempty" minimum:"0" doc:"Index of the range to take out."`
+	Key    []string `json:"key,omitempty" doc:"Key of the row to take out, one text a key column."`
+	Reason string   `json:"reason" minLength:"1" maxLength:"500" doc:"Why; it stands in the audit log and in the report."`
+}
+
+// Retried says what a retry did.
+type Retried struct {
+	Rows    int64 `json:"rows_repaired"` // quarantined rows that were written now
+	Failing int64 `json:"rows_failing"`  // quarantined rows that still fail
+	Ranges  int   `json:"ranges_queued"` // failed ranges that are queued again
+}
+
+// QuarantineList is the answer of GET /v1/jobs/{job}/quarantine.
+type QuarantineList struct {
+	Rows []job.Quarantined `json:"rows"`
+}
+
+// EventList is the answer of GET /v1/jobs/{job}/events, the oldest first.
+type EventList struct {
+	Events []job.Event `json:"events"`
+}
+
+// Held is the answer of POST /v1/databases/{database}/hold.
+type Held struct {
+	Database string    `json:"database"`
+	Until    time.Time `json:"until"`
+}
+
+// Released is the answer of DELETE /v1/databases/{database}/hold.
+type Released struct {
+	Database string `json:"database"`
+}
+
+// DatabaseList is the answer of GET /v1/databases.
+type DatabaseList struct {
+	Databases []DatabaseHealth `json:"databases"`
+}
+
+// DatabaseHealth sums up one target database.
+type DatabaseHealth struct {
+	Name      string     `json:"name"`
+	Reachable bool       `json:"reachable"`
+	Error     string     `json:"error,omitempty"`
+	Server    string     `json:"server_version,omitempty"`
+	Standby   bool       `json:"standby"`                  // true: this DSN is not the primary's
+	Ledger    int        `json:"ledger_version,omitempty"` // 0: there is none yet
+	Leader    *Leader    `json:"leader,omitempty"`         // nil: nobody leads
+	Held      *time.Time `json:"held_until,omitempty"`     // nil: batches may run
+	HeldBy    string     `json:"held_by,omitempty"`
+}
+
+// Leader is the coordinator that governs a database.
+type Leader struct {
+	Owner string    `json:"owner"`
+	Epoch int64     `json:"epoch"`
+	Until time.Time `json:"until"`
+}

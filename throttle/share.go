@@ -17,10 +17,10 @@ type Slot struct {
 
 // Demand is what one job could use of a database's budget.
 type Demand struct {
-	Job      string // unique among the demands
-	Weight   int    // its share beside other jobs; below 1 counts as 1
-	MaxSlots int    // 0: no cap
-	Runnable int    // ranges that a slot could take now, held ones not counted
+	Job      string  // unique among the demands
+	Weight   int     // its share beside other jobs; below 1 counts as 1
+	MaxSlots int     // 0: no cap
+	Runnable int     // ranges that a slot could take now, held ones not counted
 	MaxRate  float64 // rows per second; 0: no cap
 	// Holding lists the slots that hold a range of this job. They keep it as far as the job's share reaches, the first ones
 	// first; so leases do not move without need.

@@ -2,9 +2,11 @@ package harness_test
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -122,16 +124,46 @@ func TestProcess(t *testing.T) {
 	require.Equal(t, -1, code)
 }
 
-// A program that is killed leaves no server behind: the children get their parent-death signal.
-func TestChildrenDieWithTheProgram(t *testing.T) {
+// A program that is killed leaves no server behind. This test's own binary plays the program.
+func TestNothingOutlivesAKilledProgram(t *testing.T) {
+	p := harness.Start(t, os.Args[0], []string{"-test.run=^TestVictim$", "-test.v"}, []string{victim + "=1"})
+	m, err := p.WaitForOutput(regexp.MustCompile(`children: (\d+) (\d+) in (\S+)`), time.Minute)
+	require.NoError(t, err)
+	require.DirExists(t, m[3])
+	require.NoError(t, p.Kill())
+	for _, pid := range m[1:3] {
+		require.Eventually(t, func() bool {
+			stat, err := os.ReadFile("/proc/" + pid + "/stat")
+			return err != nil || strings.Contains(string(stat), ") Z ")
+		}, 30*time.Second, 10*time.Millisecond, "process %s still runs", pid)
+	}
+	// The next program removes what it left on disk.
 	env, err := harness.NewEnv()
 	require.NoError(t, err)
-	defer env.Close()
-	p, err := env.Start(harness.Command{Path: "/bin/sleep", Args: []string{"60"}, OnDeath: syscall.SIGTERM})
-	require.NoError(t, err)
+	require.NoDirExists(t, m[3])
 	require.NoError(t, env.Close())
-	_, err = p.Wait(10 * time.Second)
-	require.NoError(t, err)
 	_, err = env.Start(harness.Command{Path: "/bin/true"})
-	require.True(t, err != nil && strings.Contains(err.Error(), "closed"))
+	require.ErrorContains(t, err, "closed")
+}
+
+const victim = "BACKFLEET_TEST_VICTIM"
+
+// TestVictim is the program that TestNothingOutlivesAKilledProgram kills; by itself it does nothing.
+func TestVictim(t *testing.T) {
+	if os.Getenv(victim) == "" {
+		return
+	}
+	c := harness.Postgres(t)
+	frozen := harness.Start(t, "/bin/sleep", []string{"3600"}, nil)
+	require.NoError(t, frozen.Stop())
+	fmt.Printf("children: %s %d in %s\n", pid(t, c), frozen.PID(), filepath.Dir(c.Primary.Dir))
+	<-t.Context().Done() // killed here
+}
+
+func pid(t *testing.T, c *harness.Cluster) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(c.Primary.DataDir(), "postmaster.pid"))
+	require.NoError(t, err)
+	line, _, _ := strings.Cut(string(content), "\n")
+	return line
 }

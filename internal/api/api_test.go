@@ -18,7 +18,7 @@ import (
 	"github.com/backfleet/backfleet/internal/observe"
 )
 
-const spec = "name: norm\ndatabase: main\ntable: public.users\n"
+const spec = "name: norm\ndatabase: main\ntable: public.users\nset: {email_norm: lower(email)}\nwhere: email_norm is null\n"
 
 type bundle struct {
 	main, audit *memory
@@ -38,7 +38,7 @@ func setup(t *testing.T) bundle {
 	health.Register("database main").Healthy()
 	b.server = New(Config{
 		Databases: []Database{{"main", b.main, b.main}, {"audit", b.audit, b.audit}},
-		Parse:     parse, SetLimit: setLimit, Hash: hash, Tokens: tokens, Health: health, Metrics: observe.NewRegistry(),
+		Tokens:    tokens, Health: health, Metrics: observe.NewRegistry(),
 	})
 	b.http = httptest.NewServer(b.server)
 	t.Cleanup(b.http.Close)
@@ -84,8 +84,7 @@ func TestSubmitIsRepeatableUntilTheJobEnds(t *testing.T) {
 	require.Equal(t, first.Job.ID, second.Job.ID)
 
 	_, err = b.client.Submit(ctx, []byte(strings.Replace(spec, "users", "people", 1)), "job.yaml", true)
-	p := problem(t, err, Refused)
-	require.Equal(t, "name", p.Refusals[0].Field)
+	require.Contains(t, problem(t, err, Refused).Detail, "with another spec: table")
 
 	b.main.set(first.Job.ID, func(j *job.Job) { j.State = job.Complete })
 	third, err := b.client.Submit(ctx, []byte(spec), "job.yaml", false)
@@ -99,7 +98,7 @@ func TestSubmitIsRepeatableUntilTheJobEnds(t *testing.T) {
 
 func TestARefusedSpecListsEveryReason(t *testing.T) {
 	b := setup(t)
-	b.main.refusals = []Refusal{
+	b.main.refusals = job.Refusals{
 		{Field: "table", Value: "public.users", Why: "no such table", Fix: "did you mean public.user?"},
 		{Field: "set.email", Why: "is a generated column", Fix: "set a plain column"},
 	}
@@ -107,13 +106,16 @@ func TestARefusedSpecListsEveryReason(t *testing.T) {
 	p := problem(t, err, Refused)
 	require.Equal(t, http.StatusUnprocessableEntity, p.Status)
 	require.Equal(t, b.main.refusals, p.Refusals)
-	require.Equal(t, "table: public.users: no such table; did you mean public.user?\nset.email: is a generated column; set a plain column", p.Error())
+	require.Equal(t, "table: \"public.users\" no such table; did you mean public.user?\nset.email: is a generated column; set a plain column", p.Error())
 
 	_, err = b.client.Submit(t.Context(), []byte(spec+"wher: x\n"), "job.yaml", false)
-	require.Equal(t, "job.yaml: wher: no such field", problem(t, err, Refused).Error())
+	p = problem(t, err, Refused)
+	require.Equal(t, "wher", p.Refusals[0].Field)
+	require.Contains(t, p.Error(), "job.yaml:6: wher: ")
 
-	_, err = b.client.Plan(t.Context(), []byte("name: a\ndatabase: prod\n"), "job.yaml")
-	require.Equal(t, "database", problem(t, err, Refused).Refusals[0].Field)
+	_, err = b.client.Plan(t.Context(), []byte(strings.Replace(spec, "main", "prod", 1)), "job.yaml")
+	require.Equal(t, `job.yaml: database: "prod" is not known here (known: main, audit); give its DSN to the server in BACKFLEET_DATABASE_PROD`,
+		problem(t, err, Refused).Error())
 	require.Empty(t, b.main.jobs, "nothing changed")
 }
 
@@ -145,7 +147,7 @@ func TestEveryChangeIsOnRecordUnderWhoAsked(t *testing.T) {
 	_, err := b.client.Cancel(ctx, "norm", "")
 	require.NoError(t, err)
 	_, err = b.client.Pause(ctx, "norm", "")
-	require.Equal(t, "submit it again", problem(t, err, Conflict).Hint)
+	require.Contains(t, problem(t, err, Conflict).Detail, "submit it again")
 	require.Empty(t, b.audit.events)
 
 	// Only an admin speaks for others.
@@ -236,7 +238,7 @@ func TestEveryErrorIsAProblemWithAKind(t *testing.T) {
 func TestANameInTwoDatabasesMustBeQualified(t *testing.T) {
 	b := setup(t)
 	b.submit(t)
-	_, err := b.audit.Submit(t.Context(), "ann", job.Spec{Name: "norm", Database: "audit"})
+	_, err := b.audit.Submit(t.Context(), "ann", job.Spec{Name: "norm", Database: "audit"}, false)
 	require.NoError(t, err)
 	_, err = b.client.Cancel(t.Context(), "norm", "")
 	require.Contains(t, problem(t, err, Conflict).Error(), "main/norm, audit/norm")
@@ -272,8 +274,8 @@ func TestLimitsAreLaidOverARival(t *testing.T) {
 	b.main.rivals = 2
 	got, err := b.client.SetLimits(t.Context(), "norm", map[string]string{"workers.max": "8"})
 	require.NoError(t, err)
-	require.Equal(t, []Change{{"workers.max", "0", "8"}}, got.Changes)
-	require.Equal(t, 2, got.Job.Limits.Weight, "the rival's change stays")
+	require.Equal(t, []Change{{"workers.max", "16", "8"}}, got.Changes)
+	require.Equal(t, 3, got.Job.Limits.Weight, "the rival's change stays")
 	b.main.rivals = limitTries
 	_, err = b.client.SetLimits(t.Context(), "norm", map[string]string{"workers.max": "9"})
 	problem(t, err, Conflict)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/store"
 	"github.com/backfleet/backfleet/ranges"
 )
 
@@ -15,8 +16,7 @@ type Database struct {
 	Planner Planner
 }
 
-// Ledger is the source of truth of one database as the API uses it. Its errors carry a [Kind] where they are the caller's
-// matter: no such job, or a state that does not allow the change.
+// Ledger is the source of truth of one database as the API uses it: a [store.Store], and what /v1/databases shows.
 type Ledger interface {
 	Reader
 	Controls
@@ -31,7 +31,8 @@ type Reader interface {
 	Jobs(ctx context.Context) ([]job.Job, error)
 	Status(ctx context.Context, id job.ID) (job.Status, error)
 	Report(ctx context.Context, id job.ID) (job.Report, error)
-	// Events returns the last limit events of a job, the oldest first.
+	Quarantine(ctx context.Context, id job.ID, limit int) ([]job.Quarantined, error)
+	// Events returns the last limit events of a job, the newest first.
 	Events(ctx context.Context, id job.ID, limit int) ([]job.Event, error)
 }
 
@@ -40,11 +41,11 @@ type Controls interface {
 	Pause(ctx context.Context, id job.ID, by, reason string) (job.Job, error)
 	Resume(ctx context.Context, id job.ID, by string) (job.Job, error)
 	Cancel(ctx context.Context, id job.ID, by, reason string) (job.Job, error)
-	// SetLimits fails with [Conflict] when the job's revision is not ifRevision any more.
+	// SetLimits fails with a [store.RevisionError] when the job's revision is not ifRevision any more.
 	SetLimits(ctx context.Context, id job.ID, by string, limits job.Limits, ifRevision int64) (job.Job, error)
 	SkipRange(ctx context.Context, id job.ID, by string, index int, reason string) (job.Job, error)
-	SkipRow(ctx context.Context, id job.ID, by string, key ranges.Key, reason string) (job.Job, error)
-	Retry(ctx context.Context, id job.ID, by string) (Retried, error)
+	SkipRow(ctx context.Context, id job.ID, by, relation string, key ranges.Key, reason string) (job.Job, error)
+	Retry(ctx context.Context, id job.ID, by string) (store.RetryResult, error)
 	RequestVerify(ctx context.Context, id job.ID, by string) (job.Job, error)
 }
 
@@ -60,8 +61,9 @@ type Brake interface {
 type Planner interface {
 	// Plan returns what a job of this spec would do, as a value that marshals to JSON. It changes nothing.
 	Plan(ctx context.Context, spec job.Spec) (any, error)
-	// Submit checks the spec as Plan does and stores the job.
-	Submit(ctx context.Context, by string, spec job.Spec) (job.Job, error)
+	// Submit checks the spec as Plan does and stores the job. The job that is there already is returned as
+	// [store.Store.Submit] says; again asks for a new one where that one has ended.
+	Submit(ctx context.Context, by string, spec job.Spec, again bool) (job.Job, error)
 }
 
 // Live is what only the coordinator that leads a database knows. It may be absent.

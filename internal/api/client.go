@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/store"
 )
 
 // Client calls the API. All its errors are a [*Problem] or wrap ctx's error.
@@ -159,8 +160,8 @@ func (c *Client) change(ctx context.Context, n JobName, rest, reason string) (Jo
 }
 
 // Retry tries quarantined rows and failed ranges again.
-func (c *Client) Retry(ctx context.Context, n JobName) (Retried, error) {
-	return call[Retried](ctx, c, http.MethodPost, n.path("/retry"), nil)
+func (c *Client) Retry(ctx context.Context, n JobName) (store.RetryResult, error) {
+	return call[store.RetryResult](ctx, c, http.MethodPost, n.path("/retry"), nil)
 }
 
 // Skip takes a range or a row out of a job.

@@ -3,15 +3,17 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/observe"
+	"github.com/backfleet/backfleet/internal/store"
 )
 
 // By is the part of every change that says who asks.
@@ -115,62 +117,49 @@ func (s *Server) plan(ctx context.Context, in *SpecBody) (*out[any], error) {
 	return &out[any]{p}, err
 }
 
-// submit is repeatable: the same spec under the same name is the same job until it ends. After that a new job must be asked
-// for, because a second run of a `set` without `where` would apply it twice.
+// submit is repeatable: the same spec under the same name is the same job, ended or not, because a second run of a `set`
+// without `where` would apply it twice. A job that is there is found before the spec is checked against the database: what a
+// running job has done already must not speak against it.
 func (s *Server) submit(ctx context.Context, in *submitBody) (*out[Submitted], error) {
 	spec, db, err := s.spec(&in.SpecBody)
 	if err != nil {
 		return nil, err
 	}
 	prior, err := db.Ledger.Find(ctx, spec.Name)
-	var p *Problem
 	switch {
-	case errors.As(err, &p) && p.Kind == NotFound:
+	case errors.Is(err, store.ErrNotFound), err == nil && prior.State == job.Cancelled, err == nil && in.Again && prior.State.Ended():
 	case err != nil:
 		return nil, err
-	case prior.SpecHash == s.Hash(spec) && (!prior.State.Ended() || !in.Again):
+	case prior.SpecHash == spec.Hash():
 		return &out[Submitted]{Submitted{Job: viewOf(prior)}}, nil
-	case !prior.State.Ended():
-		return nil, Refuse(fmt.Errorf("job %q is %s with another spec", prior.Name, prior.State), Refusal{
-			Field: "name", Value: spec.Name, Why: fmt.Sprintf("a job of this name is %s with another spec (%s, not %s)",
-				prior.State, short(prior.SpecHash), short(s.Hash(spec))),
-			Fix: "use `backfleet set` for limits, cancel that job first, or choose another name",
-		})
+	default:
+		return nil, &store.SpecChangedError{Name: spec.Name, Changed: job.Diff(prior.Spec, spec), State: prior.State}
 	}
 	who := in.who(ctx)
-	j, err := db.Planner.Submit(ctx, who, spec)
+	j, err := db.Planner.Submit(ctx, who, spec, in.Again)
 	if err != nil {
 		return nil, err
 	}
 	s.asked("submit", j, who)
-	return &out[Submitted]{Submitted{Job: viewOf(j), Created: true}}, nil
+	return &out[Submitted]{Submitted{Job: viewOf(j), Created: j.ID != prior.ID}}, nil
 }
-
-func short(hash string) string { return hash[:min(len(hash), 12)] }
 
 // spec reads the spec of a request and finds its database.
 func (s *Server) spec(in *SpecBody) (job.Spec, Database, error) {
-	spec, err := s.Parse(in.RawBody, in.File)
+	spec, err := job.ParseSpec(in.RawBody, in.File)
 	if err != nil {
-		var p *Problem
-		if errors.As(err, &p) {
-			return job.Spec{}, Database{}, err
-		}
-		return job.Spec{}, Database{}, Fail(Refused, err, "")
+		return job.Spec{}, Database{}, err
 	}
 	dbs, err := s.named(spec.Database)
-	if err == nil && spec.Database == "" {
-		err = errors.New("it has no database")
-	}
 	if err != nil {
-		p := asProblem(err)
-		return job.Spec{}, Database{}, Refuse(err, Refusal{Field: "database", Value: spec.Database,
-			Why: "the server has no database of that name (" + p.Detail + ")", Fix: p.Hint})
+		p := AsProblem(err)
+		return job.Spec{}, Database{}, Refuse(job.Refusals{{Where: in.File, Field: "database", Value: spec.Database,
+			Why: strings.TrimPrefix(p.Detail, "database: "+strconv.Quote(spec.Database)+" "), Fix: p.Hint}})
 	}
 	return spec, dbs[0], nil
 }
 
-func (s *Server) retry(ctx context.Context, in *OnJob) (*out[Retried], error) {
+func (s *Server) retry(ctx context.Context, in *OnJob) (*out[store.RetryResult], error) {
 	db, j, err := s.find(ctx, in.JobPath)
 	if err != nil {
 		return nil, err
@@ -181,7 +170,8 @@ func (s *Server) retry(ctx context.Context, in *OnJob) (*out[Retried], error) {
 		return nil, err
 	}
 	s.asked("retry", j, who)
-	return &out[Retried]{r}, nil
+	r.Left = list(r.Left)
+	return &out[store.RetryResult]{r}, nil
 }
 
 func (s *Server) skip(ctx context.Context, in *struct {
@@ -195,7 +185,7 @@ func (s *Server) skip(ctx context.Context, in *struct {
 		if in.Body.Range != nil {
 			return l.SkipRange(ctx, id, who, *in.Body.Range, in.Body.Reason)
 		}
-		return l.SkipRow(ctx, id, who, in.Body.Key, in.Body.Reason)
+		return l.SkipRow(ctx, id, who, in.Body.Relation, in.Body.Key, in.Body.Reason)
 	})
 }
 
@@ -215,13 +205,13 @@ func (s *Server) limits(ctx context.Context, in *struct {
 		if err != nil {
 			return nil, err
 		}
-		limits, changes, err := s.changed(j.Limits, in.Body)
+		limits, changes, err := changed(j.Limits, in.Body)
 		if err != nil {
 			return nil, err
 		}
 		set, err := db.Ledger.SetLimits(ctx, j.ID, who, limits, j.Revision)
-		var p *Problem
-		if errors.As(err, &p) && p.Kind == Conflict && !j.State.Ended() && try < limitTries {
+		var rival *store.RevisionError
+		if errors.As(err, &rival) && try < limitTries {
 			continue // somebody changed the job in between: lay the change over theirs
 		}
 		if err != nil {
@@ -233,20 +223,24 @@ func (s *Server) limits(ctx context.Context, in *struct {
 }
 
 // changed applies every path, in the order of their names, and lists all that are wrong.
-func (s *Server) changed(limits job.Limits, to map[string]string) (job.Limits, []Change, error) {
+func changed(limits job.Limits, to map[string]string) (job.Limits, []Change, error) {
 	var changes []Change
-	var refusals []Refusal
+	var refusals job.Refusals
 	for _, path := range slices.Sorted(maps.Keys(to)) {
-		next, old, err := s.SetLimit(limits, path, to[path])
-		if err != nil {
-			refusals = append(refusals, Refusal{Field: path, Value: to[path], Why: err.Error()})
+		next, old, err := limits.Set(path, to[path])
+		var rs job.Refusals
+		if errors.As(err, &rs) {
+			refusals = append(refusals, rs...)
 			continue
+		}
+		if err != nil {
+			return limits, nil, err
 		}
 		limits = next
 		changes = append(changes, Change{Path: path, Old: old, New: to[path]})
 	}
 	if len(refusals) > 0 {
-		return limits, nil, Refuse(errors.New("limits: a value cannot be set"), refusals...)
+		return limits, nil, refusals
 	}
 	return limits, changes, nil
 }

@@ -25,7 +25,7 @@ func (s *Server) databaseOperations() {
 			for _, db := range s.Databases {
 				h, err := db.Ledger.Health(ctx)
 				if err != nil {
-					h = DatabaseHealth{Error: asProblem(err).Error()}
+					h = DatabaseHealth{Error: AsProblem(err).Error()}
 				} else {
 					h.Reachable = true
 				}

@@ -2,9 +2,7 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/store"
 	"github.com/backfleet/backfleet/ranges"
 )
 
@@ -26,7 +25,7 @@ type memory struct {
 	rivals   int // so many changes of limits meet somebody else's first
 	held     time.Time
 	planned  []job.Spec
-	refusals []Refusal
+	refusals job.Refusals
 }
 
 func (m *memory) Find(_ context.Context, nameOrID string) (job.Job, error) {
@@ -40,7 +39,7 @@ func (m *memory) Find(_ context.Context, nameOrID string) (job.Job, error) {
 			return j, nil
 		}
 	}
-	return job.Job{}, fmt.Errorf("find: %w", Fail(NotFound, errors.New("no such job"), ""))
+	return job.Job{}, fmt.Errorf("job %q: %w", nameOrID, store.ErrNotFound)
 }
 
 func (m *memory) Jobs(context.Context) ([]job.Job, error) {
@@ -63,7 +62,11 @@ func (m *memory) Report(_ context.Context, id job.ID) (job.Report, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	j := m.get(id)
-	return job.Report{Job: j.ID, Name: j.Name, State: j.State, Quarantined: []job.Quarantined{{Relation: "public.users", Key: ranges.Key{"7"}}}}, nil
+	return job.Report{Job: j.ID, Name: j.Name, State: j.State}, nil
+}
+
+func (m *memory) Quarantine(_ context.Context, _ job.ID, limit int) ([]job.Quarantined, error) {
+	return []job.Quarantined{{Relation: "public.users", Key: ranges.Key{"7"}}, {}}[:min(limit, 1)], nil
 }
 
 func (m *memory) Events(_ context.Context, _ job.ID, limit int) ([]job.Event, error) {
@@ -86,7 +89,7 @@ func (m *memory) to(id job.ID, state job.State, action, by, reason string) (job.
 	defer m.mu.Unlock()
 	j := m.get(id)
 	if j.State.Ended() {
-		return job.Job{}, Fail(Conflict, fmt.Errorf("%s: job %q is %s", action, j.Name, j.State), "submit it again")
+		return job.Job{}, &store.StateError{Name: j.Name, Op: action, State: j.State, Hint: "submit it again"}
 	}
 	j.State, j.Reason, j.Revision = state, reason, j.Revision+1
 	m.events = append(m.events, job.Event{Job: id, By: by, Action: action, Detail: map[string]any{"reason": reason}})
@@ -120,7 +123,7 @@ func (m *memory) SetLimits(_ context.Context, id job.ID, by string, l job.Limits
 	state := j.State
 	m.mu.Unlock()
 	if stale {
-		return job.Job{}, Fail(Conflict, errors.New("set: the job changed meanwhile"), "try again")
+		return job.Job{}, fmt.Errorf("set: %w", &store.RevisionError{Name: "norm", Saw: ifRevision})
 	}
 	return m.to(id, state, "set", by, "")
 }
@@ -129,13 +132,13 @@ func (m *memory) SkipRange(_ context.Context, id job.ID, by string, index int, r
 	return m.to(id, job.Running, fmt.Sprintf("skip range %d", index), by, reason)
 }
 
-func (m *memory) SkipRow(_ context.Context, id job.ID, by string, key ranges.Key, reason string) (job.Job, error) {
-	return m.to(id, job.Running, "skip row "+key.String(), by, reason)
+func (m *memory) SkipRow(_ context.Context, id job.ID, by, relation string, key ranges.Key, reason string) (job.Job, error) {
+	return m.to(id, job.Running, "skip row "+key.String()+relation, by, reason)
 }
 
-func (m *memory) Retry(_ context.Context, id job.ID, by string) (Retried, error) {
+func (m *memory) Retry(_ context.Context, id job.ID, by string) (store.RetryResult, error) {
 	_, err := m.to(id, job.Running, "retry", by, "")
-	return Retried{Rows: 3, Failing: 1, Ranges: 2}, err
+	return store.RetryResult{Rows: 3, Ranges: 2}, err
 }
 
 func (m *memory) RequestVerify(_ context.Context, id job.ID, by string) (job.Job, error) {
@@ -167,26 +170,24 @@ func (m *memory) Plan(_ context.Context, spec job.Spec) (any, error) {
 	defer m.mu.Unlock()
 	m.planned = append(m.planned, spec)
 	if m.refusals != nil {
-		return nil, Refuse(errors.New("the spec was refused"), m.refusals...)
+		return nil, m.refusals
 	}
 	return map[string]any{"table": spec.Table, "ranges": 12}, nil
 }
 
-func (m *memory) Submit(_ context.Context, by string, spec job.Spec) (job.Job, error) {
+func (m *memory) Submit(_ context.Context, by string, spec job.Spec, _ bool) (job.Job, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.refusals != nil {
-		return job.Job{}, Refuse(errors.New("the spec was refused"), m.refusals...)
+		return job.Job{}, fmt.Errorf("submit: %w", m.refusals)
 	}
 	j := job.Job{
-		ID: job.ID(fmt.Sprintf("01J%023d", len(m.jobs))), Name: spec.Name, Database: spec.Database, Spec: spec, SpecHash: hash(spec),
+		ID: job.ID(fmt.Sprintf("01J%023d", len(m.jobs))), Name: spec.Name, Database: spec.Database, Spec: spec, SpecHash: spec.Hash(),
 		Limits: spec.Limits, State: job.Planning, Revision: 1, By: by,
 	}
 	m.jobs = append(m.jobs, j)
 	return j, nil
 }
-
-func hash(s job.Spec) string { return fmt.Sprint(s.Table, s.Set, s.Where) }
 
 func (m *memory) last() job.Event {
 	m.mu.Lock()
@@ -198,33 +199,4 @@ func (m *memory) set(id job.ID, change func(*job.Job)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	change(m.get(id))
-}
-
-// parse reads `name: database: table:` lines, enough for the HTTP layer.
-func parse(body []byte, file string) (job.Spec, error) {
-	var s job.Spec
-	for line := range strings.Lines(string(body)) {
-		k, v, _ := strings.Cut(strings.TrimSpace(line), ": ")
-		switch k {
-		case "name":
-			s.Name = v
-		case "database":
-			s.Database = v
-		case "table":
-			s.Table = v
-		case "":
-		default:
-			return s, fmt.Errorf("%s: %s: no such field", file, k)
-		}
-	}
-	return s, nil
-}
-
-func setLimit(l job.Limits, path, value string) (job.Limits, string, error) {
-	if path != "workers.max" {
-		return l, "", fmt.Errorf("no such limit")
-	}
-	old := fmt.Sprint(l.Workers.Max)
-	_, err := fmt.Sscan(value, &l.Workers.Max)
-	return l, old, err
 }

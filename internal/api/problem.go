@@ -9,8 +9,10 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/observe"
 	"github.com/backfleet/backfleet/internal/postgres"
+	"github.com/backfleet/backfleet/internal/store"
 )
 
 // Kind says whose matter an error is, and so which status and exit code it gets.
@@ -34,35 +36,14 @@ var statusOf = map[Kind]int{
 	Forbidden: http.StatusForbidden, Unavailable: http.StatusServiceUnavailable,
 }
 
-// Refusal is one thing that stands against a spec or a value.
-type Refusal struct {
-	Field string `json:"field"`
-	Value string `json:"value,omitempty"`
-	Why   string `json:"why"`
-	Fix   string `json:"fix,omitempty"` // what would be right
-}
-
-// String is the refusal in one line.
-func (r Refusal) String() string {
-	s := r.Field + ": "
-	if r.Value != "" {
-		s += r.Value + ": "
-	}
-	s += r.Why
-	if r.Fix != "" {
-		s += "; " + r.Fix
-	}
-	return strings.Join(strings.Fields(s), " ")
-}
-
 // Problem is the error body of the API (RFC 9457, application/problem+json), and the error that [Client] returns.
 type Problem struct {
-	Title    string    `json:"title"`
-	Status   int       `json:"status"`
-	Kind     Kind      `json:"kind"`
-	Detail   string    `json:"detail"`         // what failed and why, one line
-	Hint     string    `json:"hint,omitempty"` // what to do
-	Refusals []Refusal `json:"refusals,omitempty"`
+	Title    string       `json:"title"`
+	Status   int          `json:"status"`
+	Kind     Kind         `json:"kind"`
+	Detail   string       `json:"detail"`         // what failed and why, one line
+	Hint     string       `json:"hint,omitempty"` // what to do
+	Refusals job.Refusals `json:"refusals,omitempty"`
 
 	cause error
 }
@@ -70,11 +51,7 @@ type Problem struct {
 // Error is the problem in one line, or in one line a refusal.
 func (p *Problem) Error() string {
 	if len(p.Refusals) > 0 {
-		lines := make([]string, len(p.Refusals))
-		for i, r := range p.Refusals {
-			lines[i] = r.String()
-		}
-		return strings.Join(lines, "\n")
+		return observe.Redact(p.Refusals.Error())
 	}
 	if p.Hint != "" {
 		return p.Detail + "; " + p.Hint
@@ -99,50 +76,51 @@ func Fail(kind Kind, cause error, hint string) *Problem {
 	}
 }
 
-// Refuse returns a problem that lists what stands against a spec.
-func Refuse(cause error, refusals ...Refusal) *Problem {
-	p := Fail(Refused, cause, "")
+// Refuse returns a problem that lists what stands against a spec or a value.
+func Refuse(refusals job.Refusals) *Problem {
+	p := Fail(Refused, refusals, "")
 	p.Refusals = refusals
 	return p
 }
 
-// asProblem makes any error the API's own: a Problem stays itself, a driver's error gets its kind and a hint, all else is
-// internal.
-func asProblem(err error) *Problem {
-	var p *Problem
-	var unreachable *postgres.UnreachableError
-	var connect *pgconn.ConnectError
-	var human *huma.ErrorModel
+// AsProblem makes any error the API's own: a Problem stays itself, the ledger's and the driver's errors get their kind and a
+// hint, all else is internal.
+func AsProblem(err error) *Problem {
+	var (
+		p           *Problem
+		human       *huma.ErrorModel
+		refusals    job.Refusals
+		specChanged *store.SpecChangedError
+		state       *store.StateError
+		revision    *store.RevisionError
+		unreachable *postgres.UnreachableError
+		connect     *pgconn.ConnectError
+	)
 	switch {
 	case errors.As(err, &p):
-		if err != error(p) && len(p.Refusals) == 0 { // keep what was wrapped around it
-			wrapped := *p
-			wrapped.Detail = err.Error()
-			if p.Hint != "" {
-				wrapped.Detail = strings.TrimSuffix(wrapped.Detail, "; "+p.Hint)
-			}
-			wrapped.Detail = observe.Redact(oneLine(wrapped.Detail))
-			return &wrapped
-		}
 		return p
 	case errors.As(err, &human):
 		return fromHuma(human)
+	case errors.As(err, &refusals):
+		return Refuse(refusals)
+	case errors.As(err, &specChanged), errors.Is(err, store.ErrNoLedger):
+		return Fail(Refused, err, "")
+	case errors.Is(err, store.ErrNotFound):
+		return Fail(NotFound, err, "")
+	case errors.As(err, &state), errors.As(err, &revision):
+		return Fail(Conflict, err, "")
 	case errors.As(err, &unreachable), errors.As(err, &connect):
-		return Fail(Unavailable, err, "check that the server is up and that its DSN is right: backfleet doctor")
+		return Fail(Unavailable, err, "is the server up and its DSN right? See backfleet doctor")
 	case errors.Is(err, context.DeadlineExceeded):
-		return Fail(Unavailable, err, "the database did not answer in time: backfleet doctor")
+		return Fail(Unavailable, err, "the database did not answer in time; see backfleet doctor")
+	case postgres.SQLState(err) == "":
+		return Fail(Internal, err, "")
 	}
-	if code := postgres.SQLState(err); code != "" {
-		switch postgres.Classify(err) {
-		case postgres.Connection:
-			return Fail(Unavailable, err, "the database is restarting or read-only; try again")
-		case postgres.Permission:
-			return Fail(Refused, err, "backfleet db grants prints the privileges that a role needs")
-		case postgres.Schema:
-			if strings.Contains(err.Error(), "backfleet.") || code == "3F000" {
-				return Fail(Refused, err, "create or upgrade the ledger: backfleet db init")
-			}
-		}
+	switch postgres.Classify(err) {
+	case postgres.Connection:
+		return Fail(Unavailable, err, "the database is restarting or read-only; try again")
+	case postgres.Permission, postgres.Schema: // the ledger's errors say themselves what to run
+		return Fail(Refused, err, "")
 	}
 	return Fail(Internal, err, "")
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/store"
 )
 
 // JobPath names a job in a path. It is exported, as every embedded part of a request is, because huma reads no other.
@@ -31,13 +32,25 @@ func (s *Server) readOperations() {
 		})
 	route(s, Viewer, http.MethodGet, "/v1/jobs/{job}/report", "get-report", "The proof of a job, or as much of it as there is",
 		func(ctx context.Context, in *JobPath) (*out[job.Report], error) {
-			r, err := s.report(ctx, *in)
+			db, j, err := s.find(ctx, *in)
+			if err != nil {
+				return nil, err
+			}
+			r, err := db.Ledger.Report(ctx, j.ID)
+			r.Coverage, r.Quarantined, r.Workers, r.Events = list(r.Coverage), list(r.Quarantined), list(r.Workers), list(r.Events)
 			return &out[job.Report]{r}, err
 		})
 	route(s, Viewer, http.MethodGet, "/v1/jobs/{job}/quarantine", "list-quarantine", "The rows that were set aside",
-		func(ctx context.Context, in *JobPath) (*out[QuarantineList], error) {
-			r, err := s.report(ctx, *in)
-			return &out[QuarantineList]{QuarantineList{Rows: list(r.Quarantined)}}, err
+		func(ctx context.Context, in *struct {
+			JobPath
+			Limit int `query:"limit" default:"1000" minimum:"1" maximum:"100000" doc:"How many rows at most."`
+		}) (*out[QuarantineList], error) {
+			db, j, err := s.find(ctx, in.JobPath)
+			if err != nil {
+				return nil, err
+			}
+			rows, err := db.Ledger.Quarantine(ctx, j.ID, in.Limit)
+			return &out[QuarantineList]{QuarantineList{Rows: list(rows)}}, err
 		})
 	route(s, Viewer, http.MethodGet, "/v1/jobs/{job}/events", "list-events", "The audit log of a job",
 		func(ctx context.Context, in *struct {
@@ -53,17 +66,6 @@ func (s *Server) readOperations() {
 		})
 }
 
-func (s *Server) report(ctx context.Context, in JobPath) (job.Report, error) {
-	db, j, err := s.find(ctx, in)
-	if err != nil {
-		return job.Report{}, err
-	}
-	r, err := db.Ledger.Report(ctx, j.ID)
-	r.Coverage, r.Quarantined = list(r.Coverage), list(r.Quarantined)
-	r.Workers, r.Events = list(r.Workers), list(r.Events)
-	return r, err
-}
-
 func (s *Server) list(ctx context.Context, in *struct {
 	Database string `query:"database" doc:"Only the jobs of this database."`
 }) (*out[JobList], error) {
@@ -75,7 +77,7 @@ func (s *Server) list(ctx context.Context, in *struct {
 	for _, db := range dbs {
 		lines, err := s.lines(ctx, db)
 		if err != nil {
-			p := asProblem(err)
+			p := AsProblem(err)
 			if len(dbs) == 1 {
 				return nil, p
 			}
@@ -142,11 +144,10 @@ func (s *Server) find(ctx context.Context, in JobPath) (Database, job.Job, error
 	var silent error
 	for _, db := range dbs {
 		j, err := db.Ledger.Find(ctx, in.Job)
-		var p *Problem
 		switch {
 		case err == nil:
 			found = append(found, match{db, j})
-		case errors.As(err, &p) && p.Kind == NotFound:
+		case errors.Is(err, store.ErrNotFound):
 		default:
 			silent = errors.Join(silent, err)
 		}

@@ -25,12 +25,6 @@ type Config struct {
 	Live Live
 	// Tokens are the bearer tokens to accept. With none, only requests of this process are served.
 	Tokens *Tokens
-	// Parse reads a spec of YAML or JSON, strictly; file names it in errors.
-	Parse func(body []byte, file string) (job.Spec, error)
-	// SetLimit changes one limit by its path in the spec and returns the old value.
-	SetLimit func(limits job.Limits, path, value string) (changed job.Limits, old string, err error)
-	// Hash is the identity of a spec: two files with one hash are one job.
-	Hash func(job.Spec) string
 	// Health and Metrics are served without a token; nil leaves them out.
 	Health  *observe.Health
 	Metrics *prometheus.Registry
@@ -113,7 +107,7 @@ func route[I, O any](s *Server, role Role, method, path, id, summary string, han
 		if err == nil {
 			return out, nil
 		}
-		p := asProblem(err)
+		p := AsProblem(err)
 		if p.Kind == Internal {
 			s.Log.Error("request failed", zap.String("operation", id), zap.String(observe.Error, p.Detail))
 		}

@@ -82,16 +82,10 @@ type Change struct {
 
 // Skip names what is taken out of a job: a range or a row, never both.
 type Skip struct {
-	Range  *int     `json:"range,omitempty" minimum:"0" doc:"Index of the range to take out."`
-	Key    []string `json:"key,omitempty" doc:"Key of the row to take out, one text a key column."`
-	Reason string   `json:"reason" minLength:"1" maxLength:"500" doc:"Why; it stands in the audit log and in the report."`
-}
-
-// Retried says what a retry did.
-type Retried struct {
-	Rows    int64 `json:"rows_repaired"` // quarantined rows that were written now
-	Failing int64 `json:"rows_failing"`  // quarantined rows that still fail
-	Ranges  int   `json:"ranges_queued"` // failed ranges that are queued again
+	Range    *int     `json:"range,omitempty" minimum:"0" doc:"Index of the range to take out."`
+	Key      []string `json:"key,omitempty" doc:"Key of the row to take out, one text a key column."`
+	Relation string   `json:"relation,omitempty" doc:"The leaf partition of that row; left out, the key is skipped in each."`
+	Reason   string   `json:"reason" minLength:"1" maxLength:"500" doc:"Why; it stands in the audit log and in the report."`
 }
 
 // QuarantineList is the answer of GET /v1/jobs/{job}/quarantine.
@@ -99,7 +93,7 @@ type QuarantineList struct {
 	Rows []job.Quarantined `json:"rows"`
 }
 
-// EventList is the answer of GET /v1/jobs/{job}/events, the oldest first.
+// EventList is the answer of GET /v1/jobs/{job}/events, the newest first.
 type EventList struct {
 	Events []job.Event `json:"events"`
 }
@@ -135,7 +129,6 @@ type DatabaseHealth struct {
 
 // Leader is the coordinator that governs a database.
 type Leader struct {
-	Owner string    `json:"owner"`
-	Epoch int64     `json:"epoch"`
-	Until time.Time `json:"until"`
+	Owner string `json:"owner"`
+	Epoch int64  `json:"epoch"`
 }

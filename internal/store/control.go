@@ -315,7 +315,10 @@ func (s *Store) RequestVerify(ctx context.Context, id job.ID, by string) (job.Jo
 		default:
 			return j, &StateError{j.Name, "verify", j.State, "a job is verified once its ranges are done; this one will be by itself"}
 		}
-				return setState(ctx, tx, j, job.Running, "", by, "verify", "")
+		if err := forgetProof(ctx, tx, id); err != nil {
+			return j, err
+		}
+		return setState(ctx, tx, j, job.Running, "", by, "verify", "")
 	})
 }
 

@@ -101,16 +101,20 @@ func (t *Tokens) Who(token string) (Identity, bool) {
 // EnsureToken returns the token in a file, and makes both when there is none: 32 random bytes, mode 0600. It refuses a file
 // that others may read.
 func EnsureToken(path string) (string, error) {
-	token, err := ReadToken(path)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return token, err
+	switch info, err := os.Stat(path); {
+	case err == nil && info.Mode().Perm()&0o077 != 0:
+		return "", fmt.Errorf("token file %s: others may read it (mode %04o); chmod 600 %s", path, info.Mode().Perm(), path)
+	case err == nil:
+		return ReadToken(path)
+	case !errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("token file: %w", err)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", fmt.Errorf("token file: %w", err)
 	}
 	raw := make([]byte, 32)
 	_, _ = rand.Read(raw) // never fails
-	token = base64.RawURLEncoding.EncodeToString(raw)
+	token := base64.RawURLEncoding.EncodeToString(raw)
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return ReadToken(path) // another process was faster
@@ -128,15 +132,8 @@ func EnsureToken(path string) (string, error) {
 	return token, nil
 }
 
-// ReadToken returns the token in a file that only its owner may read.
+// ReadToken returns the token in a file. Who else may read that file is its owner's matter.
 func ReadToken(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", fmt.Errorf("token file: %w", err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("token file %s: others may read it (mode %04o); chmod 600 %s", path, info.Mode().Perm(), path)
-	}
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return "", fmt.Errorf("token file: %w", err)

@@ -78,10 +78,13 @@ type LiveView struct {
 	Limiting []job.Reason
 	Workers  []job.WorkerOnJob
 	Stream   *job.StreamLag
+	Rate     float64       // rows a second
+	ETA      *job.Duration // nil: not known, or not moving
 }
 
 // over returns the status with the live view laid over it: what the leader knows is newer than what the ledger holds.
 func (v LiveView) over(s job.Status) job.Status {
+	s.Rate, s.ETA = v.Rate, v.ETA
 	if v.Lag != nil {
 		s.Lag = v.Lag
 	}

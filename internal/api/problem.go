@@ -109,6 +109,8 @@ func AsProblem(err error) *Problem {
 		return Fail(NotFound, err, "")
 	case errors.As(err, &state), errors.As(err, &revision):
 		return Fail(Conflict, err, "")
+	case strings.HasPrefix(postgres.SQLState(err), "28"), postgres.SQLState(err) == "3D000":
+		return Fail(Refused, err, "correct the role, the password or the database name of its DSN")
 	case errors.As(err, &unreachable), errors.As(err, &connect):
 		return Fail(Unavailable, err, "is the server up and its DSN right? See backfleet doctor")
 	case errors.Is(err, context.DeadlineExceeded):

@@ -1,0 +1,131 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"os/user"
+	"slices"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/spf13/cobra"
+
+	"github.com/backfleet/backfleet/internal/api"
+	"github.com/backfleet/backfleet/internal/postgres"
+)
+
+// client returns the way to the jobs: the API at --api, else a server of this process over the ledgers of the databases in the
+// environment. close gives the connections back.
+func (a *app) client(ctx context.Context) (c *api.Client, close func(), err error) {
+	if a.api != "" {
+		token := a.env("BACKFLEET_API_TOKEN")
+		if a.tokenFile != "" {
+			if token, err = api.ReadToken(a.tokenFile); err != nil {
+				return nil, nil, usage("api-%w", err)
+			}
+		}
+		c, err = api.NewClient(a.api, token, actor())
+		return c, func() {}, err
+	}
+	dbs, err := a.openAll(ctx, "backfleet cli", 2, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(dbs) == 0 {
+		return nil, nil, usage("api: no address was given and no database is known; " +
+			"give --api (and --api-token-file), or set BACKFLEET_DATABASE_<NAME> to a DSN")
+	}
+	return api.InProcess(api.New(api.Config{Databases: dbs.served()}), actor()), dbs.close, nil
+}
+
+// actor is who the audit log shall name: the user and the host.
+func actor() string {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if host, err := os.Hostname(); err == nil {
+		name += "@" + host
+	}
+	return name
+}
+
+// database is one open target database.
+type database struct {
+	name string
+	pool *pgxpool.Pool
+}
+
+type databases []database
+
+func (dbs databases) close() {
+	for _, db := range dbs {
+		db.pool.Close()
+	}
+}
+
+func (dbs databases) served() []api.Database {
+	served := make([]api.Database, len(dbs))
+	for i, db := range dbs {
+		served[i] = serve(db)
+	}
+	return served
+}
+
+// openAll opens every database of the environment, in the order of their names. Lazy pools connect when first used, so that
+// one database that is down leaves the others usable.
+func (a *app) openAll(ctx context.Context, application string, conns int32, lazy bool) (databases, error) {
+	sources, err := postgres.Databases(a.environ)
+	if err != nil {
+		return nil, usage("%w", err)
+	}
+	var open databases
+	for _, name := range slices.Sorted(maps.Keys(sources)) {
+		pool, err := postgres.Open(ctx, name, sources[name], postgres.PoolOptions{Application: application, MaxConns: conns, Lazy: lazy})
+		if err != nil {
+			open.close()
+			return nil, openError(err)
+		}
+		open = append(open, database{name, pool})
+	}
+	return open, nil
+}
+
+// open opens one database of the environment and proves that it answers.
+func (a *app) open(ctx context.Context, name, application string, conns int32) (database, error) {
+	sources, err := postgres.Databases(a.environ)
+	if err != nil {
+		return database{}, usage("%w", err)
+	}
+	source, err := postgres.Lookup(sources, name)
+	if err != nil {
+		return database{}, usage("%w", err)
+	}
+	pool, err := postgres.Open(ctx, name, source, postgres.PoolOptions{Application: application, MaxConns: conns})
+	if err != nil {
+		return database{}, openError(err)
+	}
+	return database{name, pool}, nil
+}
+
+// openError makes a DSN that cannot be read bad input; whoever does not answer stays unreachable.
+func openError(err error) error {
+	var unreachable *postgres.UnreachableError
+	if errors.As(err, &unreachable) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return usage("%w", err)
+}
+
+// onJob is a command that acts on one job through the API.
+func (a *app) onJob(do func(ctx context.Context, c *api.Client, name api.JobName) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		c, close, err := a.client(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer close()
+		return do(cmd.Context(), c, api.JobName(args[0]))
+	}
+}

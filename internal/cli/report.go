@@ -1,0 +1,183 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/backfleet/backfleet/internal/api"
+	"github.com/backfleet/backfleet/internal/job"
+)
+
+func (a *app) reportCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "report JOB",
+		Short: "Show the proof of a job",
+		Long: `Show the proof of a job: coverage, residual and check, then figures, quarantined rows and who did what. Before the
+end it shows as much as there is. The exit code is that of the job's end: 0, 3 or 4 (backfleet help exit-codes).`,
+		Example: `  backfleet report users-email-norm
+  backfleet report users-email-norm -o json > report.json`,
+		Args: cobra.ExactArgs(1),
+		RunE: a.onJob(func(ctx context.Context, c *api.Client, name api.JobName) error {
+			r, err := c.Report(ctx, name)
+			if err != nil {
+				return err
+			}
+			return a.showReport(r)
+		}),
+	}
+}
+
+// showReport prints a report and ends with its exit code.
+func (a *app) showReport(r job.Report) error {
+	if err := a.print(r, func(w io.Writer) { reportText(w, r) }); err != nil {
+		return err
+	}
+	if code := stateExit(r.State); code != exitOK {
+		return &exitError{code: code}
+	}
+	return nil
+}
+
+// shown bounds how many rows, events or gaps a text report lists; JSON has all.
+const shown = 20
+
+// reportText writes a report, the proof first.
+func reportText(w io.Writer, r job.Report) {
+	verdict := string(r.State)
+	if r.Verified {
+		verdict += ", verified"
+	}
+	say(w, "%s: %s", r.Name, verdict)
+	if r.Reason != "" {
+		say(w, "reason: %s", r.Reason)
+	}
+	say(w, "%s in database %s, job %s, spec %s", r.Table, r.Database, r.Job, r.SpecHash[:min(12, len(r.SpecHash))])
+
+	say(w, "\nProof")
+	proofText(w, r)
+	say(w, "\nFigures")
+	figuresText(w, r)
+
+	section(w, "Quarantined rows", r.Quarantined, func(q job.Quarantined) string {
+		return fmt.Sprintf("%s key %s: %s (%s, %d attempts, by %s)", q.Relation, q.Key, q.Error, q.SQLState, q.Attempts, q.By)
+	})
+	section(w, "Keys that reappeared or fail the check", r.Samples, func(k []string) string { return fmt.Sprint(k) })
+	section(w, "Workers", r.Workers, func(t job.WorkerTotal) string {
+		return fmt.Sprintf("%s: %s, %s", t.Worker, plural(t.Ranges, "range"), plural(t.Rows, "row"))
+	})
+	events := slices.Clone(r.Events)
+	slices.SortFunc(events, func(a, b job.Event) int { return int(a.ID - b.ID) })
+	section(w, "Who did what", events, func(e job.Event) string {
+		return fmt.Sprintf("%s  %s by %s%s", at(e.At), e.Action, e.By, detailText(e.Detail))
+	})
+	if r.Promise != "" {
+		say(w, "\n%s", r.Promise)
+	}
+}
+
+func proofText(w io.Writer, r job.Report) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(key, format string, args ...any) {
+		_, _ = fmt.Fprintf(tw, "  %s\t%s\n", key, fmt.Sprintf(format, args...))
+	}
+	for _, c := range r.Coverage {
+		switch {
+		case len(c.Gaps) > 0:
+			row("coverage", "%s: %s; NOT whole", c.Relation, plural(c.Ranges, "range"))
+			for i, g := range c.Gaps {
+				if i == shown {
+					row("", "and %d more", len(c.Gaps)-shown)
+					break
+				}
+				row("", "%s", g)
+			}
+		case c.Bound == nil:
+			row("coverage", "%s: was empty", c.Relation)
+		default:
+			row("coverage", "%s: %s, no gap, no overlap, all done up to key %s", c.Relation, plural(c.Ranges, "range"), c.Bound)
+		}
+	}
+	if len(r.Coverage) == 0 {
+		row("coverage", "not planned yet")
+	}
+	left := func(n *int64, none, unit string) string {
+		switch {
+		case n == nil:
+			return none
+		case r.Rounds == 0:
+			return "not counted yet"
+		}
+		return plural(*n, "row") + " " + unit
+	}
+	row("residual", "%s", left(r.Residual, "the spec has no `where`", "left that match `where`"))
+	row("check", "%s", left(r.CheckFails, "the spec has no `check`", "failing"))
+	row("verified", "%s, %s repaired", plural(r.Rounds, "round"), plural(r.Repaired, "row"))
+	row("quarantine", "%s", plural(int64(len(r.Quarantined)), "row"))
+	for _, d := range r.Dropped {
+		row("dropped", "%s", d)
+	}
+	for i, s := range r.Skipped {
+		if i == shown {
+			row("skipped", "and %d more ranges", len(r.Skipped)-shown)
+			break
+		}
+		row("skipped", "range %s", s)
+	}
+	_ = tw.Flush()
+}
+
+func figuresText(w io.Writer, r job.Report) {
+	figures := [][2]string{
+		{"rows written", count(r.Rows)}, {"batches", count(r.Batches)}, {"retries", count(r.Retries)}, {"take-overs", count(r.Takeovers)},
+		{"rows a second", rate(r.RowsPerSec)[:len(rate(r.RowsPerSec))-len(" rows/s")]}, {"duration", long(r.Duration.D())},
+	}
+	width := 0
+	for _, f := range figures {
+		width = max(width, len(f[1]))
+	}
+	for _, f := range figures {
+		say(w, "  %-13s  %*s", f[0], width, f[1])
+	}
+	say(w, "  %-13s  %s", "submitted", at(r.Submitted))
+	if r.Started != nil {
+		say(w, "  %-13s  %s", "started", at(*r.Started))
+	}
+	if r.Ended != nil {
+		say(w, "  %-13s  %s", "ended", at(*r.Ended))
+	}
+}
+
+// section lists items under a title, none at all when there are none.
+func section[T any](w io.Writer, title string, items []T, text func(T) string) {
+	if len(items) == 0 {
+		return
+	}
+	say(w, "\n%s", title)
+	for i, it := range items {
+		if i == shown {
+			say(w, "  and %s more; -o json has all", count(len(items)-shown))
+			return
+		}
+		say(w, "  %s", text(it))
+	}
+}
+
+// detailText tells what an event changed: the reason, and old and new where they are plain values.
+func detailText(d map[string]any) string {
+	text := ""
+	old, was := d["old"].(string)
+	if to, is := d["new"].(string); is && was {
+		text = fmt.Sprintf(": %s → %s", old, to)
+	} else if is {
+		text = ": " + to
+	}
+	if r, ok := d["reason"].(string); ok && r != "" {
+		text += " (" + r + ")"
+	}
+	return text
+}

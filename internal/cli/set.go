@@ -1,0 +1,57 @@
+package cli
+
+import (
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/backfleet/backfleet/internal/api"
+	"github.com/backfleet/backfleet/internal/job"
+)
+
+func (a *app) setCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "set JOB PATH=VALUE...",
+		Short: "Change a job's limits while it runs",
+		Long: `Change limits of a job while it runs; workers follow within a second. All values are checked before any is set. Old
+and new values stand in the audit log.
+
+The paths are those of the spec:
+  ` + strings.Join(job.Paths(), "\n  "),
+		Example: `  backfleet set users-email-norm workers.max=4
+  backfleet set users-email-norm throttle.lag.target=2s batch.max_rows=5000`,
+		Args: cobra.MinimumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			values := map[string]string{}
+			for _, arg := range args[1:] {
+				path, value, ok := strings.Cut(arg, "=")
+				if !ok || path == "" {
+					return usage("set: %q is not PATH=VALUE; write it like workers.max=4", arg)
+				}
+				if _, twice := values[path]; twice {
+					return usage("set: %s is given twice; give it once", path)
+				}
+				values[path] = value
+			}
+			c, close, err := a.client(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer close()
+			got, err := c.SetLimits(cmd.Context(), api.JobName(args[0]), values)
+			if err != nil {
+				return err
+			}
+			return a.print(got, func(w io.Writer) {
+				for _, ch := range got.Changes {
+					old := ch.Old
+					if old == "" {
+						old = "unset"
+					}
+					say(w, "%s: %s → %s", ch.Path, old, ch.New)
+				}
+			})
+		},
+	}
+}

@@ -1,0 +1,44 @@
+package cli
+
+import (
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) submitCommand() *cobra.Command {
+	var again bool
+	cmd := &cobra.Command{
+		Use:   "submit JOB.yaml",
+		Short: "Check a spec and store it as a job for the fleet",
+		Long: `Check a spec as plan does and store it as a job. The coordinator of its database plans and releases it; workers carry
+it. Submitting the same file again returns the job that is there, ended or not, so that no row is done twice by accident.`,
+		Example: `  backfleet submit users-email-norm.yaml
+  backfleet submit users-email-norm.yaml --again   # once more, after the first job has ended`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			spec, file, err := a.readSpec(args[0])
+			if err != nil {
+				return err
+			}
+			c, close, err := a.client(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer close()
+			got, err := c.Submit(cmd.Context(), spec, file, again)
+			if err != nil {
+				return err
+			}
+			return a.print(got, func(w io.Writer) {
+				if got.Created {
+					say(w, "job %s (%s) of database %s is stored; follow it with: backfleet status %s", got.Job.Name, got.Job.ID, got.Job.Database, got.Job.Name)
+					return
+				}
+				say(w, "job %s (%s) of database %s is there already and is %s; nothing changed", got.Job.Name, got.Job.ID, got.Job.Database, got.Job.State)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&again, "again", false, "make a new job even if one of this name has ended; it does every row once more")
+	return cmd
+}

@@ -63,7 +63,7 @@ func (c *Conn) Healthy() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.away.IsZero() {
-		return errors.New("NATS is not connected")
+		return errors.New("NATS is not connected; reconnecting")
 	}
 	return fmt.Errorf("NATS has been away for %s (%v); reconnecting", time.Since(c.away).Round(time.Second), c.cause)
 }

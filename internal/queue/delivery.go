@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/job"
@@ -32,7 +34,10 @@ func term(reason string) []byte { return []byte("+TERM " + reason) }
 
 const (
 	doneFor = 30 * time.Second // a leader's election refuses acks for up to 8.6 s
-	doneTry = 2 * time.Second
+	doneTry = time.Second
+	// unanswered is how many tries in a row may stay without answer after a reconnect. A server that was killed within some
+	// 100 ms of a delivery has forgotten it and answers no ack for it; it delivers the range again, to a slot that is free.
+	unanswered = 3
 )
 
 // Delivery is one message in this worker's hands: the right to try a claim, no more. The server gives it to another worker
@@ -41,6 +46,7 @@ type Delivery struct {
 	Ref          job.Ref
 	conn         *Conn
 	replySubject string
+	changed      <-chan struct{} // closed when the connection has changed since
 }
 
 // ReplySubject is where this delivery is acknowledged. The ledger keeps it, so that the coordinator can give the range back
@@ -71,23 +77,46 @@ func (d *Delivery) KeepAlive(ctx context.Context) (stop func()) {
 }
 
 // Done acknowledges the range and waits until the server has it, trying for 30 s or until ctx ends. Call it only after the
-// range's end, or its return to the queue, is committed in the ledger. When it fails the message comes again, and finds a
-// range that needs nothing.
+// range's end, or its return to the queue, is committed in the ledger. When it fails ([ErrForgotten] says early that it
+// will) the message comes again, and finds a range that needs nothing.
 func (d *Delivery) Done(ctx context.Context) error {
 	policy := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(50*time.Millisecond),
 		backoff.WithMaxInterval(time.Second),
 		backoff.WithMaxElapsedTime(doneFor))
+	silent := 0
 	err := backoff.Retry(func() error {
 		try, cancel := context.WithTimeout(ctx, doneTry)
 		defer cancel()
 		_, err := d.conn.nc.RequestWithContext(try, d.replySubject, ack)
+		switch {
+		case errors.Is(err, nats.ErrConnectionClosed):
+			return backoff.Permanent(err)
+		case !errors.Is(err, context.DeadlineExceeded):
+			silent = 0
+			return err
+		}
+		if d.conn.nc.IsConnected() {
+			silent++
+		}
+		if silent >= unanswered && d.reconnected() {
+			return backoff.Permanent(ErrForgotten)
+		}
 		return err
 	}, backoff.WithContext(policy, ctx))
 	if err != nil {
 		return explain(fmt.Sprintf("acknowledge range %d of job %s on %s", d.Ref.Index, d.Ref.Name, d.Ref.Database), err)
 	}
 	return nil
+}
+
+func (d *Delivery) reconnected() bool {
+	select {
+	case <-d.changed:
+		return true
+	default:
+		return false
+	}
 }
 
 // Nak gives the range back: at once, or after delay. It does not wait for the server; a lost NAK costs AckWait.

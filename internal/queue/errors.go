@@ -35,6 +35,8 @@ var (
 	ErrNoStream = errors.New("the stream does not exist")
 	// ErrVersion is what Pull returns for a message that a newer release published; the message was put back.
 	ErrVersion = errors.New("the message is of a newer release")
+	// ErrForgotten is what Done returns when a server that was restarted does not know the delivery: it comes again.
+	ErrForgotten = errors.New("the server does not know this delivery")
 	// ErrStaleControl is what PutControl returns when a higher revision, or a later job of the same name, stands already.
 	ErrStaleControl = errors.New("a newer control is published")
 )

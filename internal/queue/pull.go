@@ -52,7 +52,7 @@ func (c *Conn) Pull(ctx context.Context, database, name string, wait time.Durati
 			c.reply(m.Reply, term(err.Error()))
 			continue
 		}
-		return &Delivery{Ref: ref, conn: c, replySubject: m.Reply}, nil
+		return &Delivery{Ref: ref, conn: c, replySubject: m.Reply, changed: changed}, nil
 	}
 }
 

@@ -184,10 +184,10 @@ func unknown(ctx context.Context, q Querier, schema, name string) error {
 		return fmt.Errorf("list tables: %w", err)
 	}
 	fix := "look for it with \\dt *.* in psql"
-	if near := nearest.Name(schema+"."+name, names); near != "" {
-		fix = fmt.Sprintf("did you mean %q?", near)
-	} else if i := slices.IndexFunc(names, func(n string) bool { return strings.HasSuffix(n, "."+name) }); i >= 0 {
+	if i := slices.IndexFunc(names, func(n string) bool { return strings.HasSuffix(n, "."+name) }); i >= 0 {
 		fix = fmt.Sprintf("did you mean %q?", names[i])
+	} else if near := nearest.Name(schema+"."+name, names); near != "" {
+		fix = fmt.Sprintf("did you mean %q?", near)
 	}
 	return job.Refusals{{Field: "table", Value: schema + "." + name, Why: "there is no such table in this database", Fix: fix}}
 }

@@ -57,4 +57,3 @@ func (a *app) readSpec(path string) (text []byte, name string, err error) {
 	}
 	return text, name, nil
 }
-

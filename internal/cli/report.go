@@ -11,6 +11,7 @@ import (
 
 	"github.com/backfleet/backfleet/internal/api"
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/ranges"
 )
 
 func (a *app) reportCommand() *cobra.Command {
@@ -66,7 +67,7 @@ func reportText(w io.Writer, r job.Report) {
 	section(w, "Quarantined rows", r.Quarantined, func(q job.Quarantined) string {
 		return fmt.Sprintf("%s key %s: %s (%s, %d attempts, by %s)", q.Relation, q.Key, q.Error, q.SQLState, q.Attempts, q.By)
 	})
-	section(w, "Keys that reappeared or fail the check", r.Samples, func(k []string) string { return fmt.Sprint(k) })
+	section(w, "Keys that reappeared or fail the check", r.Samples, ranges.Key.String)
 	section(w, "Workers", r.Workers, func(t job.WorkerTotal) string {
 		return fmt.Sprintf("%s: %s, %s", t.Worker, plural(t.Ranges, "range"), plural(t.Rows, "row"))
 	})

@@ -1,0 +1,169 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/backfleet/backfleet/internal/job"
+)
+
+// screen shows a job's progress: a few lines that are written over on a terminal, else a plain line now and then and at each
+// change of state. It is an io.Writer too: what logs write to it stands above the progress.
+type screen struct {
+	mu    sync.Mutex
+	w     io.Writer
+	width int      // 0: no terminal
+	drawn []string // what stands on the terminal now
+	last  job.State
+	said  time.Time
+	down  string // what was last said to be wrong
+}
+
+// plainEvery is how often a line is written without a terminal.
+const plainEvery = 5 * time.Second
+
+func (a *app) newScreen() *screen {
+	width, ok := a.terminal(a.stderr)
+	if !ok {
+		width = 0
+	}
+	return &screen{w: a.stderr, width: width}
+}
+
+// Write implements io.Writer for whole lines.
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.drawn) == 0 {
+		return s.w.Write(p)
+	}
+	if _, err := io.WriteString(s.w, s.erase()+string(p)+strings.Join(s.drawn, "\n")+"\n"); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// show shows a status.
+func (s *screen) show(st job.Status, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = ""
+	if s.width > 0 {
+		s.draw(progressLines(st, s.width))
+		return
+	}
+	if st.State == s.last && now.Sub(s.said) < plainEvery {
+		return
+	}
+	s.last, s.said = st.State, now
+	say(s.w, "%s %s", now.UTC().Format("15:04:05"), progressLine(st))
+}
+
+// trouble says that the status cannot be read now; once for the same cause.
+func (s *screen) trouble(why string, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if why == s.down {
+		return
+	}
+	s.down = why
+	line := now.UTC().Format("15:04:05") + " status not known: " + why
+	if s.width > 0 {
+		s.draw([]string{clip(line, s.width)})
+		return
+	}
+	say(s.w, "%s", line)
+}
+
+// close leaves what stands on the terminal and goes on below it.
+func (s *screen) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drawn = nil
+}
+
+func (s *screen) draw(lines []string) {
+	_, _ = io.WriteString(s.w, s.erase()+strings.Join(lines, "\n")+"\n")
+	s.drawn = lines
+}
+
+// erase moves to the first line that was drawn and clears from there.
+func (s *screen) erase() string {
+	if len(s.drawn) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("\x1b[%dA\r\x1b[J", len(s.drawn))
+}
+
+// progressLines is a status on a terminal of this width.
+func progressLines(st job.Status, width int) []string {
+	head := fmt.Sprintf("%s  %s", st.Name, st.State)
+	if st.Reason != "" {
+		head += ": " + st.Reason
+	}
+	tail := " " + percent(st.Fraction)
+	lines := []string{
+		head,
+		bar(st.Fraction, min(60, width-len(tail)-1)) + tail,
+		fmt.Sprintf("%s written, %s, %d workers, %s", plural(st.Rows, "row"), rateText(st), len(st.Workers), rangesText(st)),
+	}
+	if len(st.Lag) > 0 {
+		lines = append(lines, "lag: "+lags(st.Lag, false))
+	}
+	lines = append(lines, "limited by: "+limitedBy(st))
+	if t := troubleText(st); t != "" {
+		lines = append(lines, "trouble: "+t)
+	}
+	for i := range lines {
+		lines[i] = clip(lines[i], width)
+	}
+	return lines
+}
+
+// progressLine is a status in one line, for logs and pipes.
+func progressLine(st job.Status) string {
+	parts := []string{
+		fmt.Sprintf("%s %s %s", st.Name, st.State, percent(st.Fraction)), plural(st.Rows, "row"), rateText(st),
+		fmt.Sprintf("%d workers", len(st.Workers)), rangesText(st),
+	}
+	if len(st.Lag) > 0 {
+		parts = append(parts, "lag "+lags(st.Lag, false))
+	}
+	parts = append(parts, "limited by "+limitedBy(st))
+	if t := troubleText(st); t != "" {
+		parts = append(parts, t)
+	}
+	return strings.Join(parts, "; ")
+}
+
+func rangesText(st job.Status) string {
+	more := ""
+	if !st.Planned {
+		more = "+"
+	}
+	return fmt.Sprintf("ranges %s/%s%s", count(st.Ranges.Done), count(st.Ranges.Total), more)
+}
+
+// limitedBy names what holds the job back now.
+func limitedBy(st job.Status) string {
+	switch {
+	case len(st.Limiting) > 0:
+		return reasonText(st.Limiting[0])
+	case st.State == job.Paused:
+		return "pause"
+	case st.State == job.Planning:
+		return "planning"
+	case len(st.Workers) == 0:
+		return "no worker carries a range"
+	}
+	return "nothing but the workers"
+}
+
+// bar is a share as a bar of so many cells.
+func bar(f float64, cells int) string {
+	full := min(max(int(f*float64(cells)), 0), cells)
+	return strings.Repeat("█", full) + strings.Repeat("░", max(cells-full, 0))
+}

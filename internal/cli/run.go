@@ -1,0 +1,305 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/backfleet/backfleet/internal/api"
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/observe"
+	"github.com/backfleet/backfleet/internal/queue"
+	"github.com/backfleet/backfleet/internal/store"
+)
+
+type runFlags struct {
+	workers    int
+	natsListen string
+	state      string
+	again      bool
+	nats       natsFlags
+	api        apiFlags
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var flags runFlags
+	cmd := &cobra.Command{
+		Use:   "run JOB.yaml",
+		Short: "Carry a job from submit to proof in one process",
+		Long: `Carry a job from submit to proof in one process: an embedded NATS with JetStream on disk, a coordinator, workers and
+the API. Progress is shown on stderr, the report on stdout. It exits 0 only when the job is complete, which means verified.
+
+Stop it at any moment, by Ctrl-C or kill -9, and run it again: it goes on from the committed checkpoints. A second Ctrl-C ends it
+at once. When the file's job has ended already, its report is shown and nothing is done twice.
+
+With --nats-listen more workers may join from other processes; --workers 0 leaves the work to them. With --nats-url an external
+NATS is used instead of the embedded one.
+
+The ledger is created in the database when it is missing. --state-dir keeps the embedded NATS, api.token, api.url and nats.token.`,
+		Example: `  export BACKFLEET_DATABASE_MAIN=postgres://backfleet@db1/app
+  backfleet run users-email-norm.yaml
+  backfleet run users-email-norm.yaml --workers 8 --listen 127.0.0.1:8080
+  backfleet run users-email-norm.yaml --workers 0 --nats-listen 10.0.0.5:4222`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runJob(cmd.Context(), flags, args[0]) },
+	}
+	f := cmd.Flags()
+	f.IntVar(&flags.workers, "workers", 4, "slots that carry ranges in this process; 0 leaves the work to others")
+	f.StringVar(&flags.natsListen, "nats-listen", "", "let other workers reach the embedded NATS at this address; they need nats.token (default: this process only)")
+	f.StringVar(&flags.state, "state-dir", "", "directory for what is kept between runs (default: <database>-<job> under $XDG_STATE_HOME/backfleet)")
+	f.BoolVar(&flags.again, "again", false, "make a new job even if one of this name has ended; it does every row once more")
+	flags.nats.add(f, a)
+	flags.api.add(f, "127.0.0.1:0")
+	return cmd
+}
+
+// runConns is how many connections `run` may hold to the database beside its workers' own.
+const runConns = 10
+
+func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err error) {
+	switch {
+	case flags.workers < 0 || flags.workers > maxSlots:
+		return usage("workers: %d is not between 0 and %d", flags.workers, maxSlots)
+	case flags.natsListen != "" && flags.nats.url != "":
+		return usage("nats-listen: the embedded NATS is not used with --nats-url; give one of them")
+	case a.api != "" && a.env("BACKFLEET_API") == "":
+		return usage("api: run serves its own API; use submit to give the job to the fleet at %s", a.api)
+	}
+	screen := a.newScreen()
+	a.stderr = screen // so that logs stand above the progress
+	text, file, err := a.readSpec(path)
+	if err != nil {
+		return err
+	}
+	spec, err := job.ParseSpec(text, file)
+	if err != nil {
+		return err
+	}
+	log, err := a.log()
+	if err != nil {
+		return err
+	}
+	db, err := a.open(ctx, spec.Database, "backfleet run", runConns)
+	if err != nil {
+		return err
+	}
+	p := newParts()
+	defer func() { err = errors.Join(err, p.stop()) }()
+	p.then("database", db.pool.Close)
+	if err := a.ensureLedger(ctx, db); err != nil {
+		return err
+	}
+	dbs := databases{db}
+	local := api.InProcess(api.New(api.Config{Databases: dbs.served(), Log: log}), actor())
+	got, err := local.Submit(ctx, text, file, flags.again)
+	if err != nil {
+		return err
+	}
+	name := api.JobName(got.Job.ID)
+	if got.Job.State.Ended() {
+		say(a.stderr, "job %s is %s already; nothing is done again. --again makes a new job", got.Job.Name, got.Job.State)
+		return a.finish(ctx, local, name)
+	}
+	verb := "goes on from its checkpoints"
+	if got.Created {
+		verb = "is new"
+	}
+	say(a.stderr, "job %s (%s) of database %s %s", got.Job.Name, got.Job.ID, got.Job.Database, verb)
+
+	if err := a.startFleet(ctx, p, flags, db, spec, log); err != nil {
+		return err
+	}
+	end, err := a.follow(ctx, p, screen, local, name)
+	if err != nil {
+		return err
+	}
+	// The fleet stops before the report, so that the report is the last word.
+	if end == stillOpen {
+		if err := p.stopButFirst(); err != nil {
+			return err
+		}
+		return a.handedBack(local, name, path)
+	}
+	err = errors.Join(p.stopButFirst(), a.finish(context.WithoutCancel(ctx), local, name))
+	return err
+}
+
+// ensureLedger creates or upgrades the ledger where it is missing or old.
+func (a *app) ensureLedger(ctx context.Context, db database) error {
+	st := store.New(db.pool, db.name)
+	if st.Ready(ctx) == nil {
+		return nil
+	}
+	from, to, err := st.Migrate(ctx)
+	if err != nil {
+		return refused(err)
+	}
+	say(a.stderr, "ledger of database %s: version %d → %d", db.name, from, to)
+	return nil
+}
+
+// startFleet starts NATS, the coordinator, the API and the workers as parts, and says how to reach them.
+func (a *app) startFleet(ctx context.Context, p *parts, flags runFlags, db database, spec job.Spec, log *zap.Logger) error {
+	dir, err := a.stateDir(flags.state, spec.Database+"-"+spec.Name)
+	if err != nil {
+		return err
+	}
+	connect, joinable, err := a.natsOf(p, flags, dir, log)
+	if err != nil {
+		return err
+	}
+	id := processID()
+	conn, err := connect(ctx, "backfleet coordinator "+id)
+	if err != nil {
+		return err
+	}
+	p.then("NATS of the coordinator", func() { drain(conn) })
+	health, metrics := &observe.Health{}, observe.NewRegistry()
+	dbs := databases{db}
+	lead := newLeader(id, dbs, conn, log)
+	served, err := a.serveAPI(ctx, p, flags.api, dir, api.Config{
+		Databases: dbs.served(), Live: lead, Health: health, Metrics: metrics, Log: log,
+	}, log)
+	if err != nil {
+		return err
+	}
+	watchFleet(p, health, dbs, conn)
+	p.start("coordinator", lead.Run)
+
+	if flags.workers > 0 {
+		own, err := a.open(ctx, db.name, "backfleet worker "+id, workerConns(flags.workers))
+		if err != nil {
+			return err
+		}
+		p.then("database of the worker", own.pool.Close)
+		conn, err := connect(ctx, "backfleet worker "+id)
+		if err != nil {
+			return err
+		}
+		p.then("NATS of the worker", func() { drain(conn) })
+		p.start("worker", newCarrier(id, flags.workers, databases{own}, conn, log))
+	}
+	say(a.stderr, "API at %s: backfleet status %s --api %s --api-token-file %s", served.url, spec.Name, served.url, served.tokenFile)
+	if joinable != "" {
+		say(a.stderr, "more workers: %s", joinable)
+	}
+	return nil
+}
+
+// natsOf starts the embedded NATS, or takes the external one, and returns how to connect and how others may join.
+func (a *app) natsOf(p *parts, flags runFlags, dir string, log *zap.Logger) (connect func(context.Context, string) (*queue.Conn, error), joinable string, err error) {
+	if flags.nats.url != "" {
+		return func(ctx context.Context, name string) (*queue.Conn, error) {
+			o, err := flags.nats.options(name, log)
+			if err != nil {
+				return nil, err
+			}
+			return queue.Connect(ctx, o)
+		}, "", nil
+	}
+	o := queue.EmbedOptions{StoreDir: filepath.Join(dir, "nats"), Listen: flags.natsListen, Logger: log}
+	tokenFile := filepath.Join(dir, "nats.token")
+	if o.Listen != "" {
+		if o.Token, err = api.EnsureToken(tokenFile); err != nil {
+			return nil, "", usage("%w", err)
+		}
+	}
+	embedded, err := queue.Embed(o)
+	if err != nil {
+		return nil, "", err
+	}
+	p.then("embedded NATS", embedded.Shutdown)
+	if o.Listen != "" {
+		joinable = fmt.Sprintf("backfleet worker --nats-url %s --nats-token-file %s", embedded.URL(), tokenFile)
+	}
+	return func(ctx context.Context, name string) (*queue.Conn, error) {
+		return embedded.Connect(ctx, queue.Options{Name: name, Logger: log})
+	}, joinable, nil
+}
+
+// ending is why follow returned.
+type ending int
+
+const (
+	jobEnded    ending = iota
+	pausedByUs         // the fleet paused the job, so a person must act
+	stillOpen          // a signal came first
+	followEvery = time.Second
+)
+
+// follow shows the job until it ends, the fleet pauses it, or a signal comes. A pause that a person asked for is waited out.
+func (a *app) follow(ctx context.Context, p *parts, screen *screen, c *api.Client, name api.JobName) (ending, error) {
+	defer screen.close()
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	for {
+		st, err := c.Status(ctx, name)
+		switch {
+		case ctx.Err() != nil:
+			return stillOpen, nil
+		case err != nil && api.AsProblem(err).Kind != api.Unavailable && api.AsProblem(err).Kind != api.Internal:
+			return 0, err
+		case err != nil:
+			screen.trouble(err.Error(), a.now())
+		default:
+			screen.show(st, a.now())
+			if st.State.Ended() {
+				return jobEnded, nil
+			}
+			if st.State == job.Paused && a.byFleet(ctx, c, name) {
+				return pausedByUs, nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return stillOpen, nil
+		case err := <-p.failed:
+			return 0, err
+		case <-tick.C:
+		}
+	}
+}
+
+// byFleet reports whether the last pause was the fleet's own doing.
+func (a *app) byFleet(ctx context.Context, c *api.Client, name api.JobName) bool {
+	list, err := c.Events(ctx, name, 20)
+	if err != nil {
+		return false
+	}
+	for _, e := range list.Events { // the newest first
+		if e.Action == "pause" {
+			return member.MatchString(e.By)
+		}
+	}
+	return false
+}
+
+// finish shows the report and ends with the code of the job's end.
+func (a *app) finish(ctx context.Context, c *api.Client, name api.JobName) error {
+	r, err := c.Report(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := a.showReport(r); err != nil {
+		if r.State == job.Paused {
+			say(a.stderr, "job %s is paused and needs a person: %s; then: backfleet resume %s, and run it again", r.Name, r.Reason, r.Name)
+		}
+		return err
+	}
+	return nil
+}
+
+// handedBack says where a job stands that a signal left open, and how to go on.
+func (a *app) handedBack(c *api.Client, name api.JobName, path string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	if st, err := c.Status(ctx, name); err == nil {
+		say(a.stderr, "stopped at %s, every range handed back; go on with: backfleet run %s", percent(st.Fraction), path)
+	}
+	return &exitError{code: exitInterrupted}
+}

@@ -43,6 +43,11 @@ func main() {
 		os.Exit(2)
 	}
 
+	os.Exit(tell(o))
+}
+
+// tell runs the demo and returns the exit code.
+func tell(o options) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program now; its children go with it
@@ -50,11 +55,12 @@ func main() {
 	switch {
 	case ctx.Err() != nil:
 		say("Interrupted. Everything is stopped and removed.")
-		os.Exit(130)
+		return 130
 	case err != nil:
 		fmt.Fprintf(os.Stderr, "\ndemo: %v\n", err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 func run(ctx context.Context, o options) (err error) {

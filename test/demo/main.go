@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/backfleet/backfleet/test/harness"
+	"golang.org/x/term"
 )
 
 // options are the command line.
@@ -106,11 +107,33 @@ func (d *demo) hold(ctx context.Context) error {
 	return nil
 }
 
+// terminal says whether a person watches, and the text may be bold.
+var terminal = term.IsTerminal(int(os.Stdout.Fd()))
+
+// heading begins each step of the story.
+func heading() string {
+	if terminal {
+		return "\033[1m==>\033[0m "
+	}
+	return "==> "
+}
+
 // say prints one step of the story.
-func say(format string, args ...any) { fmt.Printf("\n\033[1m==>\033[0m "+format+"\n", args...) }
+func say(format string, args ...any) { fmt.Printf("\n"+heading()+format+"\n", args...) }
 
 // note prints a detail of a step.
 func note(format string, args ...any) { fmt.Printf("    "+format+"\n", args...) }
+
+// interject prints above the progress bar that backfleet draws on the same terminal: the blank lines are those that
+// the bar's next frame overwrites.
+func interject(format string, args ...any) {
+	if terminal {
+		format = "\r\033[K" + heading() + format + "\n\n"
+	} else {
+		format = heading() + format
+	}
+	fmt.Printf(format+"\n", args...)
+}
 
 func envInt(name string, otherwise int) int {
 	if n, err := strconv.Atoi(os.Getenv(name)); err == nil && n >= 0 {

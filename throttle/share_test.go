@@ -94,6 +94,24 @@ func TestAllocateWithdrawsForANewJob(t *testing.T) {
 	require.Equal(t, []Grant{{Slot: slots[0], Job: "a"}, {Slot: slots[1], Job: "b"}}, grants)
 }
 
+func TestAllocateGivesASmallJobNoMoreSlotsThanItsRateNeeds(t *testing.T) {
+	grants := Allocate(10000, slotsOf(30, 1), []Demand{
+		{Job: "big", Runnable: 100},
+		{Job: "small", Runnable: 100, MaxRate: 500},
+	}, 1000)
+	n, _ := total(grants, "small")
+	require.Equal(t, 2, n)
+	n, rate := total(grants, "big")
+	require.Equal(t, 16, n)
+	require.InDelta(t, 9500, rate, 1e-9)
+}
+
+func TestAllocateBelievesOneHolderOfASlot(t *testing.T) {
+	slots := slotsOf(2, 1)
+	grants := Allocate(0, slots, []Demand{{Job: "a", Holding: slots[:1]}, {Job: "b", Holding: slots[:1]}}, 0)
+	require.Equal(t, []Grant{{Slot: slots[0], Job: "a"}}, grants, "the other has no range to take")
+}
+
 func TestAllocateRefusesSenselessRates(t *testing.T) {
 	demand := []Demand{{Job: "a", Runnable: 5}}
 	require.Empty(t, Allocate(-1, slotsOf(1, 1), demand, 0))

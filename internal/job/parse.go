@@ -17,8 +17,8 @@ import (
 	"github.com/backfleet/backfleet/internal/nearest"
 )
 
-// maxSpec bounds a spec file in bytes.
-const maxSpec = 1 << 20
+// maxSpec bounds a spec file in bytes; the YAML library takes quadratic time on hostile nesting.
+const maxSpec = 128 << 10
 
 // specFields are the fields at the top of a spec, in the order in which they are documented.
 var specFields = []string{"name", "database", "table", "set", "where", "key", "check", "late_rows", "rows_per_range",

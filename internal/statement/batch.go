@@ -33,8 +33,9 @@ backfleet_lock AS MATERIALIZED (
   FOR NO KEY UPDATE)`
 }
 
-// advance moves the checkpoint to s.Next, renews the lease and adds to the row's counters. A last step leaves the range done.
-func (s Step) advance(p *params, counters string) string {
+// advance moves the checkpoint to s.Next, renews the lease and adds to the row's counters, if the gate returned a row. A last step
+// leaves the range done.
+func (s Step) advance(p *params, counters, gate string) string {
 	text := `backfleet_move AS (
  UPDATE backfleet.ranges SET key = ` + p.add([]string(s.Next)) + `::text[], batches = batches + 1,
   walked = walked + ` + p.add(s.Keys) + `, ` + counters + `, attempts = 0,
@@ -43,7 +44,7 @@ func (s Step) advance(p *params, counters string) string {
 		text += `, state = 'done', ended_at = clock_timestamp()`
 	}
 	return text + `
-  WHERE job_id = ` + p.add(string(s.Claim.Ref.Job)) + ` AND index = ` + p.add(s.Claim.Ref.Index) + ` AND EXISTS (SELECT 1 FROM backfleet_lock)
+  WHERE job_id = ` + p.add(string(s.Claim.Ref.Job)) + ` AND index = ` + p.add(s.Claim.Ref.Index) + ` AND EXISTS (SELECT 1 FROM ` + gate + `)
  RETURNING 1)`
 }
 
@@ -62,7 +63,7 @@ func (t Target) Fill(s Step) SQL {
 	if s.Exclude {
 		text += "\n  AND " + t.notQuarantined(&p, s.Claim.Ref.Job, s.Claim.Relation)
 	}
-	text += "\n RETURNING 1),\n" + s.advance(&p, "rows = rows + (SELECT count(*) FROM backfleet_update)")
+	text += "\n RETURNING 1),\n" + s.advance(&p, "rows = rows + (SELECT count(*) FROM backfleet_update)", "backfleet_lock")
 	return SQL{text + outcome + ", (SELECT count(*) FROM backfleet_update)", p.args}
 }
 
@@ -84,7 +85,7 @@ func (t Target) Proof(s Step) SQL {
 		text += "\n  AND " + t.notQuarantined(&p, s.Claim.Ref.Job, s.Claim.Relation)
 	}
 	text += "),\n" + s.advance(&p, "residual = residual + (SELECT residual FROM backfleet_proof),"+
-		" check_fails = check_fails + (SELECT check_fails FROM backfleet_proof)")
+		" check_fails = check_fails + (SELECT check_fails FROM backfleet_proof)", "backfleet_lock")
 	return SQL{text + outcome + ", (SELECT residual FROM backfleet_proof), (SELECT check_fails FROM backfleet_proof)", p.args}
 }
 
@@ -128,19 +129,22 @@ func (t Target) Failing(s Step) SQL {
 	return SQL{text + " ORDER BY " + t.order("") + " LIMIT 1", p.args}
 }
 
-// Quarantine sets the one row aside that the span holds, and moves the checkpoint past it, in one fenced statement. It returns
-// (held, moved, rows of the job in quarantine). Move false leaves the checkpoint: a repair found the row.
+// Quarantine sets the one row aside that the span holds, and moves the checkpoint past it, in one fenced statement that does neither
+// where the span meanwhile holds another row. It returns (held, moved, rows of the job in quarantine). Move false leaves the
+// checkpoint: a repair found the row.
 func (t Target) Quarantine(s Step, key ranges.Key, sqlstate, message string, move bool) SQL {
 	var p params
-	text := "WITH " + s.fence(&p) + ",\nbackfleet_put AS (\n INSERT INTO backfleet.quarantine AS q (job_id, relation, key, range_index, sqlstate, error, by)\n SELECT " +
+	text := "WITH " + s.fence(&p) + ",\nbackfleet_alone AS MATERIALIZED (\n SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (\n  SELECT 1 FROM " + t.from() +
+		" WHERE " + t.within(&p, s.Span) + " AND " + t.keyRow() + " <> " + p.key(t, key) + ")),\n" +
+		"backfleet_put AS (\n INSERT INTO backfleet.quarantine AS q (job_id, relation, key, range_index, sqlstate, error, by)\n SELECT " +
 		p.add(string(s.Claim.Ref.Job)) + ", " + p.add(s.Claim.Relation) + "::oid, " + p.add([]string(key)) + "::text[], " +
 		p.add(s.Claim.Ref.Index) + "::int, " + p.add(sqlstate) + ", " + p.add(message) + ", " + p.add(s.Claim.Owner) +
-		"\n FROM backfleet_lock\n ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error," +
+		"\n FROM backfleet_alone\n ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error," +
 		" attempts = q.attempts + 1, at = clock_timestamp()\n RETURNING (xmax = 0) AS fresh),\n"
 	if move {
-		text += s.advance(&p, "rows = rows")
+		text += s.advance(&p, "rows = rows", "backfleet_alone")
 	} else {
-		text += "backfleet_move AS (SELECT 1 FROM backfleet_lock)"
+		text += "backfleet_move AS (SELECT 1 FROM backfleet_alone)"
 	}
 	return SQL{text + outcome + ", (SELECT count(*) FROM backfleet.quarantine WHERE job_id = " + p.add(string(s.Claim.Ref.Job)) +
 		") + (SELECT count(*) FROM backfleet_put WHERE fresh)", p.args}

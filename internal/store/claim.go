@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -11,25 +10,6 @@ import (
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/ranges"
 )
-
-// Errors that say why a claim was refused. None of them is a fault: each tells what to do with the message.
-var (
-	// ErrStale: the range is done, dropped, failed, or was released anew since this message. Acknowledge it.
-	ErrStale = errors.New("stale message")
-	// ErrNotRunnable: the job may not run now. The range went back to the ledger; acknowledge the message.
-	ErrNotRunnable = errors.New("job not runnable")
-	// ErrFenced: another claim took the range over. Stop, and leave the message alone.
-	ErrFenced = errors.New("fenced off: another claim took the range over")
-	// ErrRelationGone: the leaf partition was dropped or detached; its ranges are dropped.
-	ErrRelationGone = errors.New("relation gone")
-)
-
-// BusyError says that an unexpired lease stands on the range, and for how long still.
-type BusyError struct{ Remaining time.Duration }
-
-func (e *BusyError) Error() string {
-	return fmt.Sprintf("another worker's lease on the range stands for %s", e.Remaining.Round(time.Millisecond))
-}
 
 // Claim takes a range for owner: fence + 1, a new random token, a lease of ten seconds by the database's clock. It succeeds only
 // where no unexpired lease stands, or where prior is the caller's own claim of this range: that is how an unknown commit is
@@ -48,50 +28,48 @@ func (s *Store) Claim(ctx context.Context, ref job.Ref, owner, replySubject stri
 			(*[]string)(&cp.ChunkLo), (*[]string)(&cp.ChunkHi), &cp.K, &cp.Pass, (*[]string)(&cp.Key),
 			&c.Fence, &c.Token, &c.Attempts, &c.Quarantine, &leaf)
 		if errors.Is(err, pgx.ErrNoRows) {
-			return s.whyNot(ctx, tx, ref, prior != nil)
+			return s.whyNot(ctx, tx, ref, prior)
 		}
 		if err != nil {
 			return err
 		}
 		err = tx.QueryRow(ctx, q("relation_name"), c.Relation).Scan(&c.Schema, &c.Table, &isPartition)
 		if errors.Is(err, pgx.ErrNoRows) || (err == nil && leaf && !isPartition) {
-			return ErrRelationGone
+			return job.ErrRelationGone
 		}
 		return err
 	})
 	return c, err
 }
 
-// whyNot reads why a claim found no row, and gives an unclaimed range of a stopped job back to the ledger.
-func (s *Store) whyNot(ctx context.Context, tx pgx.Tx, ref job.Ref, again bool) error {
+// whyNot reads why a claim found no row.
+func (s *Store) whyNot(ctx context.Context, tx pgx.Tx, ref job.Ref, prior *job.Claim) error {
 	var state job.RangeState
 	var jobState job.State
 	var generation int
 	var remaining float64
-	var kind job.Kind
-	err := tx.QueryRow(ctx, q("claim_refused"), ref.Job, ref.Index).Scan(&state, &generation, &remaining, &jobState, &kind)
+	var token string
+	err := tx.QueryRow(ctx, q("claim_refused"), ref.Job, ref.Index).Scan(&state, &generation, &remaining, &jobState, &token)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return ErrStale
+		return job.ErrStale
 	case err != nil:
 		return err
-	case again:
-		return ErrFenced
+	case prior != nil && token == prior.Token && state == job.Done:
+		return job.ErrStale // the unknown commit was the range's last
+	case prior != nil && token == prior.Token && state == job.RangeRunning:
+		return job.ErrNotRunnable // still mine, but the job was stopped
+	case prior != nil:
+		return job.ErrFenced
 	case generation != ref.Generation:
-		return ErrStale
+		return job.ErrStale
 	case state == job.RangeRunning && remaining > 0:
-		return &BusyError{Remaining: time.Duration(remaining * float64(time.Second))}
+		return &job.BusyError{Remaining: time.Duration(remaining * float64(time.Second))}
 	case state == job.Released && !jobState.Active():
-		return &notRunnable{}
+		return job.ErrNotRunnable
 	}
-	return ErrStale
+	return job.ErrStale
 }
-
-// notRunnable carries ErrNotRunnable out of the read, so that GiveBack can commit what the failed claim's transaction must not.
-type notRunnable struct{}
-
-func (*notRunnable) Error() string        { return ErrNotRunnable.Error() }
-func (*notRunnable) Is(target error) bool { return target == ErrNotRunnable }
 
 // GiveBack returns a released range that nobody has claimed to `queued`; its message is then to be acknowledged.
 func (s *Store) GiveBack(ctx context.Context, ref job.Ref) error {
@@ -99,11 +77,11 @@ func (s *Store) GiveBack(ctx context.Context, ref job.Ref) error {
 	return err
 }
 
-// claimed runs one statement that acts only under the claim's fence; ErrFenced where it no longer stands.
+// claimed runs one statement that acts only under the claim's fence; job.ErrFenced where it no longer stands.
 func (s *Store) claimed(ctx context.Context, op, name string, c job.Claim, args ...any) error {
 	n, err := s.exec(ctx, op, name, append([]any{c.Ref.Job, c.Ref.Index, c.Fence, c.Token}, args...)...)
 	if err == nil && n == 0 {
-		return ErrFenced
+		return job.ErrFenced
 	}
 	return err
 }

@@ -46,7 +46,7 @@ RETURNING r.kind, r.relation, r.lo, r.hi, r.hi_inclusive, r.chunk_lo, r.chunk_hi
 
 -- name: claim_refused
 SELECT r.state, r.generation, coalesce(extract(epoch FROM r.lease_until - clock_timestamp()), 0)::float8,
-       j.state, r.kind
+       j.state, coalesce(r.claim_token::text, '')
   FROM backfleet.ranges r JOIN backfleet.jobs j ON j.id = r.job_id WHERE r.job_id = $1 AND r.index = $2
 
 -- name: relation_name
@@ -92,7 +92,7 @@ SELECT kind, round, state, count(*), coalesce(sum(rows), 0)::bigint, coalesce(su
   FROM backfleet.ranges WHERE job_id = $1 GROUP BY kind, round, state
 
 -- name: running_list
-SELECT coalesce(owner, ''), index, rows FROM backfleet.ranges WHERE job_id = $1 AND state = 'running' ORDER BY index
+SELECT coalesce(owner, ''), index, rows, coalesce(last_error, '') FROM backfleet.ranges WHERE job_id = $1 AND state = 'running' ORDER BY index
 
 -- name: worker_totals
 SELECT coalesce(owner, ''), count(*), coalesce(sum(rows), 0)::bigint

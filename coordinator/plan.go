@@ -50,6 +50,13 @@ type planning struct {
 }
 
 func (p *planning) advance(ctx context.Context, j job.Job) error {
+	if !j.Planned || j.State == job.Planning {
+		// The snapshot may be older than what this loop did last: decide on the job as it stands.
+		var err error
+		if j, err = p.ledger.Get(ctx, j.ID); err != nil || !(j.State == job.Planning || j.State.Active()) {
+			return err
+		}
+	}
 	if !j.Frozen {
 		leaves, err := p.leaves(ctx, j)
 		if err != nil {

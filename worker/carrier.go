@@ -150,7 +150,7 @@ func (c *carrier) prepare(ctx context.Context) error {
 	c.limits = c.job.Limits
 	c.target = statement.For(c.claim.Schema, c.claim.Table, c.job.Key, c.job.Spec, alias)
 	c.exclude = c.claim.Quarantine > 0
-	c.sizer = throttle.NewSizer(throttle.SizerConfig{Target: c.limits.Batch.Target.D(), Max: c.limits.Batch.MaxRows})
+	c.sizer = c.slot.sizerFor(c.claim, c.limits)
 	return nil
 }
 

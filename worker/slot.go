@@ -25,9 +25,27 @@ type slot struct {
 	w       *Worker
 	n       int
 	limiter *throttle.Limiter
+	sizer   *throttle.Sizer // of the last job and kind, so that a new range begins where the one before ended
+	sized   sizing
 
 	mu      sync.Mutex
 	holding *job.Held
+}
+
+// sizing is what a batch size was learned on.
+type sizing struct {
+	id   job.ID
+	kind job.Kind
+}
+
+// sizerFor returns the slot's sizer if it has learned on this kind of work, else a new one.
+func (s *slot) sizerFor(c job.Claim, limits job.Limits) *throttle.Sizer {
+	if on := (sizing{c.Ref.Job, c.Kind}); s.sizer == nil || s.sized != on {
+		s.sized = on
+		s.sizer = throttle.NewSizer(throttle.SizerConfig{Target: limits.Batch.Target.D(), Max: limits.Batch.MaxRows})
+	}
+	s.sizer.SetLimits(limits.Batch.Target.D(), limits.Batch.MaxRows)
+	return s.sizer
 }
 
 func (s *slot) held() (job.Held, bool) {

@@ -48,10 +48,10 @@ UPDATE backfleet.ranges SET state = 'dropped', ended_at = clock_timestamp(), lea
 -- The ranges of verification round $2: every fill range for the first, those that found something for a later one.
 INSERT INTO backfleet.ranges (job_id, index, kind, round, relation, lo, hi, hi_inclusive, chunk_lo, chunk_hi, key)
 SELECT r.job_id, (SELECT max(index) FROM backfleet.ranges WHERE job_id = $1) + row_number() OVER (ORDER BY r.index),
-       'verify', $2, r.relation, r.lo, r.hi, r.hi_inclusive, r.lo, r.hi, r.lo
+       'verify', $2::int, r.relation, r.lo, r.hi, r.hi_inclusive, r.lo, r.hi, r.lo
   FROM backfleet.ranges r
  WHERE r.job_id = $1 AND r.state = 'done'
-   AND CASE WHEN $2 = 1 THEN r.kind = 'fill' ELSE r.kind = 'verify' AND r.round = $2 - 1 AND r.residual + r.check_fails > 0 END
+   AND CASE WHEN $2::int = 1 THEN r.kind = 'fill' ELSE r.kind = 'verify' AND r.round = $2::int - 1 AND r.residual + r.check_fails > 0 END
 
 -- name: verify_round
 UPDATE backfleet.jobs SET verify_round = $2, state = 'verifying', revision = revision + 1 WHERE id = $1 RETURNING *

@@ -110,7 +110,7 @@ func (o EmbedOptions) server() (*server.Options, error) {
 func (e *Embedded) Connect(ctx context.Context, o Options) (*Conn, error) {
 	o.URL, o.User, o.Password, o.CredsFile, o.NKeySeedFile, o.Token = "", "", "", "", "", e.token
 	o.CAFile, o.CertFile, o.KeyFile = "", "", ""
-	c, err := connect(ctx, o, nats.InProcessServer(e.server))
+	c, err := connect(ctx, "this process", o, nats.InProcessServer(e.server))
 	if err == nil {
 		c.batches = true // this server is new enough for them, and slow without: it syncs every write
 	}

@@ -1,0 +1,108 @@
+package job
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestLimitsSet(t *testing.T) {
+	base := defaultLimits()
+	for _, c := range []struct{ path, value, old string }{
+		{"weight", "7", "1"},
+		{"workers.max", "2", "16"},
+		{"batch.target", "100ms", "25ms"},
+		{"batch.max_rows", "50", "10000"},
+		{"batch.synchronous_commit", "remote_apply", "off"},
+		{"throttle.lag.target", "2s", "1s"},
+		{"throttle.lag.soft", "6s", "5s"},
+		{"throttle.lag.hard", "1m0s", "10s"},
+		{"throttle.max_rows_per_second", "2000", "0"},
+		{"throttle.replicas.a.b", "ignore", ""},
+		{"on_error.quarantine_rows", "0", "100"},
+	} {
+		next, old, err := base.Set(c.path, c.value)
+		if err != nil || old != c.old {
+			t.Errorf("Set(%s) = old %q, %v", c.path, old, err)
+			continue
+		}
+		if _, back, err := next.Set(c.path, c.value); err != nil || back != c.value {
+			t.Errorf("after Set(%s, %s) it reads %q, %v", c.path, c.value, back, err)
+		}
+	}
+	if !reflect.DeepEqual(base, defaultLimits()) {
+		t.Errorf("Set changed its receiver: %+v", base)
+	}
+	with, _, _ := base.Set("throttle.replicas.a", "ignore")
+	if _, _, err := with.Set("throttle.replicas.a", "hold"); err != nil || with.Throttle.Replicas["a"] != "ignore" {
+		t.Errorf("Set wrote into a shared map: %v, %v", with.Throttle.Replicas, err)
+	}
+}
+
+func TestLimitsSetRefuses(t *testing.T) {
+	for _, c := range []struct{ path, value, want string }{
+		{"throttle.max_rows", "1", `throttle.max_rows: is not a setting that can change; did you mean "throttle.max_rows_per_second"?`},
+		{"where", "true", `where: is not a setting that can change`},
+		{"workers.max", "x", `workers.max: "x" is not a whole number`},
+		{"throttle.lag.hard", "2s", `throttle.lag.hard: "2s" is below soft 5s`},
+		{"throttle.replicas.", "hold", `names no replica`},
+	} {
+		next, _, err := defaultLimits().Set(c.path, c.value)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("Set(%s, %s) = %v, want %s", c.path, c.value, err, c.want)
+		}
+		if !reflect.DeepEqual(next, defaultLimits()) {
+			t.Errorf("a refused Set(%s) changed the limits", c.path)
+		}
+	}
+}
+
+func TestSplitTable(t *testing.T) {
+	for _, c := range []struct{ text, schema, name string }{
+		{"users", "", "users"},
+		{"public.Users", "public", "Users"},
+		{"a.b.c", "a", "b.c"},
+		{`we"ird; drop table x`, "", `we"ird; drop table x`},
+		{`"we""ird; drop table x"`, "", `we"ird; drop table x`},
+		{`"s"."t"`, "s", "t"},
+		{`"s.1"."t.2"`, "s.1", "t.2"},
+		{`s."t"`, "s", "t"},
+		{`"s".t.u`, "s", "t.u"},
+	} {
+		schema, name, err := SplitTable(c.text)
+		if err != nil || schema != c.schema || name != c.name {
+			t.Errorf("SplitTable(%q) = %q, %q, %v", c.text, schema, name, err)
+		}
+	}
+	for _, text := range []string{"", ".", "a.", ".b", `"a`, `""`, `"a"b`, `"a"."b"c`, `"a"."b`, strings.Repeat("x", 64), "a\x00b"} {
+		if schema, name, err := SplitTable(text); err == nil {
+			t.Errorf("SplitTable(%q) = %q, %q, accepted", text, schema, name)
+		}
+	}
+}
+
+func TestHashAndDiff(t *testing.T) {
+	base := Spec{Name: "j", Database: "main", Table: "users", Set: map[string]string{"a": "1", "b": "2"}}
+	for name, change := range map[string]func(*Spec){
+		"name":           func(s *Spec) { s.Name = "k" },
+		"database":       func(s *Spec) { s.Database = "other" },
+		"table":          func(s *Spec) { s.Table = "app.users" },
+		"set":            func(s *Spec) { s.Set = map[string]string{"a": "1"} },
+		"where":          func(s *Spec) { s.Where = "a IS NULL" },
+		"key":            func(s *Spec) { s.Key = []string{"id"} },
+		"check":          func(s *Spec) { s.Check = "a = 1" },
+		"late_rows":      func(s *Spec) { s.LateRows = "ignore" },
+		"rows_per_range": func(s *Spec) { s.RowsPerRange = 7 },
+	} {
+		other := base
+		change(&other)
+		if d := Diff(base, other); len(d) != 1 || d[0] != name || base.Hash() == other.Hash() {
+			t.Errorf("a change of %s gives %v", name, d)
+		}
+	}
+	same := base
+	same.Table, same.RowsPerRange, same.Weight = `"public"."users"`, DefaultRowsPerRange, 9
+	if d := Diff(base, same); len(d) != 0 || base.Hash() != same.Hash() {
+		t.Errorf("the same job differs in %v", d)
+	}
+}

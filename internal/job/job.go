@@ -73,14 +73,22 @@ type Job struct {
 	Reason     string // why it is paused or failed; empty otherwise
 	Revision   int64  // raised by every change of state or limits
 	Key        []Column
-	Estimate   int64  // rows in the table at submit
-	EstimateBy string // how Estimate was found
-	Planned    bool   // every range is in the ledger; until then totals are estimates
-	Round      int    // the verification pass under way, from 1; 0 before
+	Idempotent bool     // no `set` expression reads what it sets
+	SearchPath string   // pinned at submit
+	Estimate   int64    // rows in the table at submit
+	EstimateBy string   // how Estimate was found
+	Frozen     bool     // the upper bound is fixed
+	FreezeWait []string // write transactions that the first batch waits for
+	Planned    bool     // every range is in the ledger; until then totals are estimates
+	Round      int      // the verification pass under way, from 1; 0 before
 	By         string
 	Submitted  time.Time
 	Started    time.Time // first batch allowed; zero before
 	Ended      time.Time // zero before
+
+	ResumeState State   // where `resume` returns to; set while paused or failed
+	EndLSN      *string // WAL position that every replica must have flushed before `complete`
+	StreamClear bool    // it ended and left nothing in the stream
 }
 
 // Ref names one delivery of one range. It is all that a message holds.

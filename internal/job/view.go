@@ -55,6 +55,7 @@ type WorkerOnJob struct {
 	Worker string `json:"worker"`
 	Range  int    `json:"range"`
 	Rows   int64  `json:"rows"`
+	Error  string `json:"last_error,omitempty"` // why its last retry was needed
 }
 
 // RangeCounts counts the ranges of a job's present phase by state.

@@ -14,6 +14,8 @@ CREATE TABLE backfleet.jobs (
     reason        text NOT NULL DEFAULT '',
     revision      bigint NOT NULL DEFAULT 1,
     key_columns   jsonb NOT NULL,                         -- [{name, type, collation}]
+    idempotent    boolean NOT NULL,                       -- no `set` expression reads what it sets: a repair may redo a row
+    search_path   text NOT NULL,                          -- pinned at submit: it decides what an expression's names mean
     estimate      bigint NOT NULL,
     estimate_by   text NOT NULL,
     freeze_wait   text[],                                 -- write transactions open at the freeze; NULL: not frozen yet
@@ -23,7 +25,8 @@ CREATE TABLE backfleet.jobs (
     submitted_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     started_at    timestamptz,
     ended_at      timestamptz,
-    end_lsn       pg_lsn,                                 -- `complete` waits until every replica has flushed it
+    end_lsn       text,                                   -- `complete` waits until every replica has flushed it
+    stream_clear  boolean NOT NULL DEFAULT false,         -- it ended and left nothing in the stream
     report        jsonb
 );
 -- One unfinished job a name: the name is a subject and a consumer.
@@ -36,6 +39,7 @@ CREATE TABLE backfleet.relations (
     ordinal    int NOT NULL,                              -- the order of planning
     relation   oid NOT NULL,
     name       text NOT NULL,                             -- schema-qualified and quoted, as at the freeze
+    leaf       boolean NOT NULL,                          -- a leaf partition: it may go, and its ranges with it
     bound      text[],                                    -- the frozen upper bound; NULL: empty at the freeze
     planned_to text[],                                    -- where the next boundary search begins; NULL: at the start
     planned    boolean NOT NULL DEFAULT false,
@@ -68,7 +72,8 @@ CREATE TABLE backfleet.ranges (
     reply_subject text,
     attempts      int NOT NULL DEFAULT 0,
     claims        int NOT NULL DEFAULT 0,
-    rows          bigint NOT NULL DEFAULT 0,
+    rows          bigint NOT NULL DEFAULT 0,              -- rows written, exact
+    walked        bigint NOT NULL DEFAULT 0,              -- keys passed, for progress only
     batches       bigint NOT NULL DEFAULT 0,
     retries       bigint NOT NULL DEFAULT 0,
     residual      bigint NOT NULL DEFAULT 0,              -- verify: rows found that still matched `where`

@@ -1,0 +1,164 @@
+package statement
+
+import (
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/ranges"
+)
+
+// Step is one move of a claimed range: from the claim's checkpoint over Span to Next.
+type Step struct {
+	Claim   job.Claim // its Checkpoint is the one that must still stand
+	Span    ranges.Span
+	Next    ranges.Key
+	Last    bool // the range ends with this step: it becomes done in the same transaction
+	Keys    int  // about how many keys the span holds; for progress only
+	Exclude bool // leave out rows in quarantine
+}
+
+// fence locks the claim's ledger row if it still has this fence, this token and this checkpoint, and no brake is on. Every
+// other part of the statement acts only if it returned a row. Under READ COMMITTED a claim that raises the fence while this waits
+// for the lock makes it return none.
+func (s Step) fence(p *params) string {
+	c := s.Claim
+	return `backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = ` + p.add(string(c.Ref.Job)) + ` AND index = ` + p.add(c.Ref.Index) + ` AND fence = ` + p.add(c.Fence) +
+		` AND claim_token = ` + p.add(c.Token) + ` AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM (` +
+		p.add([]string(c.Checkpoint.ChunkLo)) + `::text[], ` + p.add([]string(c.Checkpoint.ChunkHi)) + `::text[], ` +
+		p.add(int16(c.Checkpoint.K)) + `::smallint, ` + p.add(int16(c.Checkpoint.Pass)) + `::smallint, ` +
+		p.add([]string(c.Checkpoint.Key)) + `::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE)`
+}
+
+// advance moves the checkpoint to s.Next, renews the lease and adds to the row's counters, if the gate returned a row. A last step
+// leaves the range done.
+func (s Step) advance(p *params, counters, gate string) string {
+	text := `backfleet_move AS (
+ UPDATE backfleet.ranges SET key = ` + p.add([]string(s.Next)) + `::text[], batches = batches + 1,
+  walked = walked + ` + p.add(s.Keys) + `, ` + counters + `, attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds'`
+	if s.Last {
+		text += `, state = 'done', ended_at = clock_timestamp()`
+	}
+	return text + `
+  WHERE job_id = ` + p.add(string(s.Claim.Ref.Job)) + ` AND index = ` + p.add(s.Claim.Ref.Index) + ` AND EXISTS (SELECT 1 FROM ` + gate + `)
+ RETURNING 1)`
+}
+
+// outcome is what every fenced statement returns: whether the brake is on, whether the fence held.
+const outcome = `
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move)`
+
+// Fill is one batch: it updates the rows of the span and moves the checkpoint, or does neither. It returns (held, moved, rows).
+func (t Target) Fill(s Step) SQL {
+	var p params
+	text := "WITH " + s.fence(&p) + ",\nbackfleet_update AS (\n UPDATE " + t.from() + " SET " + t.assignments() +
+		"\n  WHERE " + t.within(&p, s.Span) + " AND EXISTS (SELECT 1 FROM backfleet_lock)"
+	if t.Where != "" {
+		text += " AND " + Paren(t.Where)
+	}
+	if s.Exclude {
+		text += "\n  AND " + t.notQuarantined(&p, s.Claim.Ref.Job, s.Claim.Relation)
+	}
+	text += "\n RETURNING 1),\n" + s.advance(&p, "rows = rows + (SELECT count(*) FROM backfleet_update)", "backfleet_lock")
+	return SQL{text + outcome + ", (SELECT count(*) FROM backfleet_update)", p.args}
+}
+
+// Proof is one step of a verification: it counts, in one pass over the span, the rows that still match `where` and those whose
+// `check` is not true, and moves the checkpoint. It returns (held, moved, residual, check failures).
+func (t Target) Proof(s Step) SQL {
+	var p params
+	fence := s.fence(&p)
+	residual, failing := "0::bigint", "0::bigint"
+	if t.Where != "" {
+		residual = "count(*) FILTER (WHERE " + Paren(t.Where) + ")"
+	}
+	if t.Check != "" {
+		failing = "count(*) FILTER (WHERE " + Paren(t.Check) + " IS NOT TRUE)"
+	}
+	text := "WITH " + fence + ",\nbackfleet_proof AS MATERIALIZED (\n SELECT " + residual + " AS residual, " + failing +
+		" AS check_fails\n  FROM " + t.from() + "\n  WHERE " + t.within(&p, s.Span) + " AND EXISTS (SELECT 1 FROM backfleet_lock)"
+	if s.Exclude {
+		text += "\n  AND " + t.notQuarantined(&p, s.Claim.Ref.Job, s.Claim.Relation)
+	}
+	text += "),\n" + s.advance(&p, "residual = residual + (SELECT residual FROM backfleet_proof),"+
+		" check_fails = check_fails + (SELECT check_fails FROM backfleet_proof)", "backfleet_lock")
+	return SQL{text + outcome + ", (SELECT residual FROM backfleet_proof), (SELECT check_fails FROM backfleet_proof)", p.args}
+}
+
+// open is the predicate of rows that a verification repairs: the residual and, where doing a row again is harmless, rows that
+// fail their check. Empty: none.
+func (t Target) open(withCheck bool) string {
+	switch {
+	case t.Where != "" && t.Check != "" && withCheck:
+		return "(" + Paren(t.Where) + " OR " + Paren(t.Check) + " IS NOT TRUE)"
+	case t.Where != "":
+		return Paren(t.Where)
+	case t.Check != "" && withCheck:
+		return Paren(t.Check) + " IS NOT TRUE"
+	}
+	return "false"
+}
+
+// Repair updates the rows of the span that a proof found open, without moving the checkpoint, under the same fence. It returns
+// (held, locked, rows).
+func (t Target) Repair(s Step, withCheck bool) SQL {
+	var p params
+	text := "WITH " + s.fence(&p) + ",\nbackfleet_update AS (\n UPDATE " + t.from() + " SET " + t.assignments() +
+		"\n  WHERE " + t.within(&p, s.Span) + " AND EXISTS (SELECT 1 FROM backfleet_lock) AND " + t.open(withCheck)
+	if s.Exclude {
+		text += "\n  AND " + t.notQuarantined(&p, s.Claim.Ref.Job, s.Claim.Relation)
+	}
+	text += "\n RETURNING 1),\nbackfleet_move AS (\n UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update)" +
+		",\n  lease_until = clock_timestamp() + interval '10 seconds'" +
+		"\n  WHERE job_id = " + p.add(string(s.Claim.Ref.Job)) + " AND index = " + p.add(s.Claim.Ref.Index) +
+		" AND EXISTS (SELECT 1 FROM backfleet_lock)\n RETURNING 1)"
+	return SQL{text + outcome + ", (SELECT count(*) FROM backfleet_update)", p.args}
+}
+
+// Failing finds one key of the span that is still open or fails its check.
+func (t Target) Failing(s Step) SQL {
+	var p params
+	text := "SELECT " + t.keyText() + " FROM " + t.from() + " WHERE " + t.within(&p, s.Span) + " AND " + t.open(true)
+	if s.Exclude {
+		text += " AND " + t.notQuarantined(&p, s.Claim.Ref.Job, s.Claim.Relation)
+	}
+	return SQL{text + " ORDER BY " + t.order("") + " LIMIT 1", p.args}
+}
+
+// Quarantine sets the one row aside that the span holds, and moves the checkpoint past it, in one fenced statement that does neither
+// where the span meanwhile holds another row. It returns (held, moved, rows of the job in quarantine). Move false leaves the
+// checkpoint: a repair found the row.
+func (t Target) Quarantine(s Step, key ranges.Key, sqlstate, message string, move bool) SQL {
+	var p params
+	text := "WITH " + s.fence(&p) + ",\nbackfleet_alone AS MATERIALIZED (\n SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (\n  SELECT 1 FROM " + t.from() +
+		" WHERE " + t.within(&p, s.Span) + " AND " + t.keyRow() + " <> " + p.key(t, key) + ")),\n" +
+		"backfleet_put AS (\n INSERT INTO backfleet.quarantine AS q (job_id, relation, key, range_index, sqlstate, error, by)\n SELECT " +
+		p.add(string(s.Claim.Ref.Job)) + ", " + p.add(s.Claim.Relation) + "::oid, " + p.add([]string(key)) + "::text[], " +
+		p.add(s.Claim.Ref.Index) + "::int, " + p.add(sqlstate) + ", " + p.add(message) + ", " + p.add(s.Claim.Owner) +
+		"\n FROM backfleet_alone\n ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error," +
+		" attempts = q.attempts + 1, at = clock_timestamp()\n RETURNING (xmax = 0) AS fresh),\n"
+	if move {
+		text += s.advance(&p, "rows = rows", "backfleet_alone")
+	} else {
+		text += "backfleet_move AS (SELECT 1 FROM backfleet_alone)"
+	}
+	return SQL{text + outcome + ", (SELECT count(*) FROM backfleet.quarantine WHERE job_id = " + p.add(string(s.Claim.Ref.Job)) +
+		") + (SELECT count(*) FROM backfleet_put WHERE fresh)", p.args}
+}
+
+// Again does one quarantined row again and takes it out of quarantine, or does neither. It returns the number of quarantine rows
+// taken out: 0 where somebody else did.
+func (t Target) Again(id job.ID, relation uint32, key ranges.Key) SQL {
+	var p params
+	text := "WITH backfleet_take AS (\n DELETE FROM backfleet.quarantine WHERE job_id = " + p.add(string(id)) + " AND relation = " +
+		p.add(relation) + " AND key = " + p.add([]string(key)) + "::text[] RETURNING 1),\nbackfleet_update AS (\n UPDATE " + t.from() + " SET " +
+		t.assignments() + "\n  WHERE " + t.within(&p, ranges.Span{Lo: key, Hi: key, HiClosed: true}) + " AND EXISTS (SELECT 1 FROM backfleet_take)"
+	if t.Where != "" {
+		text += " AND " + Paren(t.Where)
+	}
+	return SQL{text + "\n RETURNING 1)\nSELECT (SELECT count(*) FROM backfleet_take), (SELECT count(*) FROM backfleet_update)", p.args}
+}

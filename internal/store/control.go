@@ -1,0 +1,353 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/postgres"
+	"github.com/backfleet/backfleet/internal/statement"
+	"github.com/backfleet/backfleet/ranges"
+)
+
+// StateError says that a change does not fit the job's state; nothing was changed.
+type StateError struct {
+	Name  string
+	Op    string
+	State job.State
+	Hint  string
+}
+
+func (e *StateError) Error() string {
+	return fmt.Sprintf("%s: job %q is %s; %s", e.Op, e.Name, e.State, e.Hint)
+}
+
+// RevisionError says that the job was changed since the caller read it; nothing was changed.
+type RevisionError struct {
+	Name      string
+	Have, Saw int64
+}
+
+func (e *RevisionError) Error() string {
+	return fmt.Sprintf("job %q was changed meanwhile (revision %d, you saw %d); read it again", e.Name, e.Have, e.Saw)
+}
+
+// change locks a job, lets fn decide, and returns the job as it then stands.
+func (s *Store) change(ctx context.Context, op string, id job.ID, fn func(pgx.Tx, job.Job) (job.Job, error)) (job.Job, error) {
+	var out job.Job
+	err := s.tx(ctx, op, func(tx pgx.Tx) error {
+		j, err := lockJob(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		out, err = fn(tx, j)
+		return err
+	})
+	return out, err
+}
+
+// setState moves a job to a state and writes the audit log.
+func setState(ctx context.Context, tx pgx.Tx, j job.Job, to, resume job.State, by, action, reason string) (job.Job, error) {
+	var back *string
+	if resume != "" {
+		back = (*string)(&resume)
+	}
+	rows, err := tx.Query(ctx, q("job_state"), j.ID, to, back, reason, to.Ended())
+	if err != nil {
+		return j, err
+	}
+	next, err := collectJob(rows)
+	if err != nil {
+		return j, err
+	}
+	detail := map[string]any{"old": j.State, "new": to}
+	if reason != "" {
+		detail["reason"] = reason
+	}
+	return next, event(ctx, tx, j.ID, by, action, detail)
+}
+
+// Pause stops a job: workers finish their batch, checkpoint and hand their ranges back. Pausing a paused job changes nothing.
+func (s *Store) Pause(ctx context.Context, id job.ID, by, reason string) (job.Job, error) {
+	return s.change(ctx, "pause", id, func(tx pgx.Tx, j job.Job) (job.Job, error) {
+		switch {
+		case j.State == job.Paused:
+			return j, nil
+		case j.State.Ended():
+			return j, &StateError{j.Name, "pause", j.State, "there is nothing to pause"}
+		}
+		return setState(ctx, tx, j, job.Paused, j.State, by, "pause", reason)
+	})
+}
+
+// Resume lets a paused job go on from its checkpoints. Resuming a running job changes nothing.
+func (s *Store) Resume(ctx context.Context, id job.ID, by string) (job.Job, error) {
+	return s.change(ctx, "resume", id, func(tx pgx.Tx, j job.Job) (job.Job, error) {
+		switch {
+		case j.State.Ended():
+			return j, &StateError{j.Name, "resume", j.State, "only a paused job can be resumed; `backfleet retry` revives a failed one"}
+		case j.State != job.Paused:
+			return j, nil
+		}
+		return setState(ctx, tx, j, resumeState(j), "", by, "resume", "")
+	})
+}
+
+func resumeState(j job.Job) job.State {
+	if j.ResumeState == "" {
+		return job.Planning
+	}
+	return j.ResumeState
+}
+
+// Cancel ends a job for good. Rows that are done stay done.
+func (s *Store) Cancel(ctx context.Context, id job.ID, by, reason string) (job.Job, error) {
+	return s.change(ctx, "cancel", id, func(tx pgx.Tx, j job.Job) (job.Job, error) {
+		switch {
+		case j.State == job.Cancelled:
+			return j, nil
+		case j.State.Ended():
+			return j, &StateError{j.Name, "cancel", j.State, "it has ended already"}
+		}
+		return setState(ctx, tx, j, job.Cancelled, "", by, "cancel", reason)
+	})
+}
+
+// Fail ends a job that cannot go on, with one clear line; `retry` revives it where it stood. Failing an ended job changes nothing.
+func (s *Store) Fail(ctx context.Context, id job.ID, by, reason string) (job.Job, error) {
+	return s.change(ctx, "fail", id, func(tx pgx.Tx, j job.Job) (job.Job, error) {
+		if j.State.Ended() {
+			return j, nil
+		}
+		back := j.State
+		if back == job.Paused {
+			back = resumeState(j)
+		}
+		return setState(ctx, tx, j, job.Failed, back, by, "fail", reason)
+	})
+}
+
+// SetLimits replaces a job's limits. ifRevision refuses a change that was made from an older view; 0 does not ask.
+func (s *Store) SetLimits(ctx context.Context, id job.ID, by string, limits job.Limits, ifRevision int64) (job.Job, error) {
+	return s.change(ctx, "set", id, func(tx pgx.Tx, j job.Job) (job.Job, error) {
+		if j.State.Ended() {
+			return j, &StateError{j.Name, "set", j.State, "its limits no longer matter"}
+		}
+		if ifRevision != 0 && ifRevision != j.Revision {
+			return j, &RevisionError{j.Name, j.Revision, ifRevision}
+		}
+		rows, err := tx.Query(ctx, q("job_limits"), id, limits)
+		if err != nil {
+			return j, err
+		}
+		next, err := collectJob(rows)
+		if err != nil {
+			return j, err
+		}
+		return next, event(ctx, tx, id, by, "set", map[string]any{"old": j.Limits, "new": limits})
+	})
+}
+
+// SkipRange takes a range out of the job: what is left of it will not be done, and the job can end only with errors. A worker that
+// carries it is fenced off.
+func (s *Store) SkipRange(ctx context.Context, id job.ID, by string, index int, reason string) (job.Job, error) {
+	return s.change(ctx, "skip", id, func(tx pgx.Tx, j job.Job) (job.Job, error) {
+		if j.State.Ended() {
+			return j, &StateError{j.Name, "skip", j.State, "nothing is left to skip"}
+		}
+		tag, err := tx.Exec(ctx, q("range_skip"), id, index, reason)
+		if err != nil {
+			return j, err
+		}
+		if tag.RowsAffected() == 0 {
+			return j, fmt.Errorf("skip: range %d of job %q is not open; `backfleet status %s` shows what is", index, j.Name, j.Name)
+		}
+		return j, event(ctx, tx, id, by, "skip", map[string]any{"range": index, "reason": reason})
+	})
+}
+
+// SkipRow puts one row into quarantine before its batch comes. The job must be paused, so that no worker has begun its range
+// without knowing.
+func (s *Store) SkipRow(ctx context.Context, id job.ID, by string, relation string, key ranges.Key, reason string) (job.Job, error) {
+	return s.change(ctx, "skip", id, func(tx pgx.Tx, j job.Job) (job.Job, error) {
+		if j.State != job.Paused {
+			return j, &StateError{j.Name, "skip", j.State, "pause it first, so that no worker is past the row"}
+		}
+		if len(key) != len(j.Key) {
+			return j, fmt.Errorf("skip: key %s has %d parts, the key of job %q has %d", key, len(key), j.Name, len(j.Key))
+		}
+		var open int
+		if err := tx.QueryRow(ctx, "select count(*) from backfleet.ranges where job_id = $1 and state = 'running'", id).Scan(&open); err != nil {
+			return j, err
+		}
+		if open > 0 {
+			return j, &StateError{j.Name, "skip", j.State, fmt.Sprintf("but %d ranges are still being handed back; try again in a moment", open)}
+		}
+		tag, err := tx.Exec(ctx, q("quarantine_skip"), id, []string(key), reason, by, relation)
+		if err != nil {
+			return j, err
+		}
+		return j, event(ctx, tx, id, by, "skip", map[string]any{"key": key, "reason": reason, "rows": tag.RowsAffected()})
+	})
+}
+
+// RetryResult says what a retry did.
+type RetryResult struct {
+	Ranges int64             `json:"ranges_queued"`
+	Rows   int64             `json:"rows_done"`
+	Left   []job.Quarantined `json:"still_failing"`
+	State  job.State         `json:"state"`
+}
+
+// Retry queues failed ranges again, tries every row in quarantine once more, each with its removal in one transaction, and revives a
+// job that failed or ended with errors, to be verified anew.
+func (s *Store) Retry(ctx context.Context, id job.ID, by string) (RetryResult, error) {
+	var res RetryResult
+	j, err := s.Get(ctx, id)
+	if err != nil {
+		return res, err
+	}
+	if j.State == job.Complete || j.State == job.Cancelled {
+		return res, &StateError{j.Name, "retry", j.State, "there is nothing to retry"}
+	}
+	if err := s.retryRows(ctx, j, &res); err != nil {
+		return res, err
+	}
+	_, err = s.change(ctx, "retry", id, func(tx pgx.Tx, j job.Job) (job.Job, error) {
+		tag, err := tx.Exec(ctx, q("retry_failed"), id)
+		if err != nil {
+			return j, err
+		}
+		res.Ranges = tag.RowsAffected()
+		to := j.State
+		switch j.State {
+		case job.Failed, job.Paused:
+			to = resumeState(j)
+		case job.CompleteWithErrors:
+			if res.Rows == 0 && res.Ranges == 0 {
+				break
+			}
+			to = job.Running // the verifier finds all ranges done and proves the job again
+			if err := forgetProof(ctx, tx, id); err != nil {
+				return j, err
+			}
+		}
+		if j.State == job.Failed && j.Round > 0 {
+			// A verification that failed begins anew, from its first round.
+			if err := forgetProof(ctx, tx, id); err != nil {
+				return j, err
+			}
+			to = job.Running
+		}
+		res.State = to
+		if to == j.State {
+			return j, event(ctx, tx, id, by, "retry", map[string]any{"ranges": res.Ranges, "rows": res.Rows, "left": len(res.Left)})
+		}
+		return setState(ctx, tx, j, to, "", by, "retry", "")
+	})
+	return res, err
+}
+
+// retryRows does the quarantined rows again, one transaction each.
+func (s *Store) retryRows(ctx context.Context, j job.Job, res *RetryResult) error {
+	rows, err := s.pool.Query(ctx, q("quarantine_keys"), j.ID)
+	if err != nil {
+		return s.explain("list the quarantine", err)
+	}
+	type put struct {
+		relation     uint32
+		schema, name string
+		key          []string
+	}
+	var puts []put
+	var p put
+	_, err = pgx.ForEachRow(rows, []any{&p.relation, &p.schema, &p.name, &p.key}, func() error {
+		puts = append(puts, p)
+		p.key = nil
+		return nil
+	})
+	if err != nil {
+		return s.explain("list the quarantine", err)
+	}
+	_, alias, err := job.SplitTable(j.Spec.Table)
+	if err != nil {
+		return err
+	}
+	settings := s.settings
+	settings.Job, settings.SearchPath = j.Name, j.SearchPath
+	for _, p := range puts {
+		t := statement.For(p.schema, p.name, j.Key, j.Spec, alias)
+		sql := t.Again(j.ID, p.relation, p.key)
+		err := postgres.InTx(ctx, s.pool, settings, func(tx pgx.Tx) error {
+			var taken, done int64
+			if err := tx.QueryRow(ctx, sql.Text, sql.Args...).Scan(&taken, &done); err != nil {
+				return err
+			}
+			res.Rows += done
+			return nil
+		})
+		if err == nil {
+			continue
+		}
+		if postgres.Classify(err) != postgres.Data {
+			return s.explain(fmt.Sprintf("retry row %s", ranges.Key(p.key)), err)
+		}
+		text := postgres.Describe(err)
+		if _, err := s.exec(ctx, "retry", "quarantine_failed_again", j.ID, p.relation, p.key, postgres.SQLState(err), text); err != nil {
+			return err
+		}
+		res.Left = append(res.Left, job.Quarantined{Relation: p.schema + "." + p.name, Key: p.key, Error: text, SQLState: postgres.SQLState(err)})
+	}
+	return nil
+}
+
+// RequestVerify proves a job again: coverage, residual and check, through the fleet.
+func (s *Store) RequestVerify(ctx context.Context, id job.ID, by string) (job.Job, error) {
+	return s.change(ctx, "verify", id, func(tx pgx.Tx, j job.Job) (job.Job, error) {
+		switch j.State {
+		case job.Complete, job.CompleteWithErrors:
+		case job.Verifying:
+			return j, nil
+		default:
+			return j, &StateError{j.Name, "verify", j.State, "a job is verified once its ranges are done; this one will be by itself"}
+		}
+		if err := forgetProof(ctx, tx, id); err != nil {
+			return j, err
+		}
+		return setState(ctx, tx, j, job.Running, "", by, "verify", "")
+	})
+}
+
+// Hold stops every batch of the database for a time; Release frees it. Any psql can do the same by backfleet.hold().
+func (s *Store) Hold(ctx context.Context, by string, d time.Duration) (until time.Time, err error) {
+	err = s.tx(ctx, "hold", func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, q("brake_on"), d.Seconds(), by).Scan(&until); err != nil {
+			return err
+		}
+		return event(ctx, tx, "", by, "hold", map[string]any{"new": until})
+	})
+	return until, err
+}
+
+// Release takes the brake off.
+func (s *Store) Release(ctx context.Context, by string) error {
+	return s.tx(ctx, "release", func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, q("brake_off")); err != nil {
+			return err
+		}
+		return event(ctx, tx, "", by, "release", nil)
+	})
+}
+
+// Brake reads whether the database is held, until when and by whom.
+func (s *Store) Brake(ctx context.Context) (until time.Time, by string, on bool, err error) {
+	err = s.pool.QueryRow(ctx, q("brake")).Scan(&until, &by)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return until, "", false, nil
+	}
+	return until, by, err == nil, err
+}

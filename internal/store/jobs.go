@@ -1,0 +1,232 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/oklog/ulid/v2"
+
+	"github.com/backfleet/backfleet/internal/job"
+)
+
+// NewJob is what a submit stores: a spec that preflight has passed, with what preflight found.
+type NewJob struct {
+	Spec       job.Spec // with defaults
+	Key        []job.Column
+	Idempotent bool
+	SearchPath string
+	Estimate   int64
+	EstimateBy string
+	// Again allows a job with the name and spec of one that has ended: it does every row once more.
+	Again bool
+}
+
+// SpecChangedError says that an unfinished or finished job of the name has another spec.
+type SpecChangedError struct {
+	Name    string
+	Changed []string
+	State   job.State
+}
+
+func (e *SpecChangedError) Error() string {
+	fix := "cancel that job first, or give this one another name"
+	if e.State.Ended() {
+		fix = "give this one another name, or submit it with --again"
+	}
+	return fmt.Sprintf("name: job %q exists (%s) with another spec: %s; %s", e.Name, e.State, strings.Join(e.Changed, ", "), fix)
+}
+
+// ErrNotFound says that there is no such job.
+var ErrNotFound = errors.New("no such job")
+
+// Submit stores a job. The same name with the same spec returns the job that is there, ended or not, so that running a file twice
+// never does a row twice; with another spec it is a SpecChangedError.
+func (s *Store) Submit(ctx context.Context, by string, n NewJob) (job.Job, error) {
+	spec, err := json.Marshal(n.Spec)
+	if err != nil {
+		return job.Job{}, err
+	}
+	limits, err := json.Marshal(n.Spec.Limits)
+	if err != nil {
+		return job.Job{}, err
+	}
+	key, err := json.Marshal(n.Key)
+	if err != nil {
+		return job.Job{}, err
+	}
+	var out job.Job
+	err = s.tx(ctx, "submit", func(tx pgx.Tx) error {
+		// Two submits of one name must not both find nothing.
+		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock(hashtextextended('backfleet.submit.' || $1, 0))", n.Spec.Name); err != nil {
+			return err
+		}
+		prior, err := findJob(ctx, tx, n.Spec.Name)
+		switch {
+		case err == nil && n.Again && prior.State.Ended():
+		case err == nil && prior.SpecHash == n.Spec.Hash() && prior.State != job.Cancelled:
+			out = prior
+			return nil
+		case err == nil && prior.State == job.Cancelled:
+		case err == nil:
+			return &SpecChangedError{Name: n.Spec.Name, Changed: job.Diff(prior.Spec, n.Spec), State: prior.State}
+		case !errors.Is(err, ErrNotFound):
+			return err
+		}
+		rows, err := tx.Query(ctx, q("job_insert"), ulid.Make().String(), n.Spec.Name, s.database, spec, n.Spec.Hash(), limits,
+			key, n.Idempotent, n.SearchPath, n.Estimate, n.EstimateBy, by)
+		if err != nil {
+			return err
+		}
+		if out, err = collectJob(rows); err != nil {
+			return err
+		}
+		return event(ctx, tx, out.ID, by, "submit", map[string]any{"name": out.Name, "spec_hash": out.SpecHash})
+	})
+	return out, err
+}
+
+// Find returns the unfinished job of a name, else its latest, or the job with that ULID.
+func (s *Store) Find(ctx context.Context, nameOrID string) (job.Job, error) {
+	j, err := findJob(ctx, s.pool, nameOrID)
+	if errors.Is(err, ErrNotFound) {
+		return j, fmt.Errorf("job %q: %w in database %q; `backfleet status` lists them", nameOrID, ErrNotFound, s.database)
+	}
+	if err != nil {
+		return j, s.explain("find job "+nameOrID, err)
+	}
+	return j, nil
+}
+
+// Get reads one job by its id.
+func (s *Store) Get(ctx context.Context, id job.ID) (job.Job, error) {
+	rows, err := s.pool.Query(ctx, q("job_get"), id)
+	if err != nil {
+		return job.Job{}, s.explain("read job", err)
+	}
+	return collectJob(rows)
+}
+
+// Jobs lists the last thousand jobs, newest first.
+func (s *Store) Jobs(ctx context.Context) ([]job.Job, error) { return s.jobs(ctx, "jobs_all") }
+
+// Open lists the jobs that a coordinator still has something to do for.
+func (s *Store) Open(ctx context.Context) ([]job.Job, error) { return s.jobs(ctx, "jobs_open") }
+
+func (s *Store) jobs(ctx context.Context, name string) ([]job.Job, error) {
+	rows, err := s.pool.Query(ctx, q(name))
+	if err == nil {
+		var jobs []job.Job
+		if jobs, err = pgx.CollectRows(rows, scanJob); err == nil {
+			return jobs, nil
+		}
+	}
+	return nil, s.explain("list jobs", err)
+}
+
+type querier interface {
+	Query(context.Context, string, ...any) (pgx.Rows, error)
+}
+
+func findJob(ctx context.Context, db querier, nameOrID string) (job.Job, error) {
+	rows, err := db.Query(ctx, q("job_by_name"), nameOrID)
+	if err != nil {
+		return job.Job{}, err
+	}
+	return collectJob(rows)
+}
+
+// lockJob reads a job for a change of it.
+func lockJob(ctx context.Context, tx pgx.Tx, id job.ID) (job.Job, error) {
+	rows, err := tx.Query(ctx, q("job_lock"), id)
+	if err != nil {
+		return job.Job{}, err
+	}
+	return collectJob(rows)
+}
+
+func collectJob(rows pgx.Rows) (job.Job, error) {
+	j, err := pgx.CollectExactlyOneRow(rows, scanJob)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return j, ErrNotFound
+	}
+	return j, err
+}
+
+// jobRow mirrors the columns of backfleet.jobs.
+type jobRow struct {
+	ID           string     `db:"id"`
+	Name         string     `db:"name"`
+	Database     string     `db:"database"`
+	Spec         []byte     `db:"spec"`
+	SpecHash     string     `db:"spec_hash"`
+	Limits       []byte     `db:"limits"`
+	State        string     `db:"state"`
+	ResumeState  *string    `db:"resume_state"`
+	Reason       string     `db:"reason"`
+	Revision     int64      `db:"revision"`
+	KeyColumns   []byte     `db:"key_columns"`
+	Idempotent   bool       `db:"idempotent"`
+	SearchPath   string     `db:"search_path"`
+	Estimate     int64      `db:"estimate"`
+	EstimateBy   string     `db:"estimate_by"`
+	FreezeWait   []string   `db:"freeze_wait"`
+	PlannedAt    *time.Time `db:"planned_at"`
+	VerifyRound  int        `db:"verify_round"`
+	SubmittedBy  string     `db:"submitted_by"`
+	SubmittedAt  time.Time  `db:"submitted_at"`
+	StartedAt    *time.Time `db:"started_at"`
+	EndedAt      *time.Time `db:"ended_at"`
+	EndLSN       *string    `db:"end_lsn"`
+	StreamClear  bool       `db:"stream_clear"`
+	StoredReport []byte     `db:"report"`
+}
+
+func scanJob(row pgx.CollectableRow) (job.Job, error) {
+	r, err := pgx.RowToStructByName[jobRow](row)
+	if err != nil {
+		return job.Job{}, err
+	}
+	j := job.Job{
+		ID: job.ID(r.ID), Name: r.Name, Database: r.Database, SpecHash: r.SpecHash, State: job.State(r.State), Reason: r.Reason,
+		Revision: r.Revision, Idempotent: r.Idempotent, SearchPath: r.SearchPath, Estimate: r.Estimate, EstimateBy: r.EstimateBy,
+		Frozen: r.FreezeWait != nil, FreezeWait: r.FreezeWait, Planned: r.PlannedAt != nil, Round: r.VerifyRound,
+		By: r.SubmittedBy, Submitted: r.SubmittedAt, EndLSN: r.EndLSN, StreamClear: r.StreamClear,
+	}
+	if r.ResumeState != nil {
+		j.ResumeState = job.State(*r.ResumeState)
+	}
+	if r.StartedAt != nil {
+		j.Started = *r.StartedAt
+	}
+	if r.EndedAt != nil {
+		j.Ended = *r.EndedAt
+	}
+	if err := json.Unmarshal(r.Spec, &j.Spec); err != nil {
+		return j, fmt.Errorf("the spec of job %s: %w", r.Name, err)
+	}
+	if err := json.Unmarshal(r.Limits, &j.Limits); err != nil {
+		return j, fmt.Errorf("the limits of job %s: %w", r.Name, err)
+	}
+	if err := json.Unmarshal(r.KeyColumns, &j.Key); err != nil {
+		return j, fmt.Errorf("the key of job %s: %w", r.Name, err)
+	}
+	return j, nil
+}
+
+// event writes one line of the audit log in the transaction of the change.
+func event(ctx context.Context, tx pgx.Tx, id job.ID, by, action string, detail map[string]any) error {
+	if detail == nil {
+		detail = map[string]any{}
+	}
+	var jobID *string
+	if id != "" {
+		jobID = (*string)(&id)
+	}
+	_, err := tx.Exec(ctx, q("event"), jobID, by, action, detail)
+	return err
+}

@@ -1,0 +1,309 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/postgres"
+	"github.com/backfleet/backfleet/internal/statement"
+	"github.com/backfleet/backfleet/ranges"
+)
+
+// Relation is a job's table, or one of its leaf partitions, with the bound frozen for it.
+type Relation struct {
+	OID       uint32
+	Name      string // qualified and quoted, as at the freeze
+	Leaf      bool
+	Bound     ranges.Key // nil: empty at the freeze
+	PlannedTo ranges.Key // where the next boundary search begins; nil: at the start
+	Planned   bool
+	Dropped   bool
+}
+
+// Leaf names a relation to freeze.
+type Leaf struct {
+	OID          uint32
+	Schema, Name string
+	Leaf         bool
+}
+
+// Freeze fixes the upper bound of relations and notes the transactions that held a write lock on them then. Bounds are read before
+// locks: a row below a bound that was not yet visible belongs to a transaction that the first batch waits for.
+func (l *Leader) Freeze(ctx context.Context, j job.Job, leaves []Leaf) error {
+	_, alias, err := job.SplitTable(j.Spec.Table)
+	if err != nil {
+		return err
+	}
+	return l.tx(ctx, "freeze "+j.Name, func(tx pgx.Tx) error {
+		oids := make([]uint32, 0, len(leaves))
+		for _, leaf := range leaves {
+			t := statement.For(leaf.Schema, leaf.Name, j.Key, j.Spec, alias)
+			sql := t.Bound()
+			rows, err := tx.Query(ctx, sql.Text, sql.Args...)
+			if err != nil {
+				return err
+			}
+			bounds, err := pgx.CollectRows(rows, pgx.RowTo[[]string])
+			if err != nil {
+				return fmt.Errorf("highest key of %s: %w", t.Relation(), err)
+			}
+			var bound []string
+			if len(bounds) > 0 {
+				bound = bounds[0]
+			}
+			if _, err := tx.Exec(ctx, q("relation_insert"), j.ID, leaf.OID, t.Relation(), leaf.Leaf, bound); err != nil {
+				return err
+			}
+			oids = append(oids, leaf.OID)
+		}
+		writers, err := openWriters(ctx, tx, oids)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, q("unplanned"), j.ID); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, q("frozen"), j.ID, writers)
+		return err
+	})
+}
+
+func openWriters(ctx context.Context, db querier, oids []uint32) ([]string, error) {
+	rows, err := db.Query(ctx, q("writers"), oids)
+	if err != nil {
+		return nil, err
+	}
+	writers, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if writers == nil {
+		writers = []string{}
+	}
+	return writers, err
+}
+
+// StillWriting returns which of the transactions that the freeze noted still hold their lock.
+func (s *Store) StillWriting(ctx context.Context, j job.Job) ([]string, error) {
+	if len(j.FreezeWait) == 0 {
+		return nil, nil
+	}
+	rels, err := s.Relations(ctx, j.ID)
+	if err != nil {
+		return nil, err
+	}
+	oids := make([]uint32, len(rels))
+	for i, r := range rels {
+		oids[i] = r.OID
+	}
+	now, err := openWriters(ctx, s.pool, oids)
+	if err != nil {
+		return nil, s.explain("read write locks", err)
+	}
+	open := map[string]bool{}
+	for _, w := range now {
+		open[w] = true
+	}
+	var still []string
+	for _, w := range j.FreezeWait {
+		if open[w] {
+			still = append(still, w)
+		}
+	}
+	return still, nil
+}
+
+// Relations lists a job's relations in planning order.
+func (s *Store) Relations(ctx context.Context, id job.ID) ([]Relation, error) {
+	rows, err := s.pool.Query(ctx, q("relations"), id)
+	if err != nil {
+		return nil, s.explain("list relations", err)
+	}
+	rels, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Relation, error) {
+		var r Relation
+		err := row.Scan(&r.OID, &r.Name, &r.Leaf, (*[]string)(&r.Bound), (*[]string)(&r.PlannedTo), &r.Planned, &r.Dropped)
+		return r, err
+	})
+	if err != nil {
+		return nil, s.explain("list relations", err)
+	}
+	return rels, nil
+}
+
+// Progress of planning.
+type PlanCounts struct {
+	Next   int // the index of the next range
+	Queued int // ranges that wait for release
+}
+
+// PlanCounts reads how far a job's plan is.
+func (s *Store) PlanCounts(ctx context.Context, id job.ID) (PlanCounts, error) {
+	var c PlanCounts
+	if err := s.pool.QueryRow(ctx, q("plan_counts"), id).Scan(&c.Next, &c.Queued); err != nil {
+		return c, s.explain("count planned ranges", err)
+	}
+	return c, nil
+}
+
+// AddRanges writes ranges of one relation and how far its plan now is, in one transaction.
+func (l *Leader) AddRanges(ctx context.Context, id job.ID, relation uint32, rs []ranges.Range, planned bool) error {
+	return l.tx(ctx, "plan", func(tx pgx.Tx) error {
+		source := make([][]any, len(rs))
+		var to []string
+		for i, r := range rs {
+			source[i] = []any{string(id), int32(r.Index), r.Relation, []string(r.Lo), []string(r.Hi), r.HiClosed,
+				[]string(r.Lo), []string(r.Hi), []string(r.Lo)}
+			to = r.Hi
+		}
+		columns := []string{"job_id", "index", "relation", "lo", "hi", "hi_inclusive", "chunk_lo", "chunk_hi", "key"}
+		if _, err := tx.CopyFrom(ctx, pgx.Identifier{"backfleet", "ranges"}, columns, pgx.CopyFromRows(source)); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, q("relation_planned"), id, relation, to, planned)
+		return err
+	})
+}
+
+// Planned notes that every range of a job is in the ledger.
+func (l *Leader) Planned(ctx context.Context, id job.ID) error {
+	return l.tx(ctx, "plan", func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, q("planned"), id)
+		return err
+	})
+}
+
+// Start lets a job's batches begin.
+func (l *Leader) Start(ctx context.Context, id job.ID) (job.Job, error) {
+	var out job.Job
+	err := l.tx(ctx, "start", func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, q("job_started"), id)
+		if err != nil {
+			return err
+		}
+		out, err = collectJob(rows)
+		return err
+	})
+	return out, err
+}
+
+// Explain stores why a job does not move, for people to read. It does not raise the revision.
+func (l *Leader) Explain(ctx context.Context, id job.ID, reason string) error {
+	return l.tx(ctx, "explain", func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, q("job_reason"), id, reason)
+		return err
+	})
+}
+
+// DropRelation ends the open ranges of a leaf partition that is gone.
+func (l *Leader) DropRelation(ctx context.Context, id job.ID, rel Relation) error {
+	return l.tx(ctx, "drop "+rel.Name, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, q("relation_dropped"), id, rel.OID); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, q("ranges_dropped"), id, rel.OID); err != nil {
+			return err
+		}
+		return event(ctx, tx, id, "backfleet", "relation_dropped", map[string]any{"relation": rel.Name})
+	})
+}
+
+// StartRound adds the ranges of a verification round and returns the job in it. A round that is there already is not added again.
+func (l *Leader) StartRound(ctx context.Context, id job.ID, round int) (job.Job, error) {
+	var out job.Job
+	err := l.tx(ctx, "verify", func(tx pgx.Tx) error {
+		j, err := lockJob(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if out = j; j.Round >= round || j.State.Ended() || j.State == job.Paused {
+			return nil
+		}
+		if j.Spec.Where != "" || j.Spec.Check != "" {
+			if _, err := tx.Exec(ctx, q("verify_insert"), id, round); err != nil {
+				return err
+			}
+		}
+		rows, err := tx.Query(ctx, q("verify_round"), id, round)
+		if err != nil {
+			return err
+		}
+		out, err = collectJob(rows)
+		return err
+	})
+	return out, err
+}
+
+// RoundResult is what a verification round found.
+type RoundResult struct {
+	Ranges     int64
+	Residual   int64
+	CheckFails int64
+	Failing    []ranges.Key // some of the rows
+}
+
+// RoundResult sums up a round.
+func (s *Store) RoundResult(ctx context.Context, id job.ID, round int) (RoundResult, error) {
+	var r RoundResult
+	if err := s.pool.QueryRow(ctx, q("round_result"), id, round).Scan(&r.Ranges, &r.Residual, &r.CheckFails); err != nil {
+		return r, s.explain("sum up the verification", err)
+	}
+	rows, err := s.pool.Query(ctx, q("failing_keys"), id, round)
+	if err != nil {
+		return r, s.explain("list failing rows", err)
+	}
+	r.Failing, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (ranges.Key, error) {
+		var k []string
+		err := row.Scan(&k)
+		return k, err
+	})
+	return r, err
+}
+
+// forgetProof takes a job's verification back, so that it begins at its first round.
+func forgetProof(ctx context.Context, tx pgx.Tx, id job.ID) error {
+	if _, err := tx.Exec(ctx, q("forget_round"), id); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, q("forget_ranges"), id)
+	return err
+}
+
+// EndLSN fixes the WAL position that every replica must have flushed before the job may be called complete.
+func (l *Leader) EndLSN(ctx context.Context, id job.ID) (lsn string, err error) {
+	err = l.tx(ctx, "end", func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, q("end_lsn"), id).Scan(&lsn)
+	})
+	return lsn, err
+}
+
+// End finishes a job with its report.
+func (l *Leader) End(ctx context.Context, id job.ID, to job.State, reason string, report job.Report) (job.Job, error) {
+	var out job.Job
+	err := l.tx(ctx, "end", func(tx pgx.Tx) error {
+		j, err := lockJob(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if out = j; j.State != job.Verifying {
+			return nil // a person was faster
+		}
+		back := job.State("")
+		if to == job.Failed {
+			back = job.Running
+		}
+		if out, err = setState(ctx, tx, j, to, back, "backfleet", "end", reason); err != nil {
+			return err
+		}
+		report.State, report.Reason, report.Ended = to, reason, &out.Ended
+		_, err = tx.Exec(ctx, q("report_store"), id, report)
+		return err
+	})
+	return out, err
+}
+
+// settingsFor are the settings under which a job's own expressions run outside batches.
+func (s *Store) settingsFor(j job.Job) postgres.Settings {
+	settings := s.settings
+	settings.Job, settings.SearchPath = j.Name, j.SearchPath
+	return settings
+}

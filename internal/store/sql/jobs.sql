@@ -1,0 +1,115 @@
+-- name: job_insert
+INSERT INTO backfleet.jobs (id, name, database, spec, spec_hash, limits, state, key_columns, idempotent, search_path,
+                            estimate, estimate_by, submitted_by)
+VALUES ($1, $2, $3, $4, $5, $6, 'planning', $7, $8, $9, $10, $11, $12)
+RETURNING *
+
+-- name: job_by_name
+-- The unfinished job of the name, else its latest.
+SELECT * FROM backfleet.jobs WHERE name = $1 OR id = $1
+ORDER BY state NOT IN ('complete', 'complete_with_errors', 'failed', 'cancelled') DESC, submitted_at DESC LIMIT 1
+
+-- name: job_lock
+SELECT * FROM backfleet.jobs WHERE id = $1 FOR NO KEY UPDATE
+
+-- name: job_get
+SELECT * FROM backfleet.jobs WHERE id = $1
+
+-- name: jobs_all
+SELECT * FROM backfleet.jobs ORDER BY submitted_at DESC LIMIT 1000
+
+-- name: jobs_open
+-- Every job that the coordinator still has something to do for.
+SELECT * FROM backfleet.jobs
+ WHERE state NOT IN ('complete', 'complete_with_errors', 'failed', 'cancelled') OR NOT stream_clear
+ ORDER BY submitted_at
+
+-- name: job_state
+UPDATE backfleet.jobs SET state = $2, resume_state = $3, reason = $4, revision = revision + 1,
+       ended_at = CASE WHEN $5 THEN clock_timestamp() END,
+       stream_clear = CASE WHEN $5 THEN stream_clear ELSE false END
+ WHERE id = $1
+RETURNING *
+
+-- name: job_limits
+UPDATE backfleet.jobs SET limits = $2, revision = revision + 1 WHERE id = $1 RETURNING *
+
+-- name: job_reason
+UPDATE backfleet.jobs SET reason = $2 WHERE id = $1 AND reason IS DISTINCT FROM $2
+
+-- name: job_started
+UPDATE backfleet.jobs SET state = 'running', reason = '', started_at = coalesce(started_at, clock_timestamp()),
+       revision = revision + 1
+ WHERE id = $1 AND state = 'planning'
+RETURNING *
+
+-- name: job_stream_clear
+UPDATE backfleet.jobs SET stream_clear = true WHERE id = $1
+
+-- name: event
+INSERT INTO backfleet.events (job_id, by, action, detail) VALUES ($1, $2, $3, $4)
+
+-- name: events
+SELECT id, at, coalesce(job_id, ''), by, action, detail FROM backfleet.events
+ WHERE job_id = $1 OR (job_id IS NULL AND at >= (SELECT submitted_at FROM backfleet.jobs WHERE id = $1))
+ ORDER BY id DESC LIMIT $2
+
+-- name: quarantine_list
+SELECT r.name, q.key, q.sqlstate, q.error, q.attempts, q.by
+  FROM backfleet.quarantine q JOIN backfleet.relations r USING (job_id, relation)
+ WHERE q.job_id = $1 ORDER BY q.relation, q.key LIMIT $2
+
+-- name: quarantine_keys
+SELECT q.relation, n.nspname, c.relname, q.key
+  FROM backfleet.quarantine q JOIN pg_class c ON c.oid = q.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE q.job_id = $1 ORDER BY q.relation, q.key
+
+-- name: quarantine_failed_again
+UPDATE backfleet.quarantine SET sqlstate = $4, error = $5, attempts = attempts + 1, at = clock_timestamp()
+ WHERE job_id = $1 AND relation = $2 AND key = $3
+
+-- name: quarantine_count
+SELECT count(*) FROM backfleet.quarantine WHERE job_id = $1
+
+-- name: quarantine_skip
+INSERT INTO backfleet.quarantine (job_id, relation, key, sqlstate, error, by)
+SELECT $1, relation, $2, 'skip', $3, $4 FROM backfleet.relations WHERE job_id = $1 AND ($5 = '' OR name = $5)
+ON CONFLICT (job_id, relation, key) DO NOTHING
+
+-- name: lead
+-- Take or renew the leadership. The epoch begins with the WAL timeline: a failover that took rows back cannot reuse one.
+WITH t AS (SELECT (('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint << 32) AS timeline)
+INSERT INTO backfleet.leadership AS l (owner, epoch, until)
+SELECT $1, t.timeline + 1, clock_timestamp() + interval '6 seconds' FROM t
+ON CONFLICT (id) DO UPDATE SET
+    owner = EXCLUDED.owner, until = EXCLUDED.until,
+    epoch = CASE WHEN l.owner = EXCLUDED.owner AND l.until > clock_timestamp() AND (l.epoch >> 32) = (EXCLUDED.epoch >> 32)
+                 THEN l.epoch ELSE greatest(l.epoch + 1, EXCLUDED.epoch) END
+ WHERE l.owner = EXCLUDED.owner OR l.until <= clock_timestamp()
+RETURNING epoch
+
+-- name: lead_check
+-- Held until the transaction ends, so that a successor waits for it.
+SELECT 1 FROM backfleet.leadership WHERE owner = $1 AND epoch = $2 AND until > clock_timestamp() FOR SHARE
+
+-- name: lead_resign
+UPDATE backfleet.leadership SET until = clock_timestamp() WHERE owner = $1 AND epoch = $2
+
+-- name: leader
+SELECT owner, epoch, until > clock_timestamp() FROM backfleet.leadership
+
+-- name: brake
+SELECT until, by FROM backfleet.brake WHERE until > clock_timestamp()
+
+-- name: brake_on
+INSERT INTO backfleet.brake AS b (until, by) VALUES (clock_timestamp() + make_interval(secs => $1), $2)
+ON CONFLICT (id) DO UPDATE SET until = EXCLUDED.until, by = EXCLUDED.by RETURNING until
+
+-- name: brake_off
+DELETE FROM backfleet.brake
+
+-- name: sample_insert
+INSERT INTO backfleet.samples (job_id, rows, rate, lag, limiting) VALUES ($1, $2, $3, $4, $5)
+
+-- name: report_store
+UPDATE backfleet.jobs SET report = $2 WHERE id = $1

@@ -1,0 +1,79 @@
+-- name: relation_insert
+INSERT INTO backfleet.relations (job_id, ordinal, relation, name, leaf, bound, planned)
+VALUES ($1, (SELECT coalesce(max(ordinal), -1) + 1 FROM backfleet.relations WHERE job_id = $1), $2, $3, $4, $5, $5::text[] IS NULL)
+ON CONFLICT DO NOTHING
+
+-- name: relations
+SELECT relation, name, leaf, bound, planned_to, planned, dropped FROM backfleet.relations WHERE job_id = $1 ORDER BY ordinal
+
+-- name: writers
+-- Transactions that hold a lock on one of the relations under which they may have written it; prepared ones have no pid.
+SELECT DISTINCT l.virtualtransaction || ' ' || coalesce('pid ' || l.pid, 'prepared')
+  FROM pg_locks l
+ WHERE l.locktype = 'relation' AND l.granted AND l.relation = ANY ($1::oid[])
+   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+   AND l.pid IS DISTINCT FROM pg_backend_pid()
+
+-- name: frozen
+UPDATE backfleet.jobs SET freeze_wait = $2 WHERE id = $1
+
+-- name: freeze_wait
+SELECT freeze_wait FROM backfleet.jobs WHERE id = $1
+
+-- name: range_insert
+INSERT INTO backfleet.ranges (job_id, index, relation, lo, hi, hi_inclusive, chunk_lo, chunk_hi, key)
+VALUES ($1, $2, $3, $4, $5, $6, $4, $5, $4)
+
+-- name: relation_planned
+UPDATE backfleet.relations SET planned_to = $3, planned = $4 WHERE job_id = $1 AND relation = $2
+
+-- name: plan_counts
+SELECT coalesce(max(index), -1) + 1, count(*) FILTER (WHERE state = 'queued') FROM backfleet.ranges WHERE job_id = $1
+
+-- name: planned
+UPDATE backfleet.jobs SET planned_at = clock_timestamp() WHERE id = $1 AND planned_at IS NULL
+
+-- name: unplanned
+UPDATE backfleet.jobs SET planned_at = NULL WHERE id = $1
+
+-- name: relation_dropped
+UPDATE backfleet.relations SET dropped = true, planned = true WHERE job_id = $1 AND relation = $2
+
+-- name: ranges_dropped
+UPDATE backfleet.ranges SET state = 'dropped', ended_at = clock_timestamp(), lease_until = NULL
+ WHERE job_id = $1 AND relation = $2 AND state IN ('queued', 'released', 'running', 'failed')
+
+-- name: verify_insert
+-- The ranges of verification round $2: every fill range for the first, those that found something for a later one.
+INSERT INTO backfleet.ranges (job_id, index, kind, round, relation, lo, hi, hi_inclusive, chunk_lo, chunk_hi, key)
+SELECT r.job_id, (SELECT max(index) FROM backfleet.ranges WHERE job_id = $1) + row_number() OVER (ORDER BY r.index),
+       'verify', $2, r.relation, r.lo, r.hi, r.hi_inclusive, r.lo, r.hi, r.lo
+  FROM backfleet.ranges r
+ WHERE r.job_id = $1 AND r.state = 'done'
+   AND CASE WHEN $2 = 1 THEN r.kind = 'fill' ELSE r.kind = 'verify' AND r.round = $2 - 1 AND r.residual + r.check_fails > 0 END
+
+-- name: verify_round
+UPDATE backfleet.jobs SET verify_round = $2, state = 'verifying', revision = revision + 1 WHERE id = $1 RETURNING *
+
+-- name: round_result
+SELECT count(*), coalesce(sum(residual), 0)::bigint, coalesce(sum(check_fails), 0)::bigint
+  FROM backfleet.ranges WHERE job_id = $1 AND kind = 'verify' AND round = $2 AND state <> 'dropped'
+
+-- name: failing_keys
+SELECT failing_key FROM backfleet.ranges
+ WHERE job_id = $1 AND kind = 'verify' AND round = $2 AND failing_key IS NOT NULL ORDER BY index LIMIT 10
+
+-- name: spans
+SELECT index, relation, lo, hi, hi_inclusive, state, kind = 'fill' AND state = 'done' AND key IS DISTINCT FROM hi
+  FROM backfleet.ranges WHERE job_id = $1 AND kind = 'fill' AND index > $2 ORDER BY index LIMIT $3
+
+-- name: end_lsn
+UPDATE backfleet.jobs SET end_lsn = coalesce(end_lsn, pg_current_wal_lsn()::text) WHERE id = $1
+RETURNING end_lsn
+
+-- name: forget_round
+UPDATE backfleet.jobs SET verify_round = 0, end_lsn = NULL WHERE id = $1
+
+-- name: forget_ranges
+DELETE FROM backfleet.ranges WHERE job_id = $1 AND kind = 'verify'

@@ -1,0 +1,105 @@
+-- name: release
+-- Committed before anything is published: a message without its generation here is stale.
+UPDATE backfleet.ranges SET state = 'released', generation = generation + 1, released_at = clock_timestamp(),
+       lease_until = NULL, reply_subject = NULL
+ WHERE job_id = $1 AND index IN (
+    SELECT index FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued' ORDER BY index LIMIT $2 FOR UPDATE SKIP LOCKED)
+RETURNING index, generation
+
+-- name: released_count
+SELECT count(*) FROM backfleet.ranges WHERE job_id = $1 AND state IN ('released', 'running')
+
+-- name: unrelease
+UPDATE backfleet.ranges SET state = 'queued'
+ WHERE job_id = $1 AND state = 'released' AND (index, generation) IN (SELECT * FROM unnest($2::int[], $3::int[]))
+
+-- name: released_list
+SELECT index, generation FROM backfleet.ranges
+ WHERE job_id = $1 AND state = 'released' AND released_at < clock_timestamp() - make_interval(secs => $2)
+
+-- name: expired
+-- Take back ranges whose lease ran out. The message is redelivered by a proxy NAK; the same generation is claimed again.
+WITH e AS (
+    SELECT index, owner, reply_subject FROM backfleet.ranges
+     WHERE job_id = $1 AND state = 'running' AND lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED)
+UPDATE backfleet.ranges r SET state = 'released', released_at = clock_timestamp(), lease_until = NULL, reply_subject = NULL,
+       last_error = 'the lease of ' || e.owner || ' ran out'
+  FROM e WHERE r.job_id = $1 AND r.index = e.index
+RETURNING r.index, e.owner, coalesce(e.reply_subject, '')
+
+-- name: claim
+-- One of: released and free; running with an expired lease; running and mine, claimed anew after an unknown commit.
+UPDATE backfleet.ranges r
+   SET state = 'running', fence = r.fence + 1, claim_token = gen_random_uuid(), owner = $4, reply_subject = $5,
+       lease_until = clock_timestamp() + interval '10 seconds', attempts = r.attempts + 1, claims = r.claims + 1,
+       started_at = coalesce(r.started_at, clock_timestamp())
+  FROM backfleet.jobs j
+ WHERE r.job_id = $1 AND r.index = $2 AND r.generation = $3 AND j.id = r.job_id
+   AND j.state IN ('running', 'verifying')
+   AND (r.state = 'released'
+        OR (r.state = 'running' AND r.lease_until < clock_timestamp())
+        OR (r.state = 'running' AND r.fence = $6 AND r.claim_token = $7::uuid))
+RETURNING r.kind, r.relation, r.lo, r.hi, r.hi_inclusive, r.chunk_lo, r.chunk_hi, r.k, r.pass, r.key,
+          r.fence, r.claim_token::text, r.attempts,
+          (SELECT count(*) FROM backfleet.quarantine q WHERE q.job_id = r.job_id AND q.relation = r.relation),
+          (SELECT l.leaf FROM backfleet.relations l WHERE l.job_id = r.job_id AND l.relation = r.relation)
+
+-- name: claim_refused
+SELECT r.state, r.generation, coalesce(extract(epoch FROM r.lease_until - clock_timestamp()), 0)::float8,
+       j.state, coalesce(r.claim_token::text, '')
+  FROM backfleet.ranges r JOIN backfleet.jobs j ON j.id = r.job_id WHERE r.job_id = $1 AND r.index = $2
+
+-- name: relation_name
+SELECT n.nspname, c.relname, c.relispartition
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1
+
+-- name: renew
+UPDATE backfleet.ranges SET lease_until = clock_timestamp() + interval '10 seconds'
+ WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4::uuid AND state = 'running'
+
+-- name: hand_back
+-- To `queued` when the message will be acked, to `released` when it will be delivered again.
+UPDATE backfleet.ranges SET state = $5, lease_until = NULL, reply_subject = NULL, attempts = 0,
+       released_at = CASE WHEN $5 = 'released' THEN clock_timestamp() ELSE released_at END
+ WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4::uuid AND state = 'running'
+
+-- name: unclaimed_back
+-- A message that came while its job may not run: back to the ledger, if nobody has it.
+UPDATE backfleet.ranges SET state = 'queued' WHERE job_id = $1 AND index = $2 AND generation = $3 AND state = 'released'
+
+-- name: range_failed
+UPDATE backfleet.ranges SET state = 'failed', last_error = $5, lease_until = NULL, ended_at = clock_timestamp()
+ WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4::uuid AND state = 'running'
+
+-- name: range_error
+UPDATE backfleet.ranges SET last_error = $5, retries = retries + 1
+ WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4::uuid
+
+-- name: range_failing_key
+UPDATE backfleet.ranges SET failing_key = coalesce(failing_key, $5::text[])
+ WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4::uuid
+
+-- name: range_skip
+UPDATE backfleet.ranges SET state = 'skipped', last_error = $3, lease_until = NULL, ended_at = clock_timestamp(), fence = fence + 1
+ WHERE job_id = $1 AND index = $2 AND state IN ('queued', 'released', 'running', 'failed')
+
+-- name: retry_failed
+UPDATE backfleet.ranges SET state = 'queued', attempts = 0, ended_at = NULL WHERE job_id = $1 AND state = 'failed'
+
+-- name: counts
+SELECT kind, round, state, count(*), coalesce(sum(rows), 0)::bigint, coalesce(sum(walked), 0)::bigint,
+       coalesce(sum(batches), 0)::bigint, coalesce(sum(retries), 0)::bigint, coalesce(sum(greatest(claims - 1, 0)), 0)::bigint
+  FROM backfleet.ranges WHERE job_id = $1 GROUP BY kind, round, state
+
+-- name: running_list
+SELECT coalesce(owner, ''), index, rows, coalesce(last_error, '') FROM backfleet.ranges WHERE job_id = $1 AND state = 'running' ORDER BY index
+
+-- name: worker_totals
+SELECT coalesce(owner, ''), count(*), coalesce(sum(rows), 0)::bigint
+  FROM backfleet.ranges WHERE job_id = $1 AND owner IS NOT NULL GROUP BY 1 ORDER BY 1
+
+-- name: failed_list
+SELECT index, coalesce(last_error, '') FROM backfleet.ranges WHERE job_id = $1 AND state = 'failed' ORDER BY index LIMIT 5
+
+-- name: skipped_list
+SELECT lo, hi, hi_inclusive FROM backfleet.ranges WHERE job_id = $1 AND state = 'skipped' AND kind = 'fill' ORDER BY index LIMIT 100

@@ -1,0 +1,146 @@
+package store
+
+import (
+	"context"
+	"math"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backfleet/backfleet/internal/job"
+)
+
+// phaseCounts sums a job's ranges of one phase.
+type phaseCounts struct {
+	ranges  job.RangeCounts
+	walked  int64 // keys passed in ranges that are not done
+	rows    int64
+	batches int64
+	retries int64
+	extra   int64 // claims beyond the first
+}
+
+func (p *phaseCounts) add(state job.RangeState, n int, rows, walked, batches, retries, extra int64) {
+	p.ranges.Total += n
+	p.rows, p.batches, p.retries, p.extra = p.rows+rows, p.batches+batches, p.retries+retries, p.extra+extra
+	switch state {
+	case job.Queued:
+		p.ranges.Queued += n
+	case job.Released:
+		p.ranges.Released += n
+	case job.RangeRunning:
+		p.ranges.Running += n
+	case job.Done:
+		p.ranges.Done += n
+	case job.RangeFailed:
+		p.ranges.Failed += n
+	case job.RangeDropped:
+		p.ranges.Dropped += n
+	case job.RangeExcluded:
+		p.ranges.Skipped += n
+	}
+	if state != job.Done {
+		p.walked += walked
+	}
+}
+
+// counts reads the sums of every phase: index 0 is the fill, n the n-th verification round.
+func (s *Store) counts(ctx context.Context, id job.ID) (map[int]*phaseCounts, error) {
+	rows, err := s.pool.Query(ctx, q("counts"), id)
+	if err != nil {
+		return nil, s.explain("count ranges", err)
+	}
+	phases := map[int]*phaseCounts{}
+	var kind job.Kind
+	var state job.RangeState
+	var round, n int
+	var written, walked, batches, retries, extra int64
+	_, err = pgx.ForEachRow(rows, []any{&kind, &round, &state, &n, &written, &walked, &batches, &retries, &extra}, func() error {
+		if phases[round] == nil {
+			phases[round] = &phaseCounts{}
+		}
+		phases[round].add(state, n, written, walked, batches, retries, extra)
+		return nil
+	})
+	if err != nil {
+		return nil, s.explain("count ranges", err)
+	}
+	return phases, nil
+}
+
+// Open counts the ranges of a job's present phase that are not at their end, and those that failed.
+func (s *Store) OpenRanges(ctx context.Context, j job.Job) (open, failed, total int, err error) {
+	phases, err := s.counts(ctx, j.ID)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	for round, p := range phases {
+		if round == 0 || round == j.Round {
+			open += p.ranges.Queued + p.ranges.Released + p.ranges.Running
+			failed += p.ranges.Failed
+			total += p.ranges.Total
+		}
+	}
+	return open, failed, total, nil
+}
+
+// Status reads what the ledger knows of a job. Rate, lag, limits in force and the stream are the coordinator's to add.
+func (s *Store) Status(ctx context.Context, id job.ID) (job.Status, error) {
+	j, err := s.Get(ctx, id)
+	if err != nil {
+		return job.Status{}, err
+	}
+	phases, err := s.counts(ctx, id)
+	if err != nil {
+		return job.Status{}, err
+	}
+	st := job.Status{
+		ID: j.ID, Name: j.Name, Database: j.Database, Table: j.Spec.Table, State: j.State, Reason: j.Reason, Revision: j.Revision,
+		Limits: j.Limits, Estimate: j.Estimate, EstimateBy: j.EstimateBy, Planned: j.Planned, Round: j.Round,
+		By: j.By, Submitted: j.Submitted,
+	}
+	if !j.Started.IsZero() {
+		st.Started = &j.Started
+	}
+	if !j.Ended.IsZero() {
+		st.Ended = &j.Ended
+	}
+	for _, p := range phases {
+		st.Rows += p.rows
+		st.Batches += p.batches
+		st.Retries += p.retries
+	}
+	phase := phases[j.Round]
+	if phase == nil {
+		phase = &phaseCounts{}
+	}
+	st.Ranges = phase.ranges
+	st.Fraction = fraction(j, phase)
+	if err := s.pool.QueryRow(ctx, q("quarantine_count"), id).Scan(&st.Quarantine); err != nil {
+		return st, s.explain("count the quarantine", err)
+	}
+	rows, err := s.pool.Query(ctx, q("running_list"), id)
+	if err != nil {
+		return st, s.explain("list running ranges", err)
+	}
+	st.Workers, err = pgx.CollectRows(rows, pgx.RowToStructByPos[job.WorkerOnJob])
+	return st, err
+}
+
+// fraction is how much of the present phase is done, 0..1, by ranges, with a part of each open one for the keys that were passed.
+// Until the plan is whole the total is an estimate; it never reads 1 before the phase ended.
+func fraction(j job.Job, p *phaseCounts) float64 {
+	if j.State == job.Complete || j.State == job.CompleteWithErrors {
+		return 1
+	}
+	perRange := float64(max(j.Spec.RowsPerRange, 1))
+	total := float64(p.ranges.Total)
+	if !j.Planned {
+		total = math.Max(total, math.Ceil(float64(j.Estimate)/perRange))
+	}
+	if total == 0 {
+		return 0
+	}
+	ended := float64(p.ranges.Done + p.ranges.Dropped + p.ranges.Skipped)
+	open := total - ended
+	return math.Min((ended+math.Min(float64(p.walked)/perRange, open))/total, 0.9999)
+}

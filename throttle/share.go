@@ -1,0 +1,221 @@
+package throttle
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// slotUse is the part of a slot's measured speed that a lease counts on; the rest is room for its pauses.
+const slotUse = 0.6
+
+// Slot is one place of one worker that can carry one range.
+type Slot struct {
+	Worker string
+	Slot   int
+}
+
+// Demand is what one job could use of a database's budget.
+type Demand struct {
+	Job      string  // unique among the demands
+	Weight   int     // its share beside other jobs; below 1 counts as 1
+	MaxSlots int     // 0: no cap
+	Runnable int     // ranges that a slot could take now, held ones not counted
+	MaxRate  float64 // rows per second; 0: no cap
+	// Holding lists the slots that hold a range of this job. They keep it as far as the job's share reaches, the first ones
+	// first; so leases do not move without need.
+	Holding []Slot
+}
+
+// Grant gives a slot to a job at a rate in rows per second; 0 is without limit.
+type Grant struct {
+	Slot
+	Job  string
+	Rate float64
+}
+
+// Allocate shares a database's rate (rows per second, 0 for no limit) and its slots among jobs: weighted max-min of slots and
+// of rate, within each job's caps. When the speed of one slot (rowsPerSlot, rows per second, 0 if not known) is known, it
+// uses as few slots as can carry the rate.
+//
+// The rates add up to at most rate, no slot is given twice, and no job gets more slots than it holds or could take ranges
+// for. With more jobs than slots the heavier jobs go first, then those that hold ranges, then by name, so some get nothing.
+// Every job's slots get the same rate. Equal arguments give equal grants, sorted by worker and slot. A rate that is negative
+// or not a number grants nothing.
+func Allocate(rate float64, slots []Slot, demands []Demand, rowsPerSlot float64) []Grant {
+	if !(rate >= 0) {
+		return nil
+	}
+	slots = sortedSlots(slots)
+	shares := newShares(slots, demands)
+	if rate == 0 {
+		rate = math.Inf(1)
+	}
+	shareRate(rate, shares)
+	shareSlots(carriers(rate, len(slots), shares, rowsPerSlot), shares)
+	shares = slices.DeleteFunc(shares, func(s *share) bool { return s.slots == 0 })
+	shareRate(rate, shares) // once more: what jobs without a slot leave belongs to the others
+	return assign(slots, shares)
+}
+
+// share is one job's part while it is worked out.
+type share struct {
+	job     string
+	weight  float64
+	maxRate float64 // +Inf: no cap
+	most    int     // slots it can use
+	held    []Slot  // of the slots that are there
+	rate    float64 // +Inf: without limit
+	slots   int
+}
+
+// newShares returns a share for each job that can use a slot, in the order in which ties are decided.
+func newShares(slots []Slot, demands []Demand) []*share {
+	var shares []*share
+	taken := map[Slot]bool{}
+	for _, d := range demands {
+		s := &share{job: d.Job, weight: float64(max(1, d.Weight)), maxRate: d.MaxRate}
+		if d.MaxRate == 0 {
+			s.maxRate = math.Inf(1)
+		}
+		for _, held := range d.Holding {
+			if _, there := slices.BinarySearchFunc(slots, held, compareSlots); there && !taken[held] {
+				taken[held] = true
+				s.held = append(s.held, held)
+			}
+		}
+		s.most = min(len(s.held)+max(0, d.Runnable), len(slots))
+		if d.MaxSlots > 0 {
+			s.most = min(s.most, d.MaxSlots)
+		}
+		if s.most > 0 && s.maxRate > 0 {
+			shares = append(shares, s)
+		}
+	}
+	slices.SortFunc(shares, func(a, b *share) int {
+		return cmp.Or(cmp.Compare(b.weight, a.weight), cmp.Compare(min(1, len(b.held)), min(1, len(a.held))),
+			cmp.Compare(a.job, b.job))
+	})
+	return shares
+}
+
+// shareRate fills the shares' rates by weighted max-min: in rounds, jobs whose cap is below their share take the cap, and the
+// others divide what is left.
+func shareRate(rate float64, shares []*share) {
+	open := slices.Clone(shares)
+	for len(open) > 0 {
+		var weights float64
+		for _, s := range open {
+			weights += s.weight
+		}
+		left, still := rate, open[:0:0]
+		for _, s := range open {
+			if fair := rate * (s.weight / weights); s.maxRate <= fair {
+				s.rate = s.maxRate
+				left -= s.rate
+			} else {
+				s.rate = fair
+				still = append(still, s)
+			}
+		}
+		if len(still) == len(open) {
+			return
+		}
+		rate, open = max(0, left), still
+	}
+}
+
+// carriers returns how many slots can carry the rate, and bounds each job's slots by what its own rate needs. One slot more
+// than needed covers for one that waits between ranges.
+func carriers(rate float64, slots int, shares []*share, rowsPerSlot float64) int {
+	if !(rowsPerSlot > 0) {
+		return slots
+	}
+	needed := func(rate float64) int {
+		if n := math.Ceil(rate / (slotUse * rowsPerSlot)); n < float64(slots) {
+			return int(n) + 1
+		}
+		return slots
+	}
+	var used float64
+	for _, s := range shares {
+		s.most = min(s.most, needed(s.rate))
+		used += s.rate
+	}
+	return min(slots, max(needed(min(rate, used)), len(shares)))
+}
+
+// shareSlots gives out n slots one by one, each to the job with the least for its weight. So every job has one before any
+// has two, and no job is more than one slot ahead of its weight beside another that could use more.
+func shareSlots(n int, shares []*share) {
+	for range n {
+		var least *share
+		for _, s := range shares {
+			if s.slots < s.most && (least == nil || float64(s.slots)*least.weight < float64(least.slots)*s.weight) {
+				least = s
+			}
+		}
+		if least == nil {
+			return
+		}
+		least.slots++
+	}
+}
+
+// assign names the slots: first those that hold a range of the job, then idle ones, then those that lose their range to
+// another job; each time from the worker with the fewest grants, so that the load spreads.
+func assign(slots []Slot, shares []*share) []Grant {
+	var grants []Grant
+	held, used, load := map[Slot]bool{}, map[Slot]bool{}, map[string]int{}
+	give := func(slot Slot, s *share) {
+		used[slot] = true
+		load[slot.Worker]++
+		rate := max(s.rate/float64(s.slots), math.SmallestNonzeroFloat64) // 0 would free it
+		if math.IsInf(rate, 1) {
+			rate = 0
+		}
+		grants = append(grants, Grant{Slot: slot, Job: s.job, Rate: rate})
+	}
+	missing := make([]int, len(shares))
+	for i, s := range shares {
+		keep := min(s.slots, len(s.held))
+		for _, slot := range s.held[:keep] {
+			give(slot, s)
+		}
+		for _, slot := range s.held[keep:] {
+			held[slot] = true
+		}
+		missing[i] = s.slots - keep
+	}
+	for i, s := range shares {
+		for range missing[i] {
+			best := -1
+			for j, slot := range slots {
+				if !used[slot] && (best < 0 || better(slot, slots[best], held, load)) {
+					best = j
+				}
+			}
+			give(slots[best], s) // never -1: the shares add up to at most len(slots)
+		}
+	}
+	slices.SortFunc(grants, func(a, b Grant) int { return compareSlots(a.Slot, b.Slot) })
+	return grants
+}
+
+// better reports whether slot a suits a new lease more than b, which comes before it in order.
+func better(a, b Slot, held map[Slot]bool, load map[string]int) bool {
+	if held[a] != held[b] {
+		return held[b]
+	}
+	return load[a.Worker] < load[b.Worker]
+}
+
+func sortedSlots(slots []Slot) []Slot {
+	s := slices.Clone(slots)
+	slices.SortFunc(s, compareSlots)
+	return slices.Compact(s)
+}
+
+func compareSlots(a, b Slot) int {
+	return cmp.Or(cmp.Compare(a.Worker, b.Worker), cmp.Compare(a.Slot, b.Slot))
+}

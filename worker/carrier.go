@@ -1,0 +1,331 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/zap"
+
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/postgres"
+	"github.com/backfleet/backfleet/internal/statement"
+	"github.com/backfleet/backfleet/ranges"
+	"github.com/backfleet/backfleet/throttle"
+)
+
+const (
+	renewAfter   = 3 * time.Second // since the last batch or renewal; the lease lives ten
+	gatePoll     = 100 * time.Millisecond
+	patience     = 30 // contended batches in a row before another range gets its turn
+	mostUnknown  = 5  // errors in a row that no class explains
+	heldPause    = 500 * time.Millisecond
+	lockWait     = 200 * time.Millisecond // below deadlock_timeout: the batch yields before the application is examined
+	shortestStmt = 2 * time.Second
+	stmtTargets  = 20 // statement_timeout, in batch targets
+)
+
+// rangeFailedError ends a range until a person retries it.
+type rangeFailedError struct{ cause error }
+
+func (e *rangeFailedError) Error() string { return e.cause.Error() }
+func (e *rangeFailedError) Unwrap() error { return e.cause }
+
+// carrier is one claim on its way to the range's end.
+type carrier struct {
+	slot         *slot
+	desk         *desk
+	log          *zap.Logger
+	replySubject string
+
+	claim  job.Claim // its checkpoint is the last one known to be committed
+	job    job.Job
+	limits job.Limits
+	target statement.Target
+	sizer  *throttle.Sizer
+	conn   *pgxpool.Conn
+
+	next     boundary // found ahead, for the batch that begins at the checkpoint
+	poison   isolation
+	exclude  bool
+	rows     int64
+	batches  int64
+	lastBeat atomic.Int64 // unix nanoseconds of the last batch or renewal
+	// leaseClaim is the claim as keepLease may use it: the walk changes its own meanwhile.
+	leaseClaim atomic.Pointer[job.Claim]
+}
+
+// boundary is where a batch of about keys ends; none: the range's end comes first.
+type boundary struct {
+	known bool
+	keys  int
+	end   ranges.Key
+}
+
+// carry walks the claimed range to its end. nil: its end is committed. Otherwise the error says why it stopped before; the claim's
+// checkpoint is then the last one known to be committed.
+func (c *carrier) carry(ctx, stop context.Context) error {
+	defer c.dropConn()
+	c.beat()
+	if err := c.prepare(ctx); err != nil {
+		return err
+	}
+	retry := newRetry()
+	contended, unknown := 0, 0
+	for {
+		if err := c.permit(stop); err != nil {
+			return err
+		}
+		finished, err := c.step(ctx, stop)
+		if err == nil {
+			retry.Reset()
+			contended, unknown = 0, 0
+			if finished {
+				return nil
+			}
+			continue
+		}
+		var failed *rangeFailedError
+		switch {
+		case errors.Is(err, job.ErrFenced), errors.Is(err, errStopped), errors.Is(err, errShutdown), errors.Is(err, errWithdrawn),
+			errors.As(err, &failed):
+			return err
+		case errors.Is(err, errHeld):
+			if err := pause(stop, heldPause); err != nil {
+				return err
+			}
+			continue
+		}
+		class := postgres.Classify(err)
+		c.log.Info("batch rolled back", zap.Stringer("class", class), zap.String("cause", postgres.Describe(err)))
+		switch class {
+		case postgres.Contention:
+			c.sizer.Trouble()
+			c.next = boundary{}
+			if contended++; contended >= patience {
+				return fmt.Errorf("waits for locks: %s", postgres.Describe(err))
+			}
+			c.note(ctx, err)
+		case postgres.Connection, postgres.Exhausted:
+			if err := c.reclaim(ctx, stop, err); err != nil {
+				return unlessFinished(err)
+			}
+		case postgres.Data:
+			if err := c.isolate(ctx, err); err != nil {
+				return unlessFinished(err)
+			}
+			continue
+		case postgres.Permission:
+			return c.pauseJob(ctx, fmt.Errorf("a privilege is missing: %s; `backfleet db grants` prints what the role needs", postgres.Describe(err)))
+		case postgres.Schema:
+			return c.failJob(ctx, err)
+		default:
+			if unknown++; unknown >= mostUnknown {
+				return &rangeFailedError{errors.New(postgres.Describe(err))}
+			}
+			c.note(ctx, err)
+		}
+		if err := pause(stop, retry.NextBackOff()); err != nil {
+			return err
+		}
+	}
+}
+
+// prepare reads the job and makes what a walk needs.
+func (c *carrier) prepare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
+	var err error
+	if c.job, err = c.desk.db.Ledger.Get(ctx, c.claim.Ref.Job); err != nil {
+		return fmt.Errorf("read the job: %w", err)
+	}
+	_, alias, err := job.SplitTable(c.job.Spec.Table)
+	if err != nil {
+		return &rangeFailedError{err}
+	}
+	c.limits = c.job.Limits
+	c.target = statement.For(c.claim.Schema, c.claim.Table, c.job.Key, c.job.Spec, alias)
+	c.exclude = c.claim.Quarantine > 0
+	c.sizer = throttle.NewSizer(throttle.SizerConfig{Target: c.limits.Batch.Target.D(), Max: c.limits.Batch.MaxRows})
+	return nil
+}
+
+// permit waits until a batch may start: a fresh budget that does not hold, and a job that may run. It returns why not once the range
+// is to be given up.
+func (c *carrier) permit(stop context.Context) error {
+	for {
+		if stop.Err() != nil {
+			return why(stop)
+		}
+		changed := c.desk.changes()
+		limits, ok := c.desk.runnable(c.job)
+		if !ok {
+			return errStopped
+		}
+		if limits.Batch != c.limits.Batch {
+			c.sizer.SetLimits(limits.Batch.Target.D(), limits.Batch.MaxRows)
+		}
+		c.limits = limits
+		if c.desk.gate.Open(c.slot.w.cfg.Now()) {
+			return nil
+		}
+		select {
+		case <-stop.Done():
+		case <-changed:
+		case <-time.After(gatePoll):
+		}
+	}
+}
+
+// reclaim settles what became of a batch whose session was lost: a new claim, fence + 1, waits for whatever is still in flight
+// and brings the true checkpoint. It tries until the database is back or the range is to be given up.
+func (c *carrier) reclaim(ctx, stop context.Context, cause error) error {
+	c.dropConn()
+	c.next = boundary{}
+	c.log.Warn("session lost; claiming anew", zap.String("cause", postgres.Describe(cause)))
+	retry := newRetry()
+	for {
+		try, cancel := context.WithTimeout(ctx, claimTimeout)
+		claim, err := c.desk.db.Ledger.Claim(try, c.claim.Ref, c.claim.Owner, c.replySubject, &c.claim)
+		cancel()
+		switch {
+		case err == nil:
+			c.claim = claim
+			c.exclude = claim.Quarantine > 0
+			c.beat()
+			return nil
+		case errors.Is(err, job.ErrStale): // the batch with the unknown commit was the range's last
+			return errFinished
+		case errors.Is(err, job.ErrNotRunnable):
+			return errStopped
+		case errors.Is(err, job.ErrFenced):
+			return err
+		case errors.Is(err, job.ErrRelationGone):
+			return err
+		}
+		c.log.Debug("not claimed yet", zap.String("cause", postgres.Describe(err)))
+		if err := pause(stop, retry.NextBackOff()); err != nil {
+			return err
+		}
+	}
+}
+
+// errFinished says that the range's end is committed, found out on the way of mending something.
+var errFinished = errors.New("the range is done")
+
+func unlessFinished(err error) error {
+	if errors.Is(err, errFinished) {
+		return nil
+	}
+	return err
+}
+
+// errHeld says that backfleet.hold() stands.
+var errHeld = errors.New("the database is held by backfleet.hold()")
+
+// note keeps an error with the range for people to read; losing the note loses nothing else.
+func (c *carrier) note(ctx context.Context, cause error) {
+	if err := c.desk.db.Ledger.NoteError(ctx, c.claim, postgres.Describe(cause)); err != nil {
+		c.log.Debug("error not noted", zap.Error(err))
+	}
+}
+
+// pauseJob stops the whole job for a person, and hands this range back.
+func (c *carrier) pauseJob(ctx context.Context, reason error) error {
+	if _, err := c.desk.db.Ledger.Pause(ctx, c.claim.Ref.Job, c.claim.Owner, reason.Error()); err != nil {
+		return fmt.Errorf("pause the job (%w): %w", reason, err)
+	}
+	c.log.Error("job paused", zap.Error(reason))
+	return errStopped
+}
+
+// failJob ends the job, unless what is missing is a leaf partition that was dropped.
+func (c *carrier) failJob(ctx context.Context, cause error) error {
+	c.dropConn()
+	claim, err := c.desk.db.Ledger.Claim(ctx, c.claim.Ref, c.claim.Owner, c.replySubject, &c.claim)
+	if err != nil {
+		return err // ErrRelationGone among them
+	}
+	c.claim = claim
+	if _, err := c.desk.db.Ledger.Fail(ctx, c.claim.Ref.Job, c.claim.Owner, postgres.Describe(cause)); err != nil {
+		return fmt.Errorf("end the job (%s): %w", postgres.Describe(cause), err)
+	}
+	c.log.Error("job failed", zap.String("cause", postgres.Describe(cause)))
+	return errStopped
+}
+
+// keepLease renews the lease while no batch does, and stops the range when it is lost.
+func (c *carrier) keepLease(ctx context.Context, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if time.Since(time.Unix(0, c.lastBeat.Load())) < renewAfter {
+			continue
+		}
+		fence := c.leaseClaim.Load()
+		if fence == nil {
+			continue
+		}
+		try, done := context.WithTimeout(ctx, databaseTry)
+		err := c.desk.db.Ledger.Renew(try, *fence)
+		done()
+		switch {
+		case err == nil:
+			c.beat()
+		case errors.Is(err, job.ErrFenced) && c.leaseClaim.Load() == fence:
+			cancel(job.ErrFenced)
+			return
+		}
+	}
+}
+
+func (c *carrier) beat() {
+	c.lastBeat.Store(time.Now().UnixNano())
+	claim := c.claim
+	c.leaseClaim.Store(&claim)
+}
+
+func (c *carrier) dropConn() {
+	if c.conn != nil {
+		c.conn.Release() // a session in a transaction is closed by the pool
+		c.conn = nil
+	}
+}
+
+// why tells the reason of a stop; the end of the process has none of its own.
+func why(stop context.Context) error {
+	if cause := context.Cause(stop); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return errShutdown
+}
+
+// pause waits, unless the range is to be given up.
+func pause(stop context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-stop.Done():
+		return why(stop)
+	case <-timer.C:
+		return nil
+	}
+}
+
+// newRetry is the pace of retries: 50 ms, doubling with jitter to 2 s, without end.
+func newRetry() *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(50*time.Millisecond),
+		backoff.WithMultiplier(2),
+		backoff.WithMaxInterval(2*time.Second),
+		backoff.WithMaxElapsedTime(0))
+}

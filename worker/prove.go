@@ -1,0 +1,116 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/zap"
+
+	"github.com/backfleet/backfleet/internal/postgres"
+	"github.com/backfleet/backfleet/internal/statement"
+	"github.com/backfleet/backfleet/ranges"
+)
+
+// prove verifies one batch: counts what is still open in it, repairs that, and names one such row. The count stands in the ledger
+// with the checkpoint; whether the repair held is for the next round to say. The range's end is a step of its own, so that a
+// repair always has a claim to stand on.
+func (c *carrier) prove(ctx context.Context) (finished bool, err error) {
+	s := c.move()
+	s.Last = false
+	end := c.next.end == nil
+	var residual, failing int64
+	took, ahead, err := c.transact(ctx, c.target.Proof(s), s, &residual, &failing)
+	if err != nil {
+		return false, err
+	}
+	c.committed(s, took, 0)
+	c.next = ahead
+	if residual+failing > 0 {
+		if err := c.repair(ctx, s, residual, failing); err != nil {
+			return false, err
+		}
+	}
+	if !end {
+		return false, nil
+	}
+	last := statement.Step{Claim: c.claim, Span: ranges.Span{Lo: s.Next, Hi: s.Next}, Next: s.Next, Last: true}
+	if _, _, err := c.transact(ctx, c.target.Proof(last), last, &residual, &failing); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// repair names a row that is open and updates what may be updated again: the residual, and rows that fail their check where no
+// expression reads what it sets.
+func (c *carrier) repair(ctx context.Context, s statement.Step, residual, failing int64) error {
+	c.log.Warn("verification found rows", zap.Int64("residual", residual), zap.Int64("check_failures", failing), zap.Stringer("span", s.Span))
+	s.Claim = c.claim
+	var key ranges.Key
+	err := c.read(ctx, func(tx pgx.Tx) error {
+		sql := c.target.Failing(s)
+		rows, err := tx.Query(ctx, sql.Text, sql.Args...)
+		if err != nil {
+			return err
+		}
+		key, err = oneKey(rows)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("name a failing row: %w", err)
+	}
+	if key != nil {
+		if err := c.desk.db.Ledger.NoteFailing(ctx, c.claim, key); err != nil {
+			return err
+		}
+	}
+	return c.repairSpan(ctx, s)
+}
+
+// repairSpan repairs a span, halving it around rows that fail until each of those stands alone and is quarantined.
+func (c *carrier) repairSpan(ctx context.Context, s statement.Step) error {
+	var rows int64
+	_, _, err := c.transact(ctx, c.target.Repair(s, c.job.Idempotent), s, &rows)
+	if err == nil {
+		c.rows += rows
+		c.slot.limiter.Charge(int(rows))
+		return nil
+	}
+	if postgres.Classify(err) != postgres.Data {
+		return err
+	}
+	half, findErr := c.middle(ctx, s.Span)
+	if findErr != nil {
+		return findErr
+	}
+	if half == nil {
+		_, err := c.quarantine(ctx, s, err, false)
+		return err
+	}
+	left, right := s, s
+	left.Span.Hi, left.Span.HiClosed = half, false
+	right.Span.Lo = half
+	if err := c.repairSpan(ctx, left); err != nil {
+		return err
+	}
+	return c.repairSpan(ctx, right)
+}
+
+// middle finds a key that halves a span of at most a batch; nil where it holds one key or none.
+func (c *carrier) middle(ctx context.Context, span ranges.Span) (ranges.Key, error) {
+	var half ranges.Key
+	err := c.read(ctx, func(tx pgx.Tx) error {
+		for n := c.limits.Batch.MaxRows / 2; n >= 1 && half == nil; n /= 2 {
+			sql := c.target.Boundary(span, n)
+			rows, err := tx.Query(ctx, sql.Text, sql.Args...)
+			if err != nil {
+				return err
+			}
+			if half, err = oneKey(rows); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return half, err
+}

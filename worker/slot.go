@@ -1,0 +1,233 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/queue"
+	"github.com/backfleet/backfleet/throttle"
+)
+
+const (
+	pullWait     = 5 * time.Second
+	idlePause    = 250 * time.Millisecond // after a pull that failed
+	claimTimeout = 15 * time.Second
+	mostClaims   = 10 // of a range without one batch in between: whatever carries it dies
+)
+
+// slot carries one range at a time.
+type slot struct {
+	w       *Worker
+	n       int
+	limiter *throttle.Limiter
+
+	mu      sync.Mutex
+	holding *job.Held
+}
+
+func (s *slot) held() (job.Held, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.holding == nil {
+		return job.Held{}, false
+	}
+	return *s.holding, true
+}
+
+func (s *slot) setHolding(h *job.Held) {
+	s.mu.Lock()
+	s.holding = h
+	s.mu.Unlock()
+}
+
+// run serves leases until ctx ends.
+func (s *slot) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		d, lease, wait := s.lease()
+		if d == nil {
+			select {
+			case <-ctx.Done():
+			case <-wait:
+			case <-time.After(helloEvery):
+			}
+			continue
+		}
+		s.serve(ctx, d, lease)
+	}
+}
+
+// lease finds a database on which this slot has one. Without any it returns a channel that closes when one of them changes.
+func (s *slot) lease() (*desk, job.Lease, <-chan struct{}) {
+	var wait <-chan struct{}
+	for _, d := range s.w.desks {
+		wait = d.changes() // with several databases the timer in run covers the others
+		if l, ok := d.lease(s.n); ok && d.isReachable() && d.gate.Fresh(s.w.cfg.Now()) {
+			return d, l, nil
+		}
+	}
+	return nil, job.Lease{}, wait
+}
+
+// serve pulls one range of the lease's job and carries it.
+func (s *slot) serve(ctx context.Context, d *desk, lease job.Lease) {
+	stop, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer cancel(nil)
+	s.limiter.SetRate(lease.Rate)
+	watch.Go(func() { s.watchLease(stop, cancel, d, lease.Job) })
+
+	delivery, err := s.w.cfg.Queue.Pull(stop, d.db.Name, lease.Name, pullWait)
+	switch {
+	case err == nil:
+	case stop.Err() != nil, errors.Is(err, queue.ErrEmpty):
+		return
+	default:
+		if !errors.Is(err, queue.ErrNoConsumer) {
+			s.w.log.Warn("pull failed", zap.String("job", lease.Name), zap.Error(err))
+		}
+		select {
+		case <-stop.Done():
+		case <-time.After(idlePause):
+		}
+		return
+	}
+	if delivery.Ref.Job != lease.Job && stop.Err() == nil {
+		s.w.log.Debug("message of an earlier job of the name", zap.String("job", delivery.Ref.Name))
+	}
+	s.receive(ctx, stop, cancel, d, delivery)
+}
+
+// watchLease keeps the slot's rate as the lease says and stops the range when the lease is withdrawn. A budget that has grown
+// stale withdraws nothing: it only starts no batch.
+func (s *slot) watchLease(stop context.Context, cancel context.CancelCauseFunc, d *desk, id job.ID) {
+	for {
+		changed := d.changes()
+		l, ok := d.lease(s.n)
+		if !ok || l.Job != id {
+			cancel(errWithdrawn)
+			return
+		}
+		s.limiter.SetRate(l.Rate)
+		select {
+		case <-stop.Done():
+			return
+		case <-changed:
+		}
+	}
+}
+
+// receive claims a delivered range, carries it, and says to the stream what the ledger has committed.
+func (s *slot) receive(ctx, stop context.Context, cancel context.CancelCauseFunc, d *desk, delivery *queue.Delivery) {
+	live := context.WithoutCancel(ctx)
+	log := s.w.log.With(zap.String("database", d.db.Name), zap.String("job", delivery.Ref.Name), zap.Int("range", delivery.Ref.Index))
+	claim, err := s.claim(live, d, delivery, nil)
+	var busy *job.BusyError
+	switch {
+	case err == nil:
+	case errors.Is(err, job.ErrStale):
+		s.w.ack(live, delivery)
+		return
+	case errors.Is(err, job.ErrNotRunnable):
+		if err := d.db.Ledger.GiveBack(live, delivery.Ref); err != nil {
+			log.Warn("range not given back", zap.Error(err))
+			s.nak(log, delivery, time.Second)
+			return
+		}
+		s.w.ack(live, delivery)
+		return
+	case errors.As(err, &busy):
+		s.nak(log, delivery, busy.Remaining)
+		return
+	case errors.Is(err, job.ErrRelationGone):
+		s.nak(log, delivery, 2*time.Second) // the coordinator is about to drop its ranges
+		return
+	default:
+		log.Warn("claim failed", zap.Error(err))
+		s.nak(log, delivery, time.Second)
+		return
+	}
+	if claim.Attempts > 1 {
+		log.Info("range taken over", zap.Int64("fence", claim.Fence), zap.Stringer("at", claim.Checkpoint.Key))
+	}
+	s.setHolding(&job.Held{Slot: s.n, Job: claim.Ref.Job, Range: claim.Ref.Index})
+	defer s.setHolding(nil)
+	stopKeepAlive := delivery.KeepAlive(live)
+	c := &carrier{slot: s, desk: d, claim: claim, log: log, replySubject: delivery.ReplySubject()}
+	var keeper sync.WaitGroup
+	keep, endKeep := context.WithCancel(live)
+	keeper.Go(func() { c.keepLease(keep, cancel) })
+
+	end := errors.New("given up after too many claims without progress")
+	if claim.Attempts <= mostClaims {
+		end = c.carry(live, stop)
+	} else {
+		end = &rangeFailedError{end}
+	}
+	endKeep()
+	keeper.Wait()
+	stopKeepAlive()
+	s.conclude(live, log, d, c, delivery, end)
+}
+
+// conclude commits how the claim ended, and only then answers the message.
+func (s *slot) conclude(ctx context.Context, log *zap.Logger, d *desk, c *carrier, delivery *queue.Delivery, end error) {
+	var failed *rangeFailedError
+	var commit error
+	switch {
+	case end == nil:
+		log.Debug("range done", zap.Int64("rows", c.rows), zap.Int64("batches", c.batches))
+		s.w.ack(ctx, delivery)
+		return
+	case errors.Is(end, job.ErrFenced):
+		log.Warn("range lost to another claim; nothing of it was committed", zap.Int64("fence", c.claim.Fence))
+		return // the message is the other's
+	case errors.As(end, &failed):
+		log.Error("range failed", zap.Error(failed.cause))
+		if commit = d.db.Ledger.FailRange(ctx, c.claim, failed.cause.Error()); commit == nil {
+			if err := delivery.Term(failed.cause.Error()); err != nil {
+				log.Warn("message not terminated", zap.Error(err))
+			}
+			return
+		}
+	case errors.Is(end, errStopped):
+		if commit = d.db.Ledger.HandBack(ctx, c.claim, false); commit == nil {
+			log.Info("range handed back", zap.String("reason", end.Error()), zap.Stringer("at", c.claim.Checkpoint.Key))
+			s.w.ack(ctx, delivery)
+			return
+		}
+	default: // shutdown, withdrawn, or trouble that another try may outlive
+		delay := time.Duration(0)
+		if !errors.Is(end, errShutdown) && !errors.Is(end, errWithdrawn) {
+			delay = 2 * time.Second
+		}
+		if commit = d.db.Ledger.HandBack(ctx, c.claim, true); commit == nil {
+			log.Info("range handed back", zap.String("reason", end.Error()), zap.Stringer("at", c.claim.Checkpoint.Key))
+			s.nak(log, delivery, delay)
+			return
+		}
+	}
+	if errors.Is(commit, job.ErrFenced) {
+		return
+	}
+	// The ledger did not hear it: the lease runs out and the coordinator takes the range back.
+	log.Warn("hand-back not committed; the lease will run out", zap.NamedError("why", end), zap.Error(commit))
+}
+
+func (s *slot) claim(ctx context.Context, d *desk, delivery *queue.Delivery, prior *job.Claim) (job.Claim, error) {
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
+	return d.db.Ledger.Claim(ctx, delivery.Ref, s.w.cfg.ID, delivery.ReplySubject(), prior)
+}
+
+func (s *slot) nak(log *zap.Logger, d *queue.Delivery, delay time.Duration) {
+	if err := d.Nak(delay); err != nil {
+		log.Warn("message not given back; it comes again after its ack wait", zap.Error(err))
+	}
+}

@@ -1,0 +1,232 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/postgres"
+	"github.com/backfleet/backfleet/internal/statement"
+	"github.com/backfleet/backfleet/ranges"
+)
+
+// step carries one batch: the limiter, the boundary, and one transaction in one round trip that also finds where the next batch
+// ends. finished: the range's end is committed.
+func (c *carrier) step(ctx, stop context.Context) (finished bool, err error) {
+	want := c.size()
+	keys, err := c.slot.limiter.Wait(stop, want)
+	if err != nil {
+		return false, why(stop)
+	}
+	// A hold may have come while the limiter waited.
+	if !c.desk.gate.Open(c.slot.w.cfg.Now()) {
+		return false, c.permit(stop)
+	}
+	if err := c.connect(ctx); err != nil {
+		return false, err
+	}
+	if !c.next.known || c.next.keys > keys+keys/2 {
+		if c.next, err = c.find(ctx, c.claim.Checkpoint.Key, keys); err != nil {
+			return false, err
+		}
+	}
+	if c.claim.Kind == job.Verify {
+		return c.prove(ctx)
+	}
+	return c.fill(ctx)
+}
+
+// size is how many keys the next batch should walk.
+func (c *carrier) size() int {
+	if c.poison.active {
+		return c.poison.keys
+	}
+	return c.sizer.Next(c.limits.Batch.MaxRows)
+}
+
+// move is the step from the checkpoint to the boundary found for it.
+func (c *carrier) move() statement.Step {
+	s := statement.Step{
+		Claim: c.claim, Keys: c.next.keys, Exclude: c.exclude,
+		Span: ranges.Span{Lo: c.claim.Checkpoint.Key, Hi: c.next.end}, Next: c.next.end,
+	}
+	if c.next.end == nil {
+		s.Span.Hi, s.Span.HiClosed, s.Next, s.Last = c.claim.Span.Hi, c.claim.Span.HiClosed, c.claim.Span.Hi, true
+		s.Keys = 0 // how many are left is not known
+	}
+	return s
+}
+
+// fill updates one batch.
+func (c *carrier) fill(ctx context.Context) (finished bool, err error) {
+	s := c.move()
+	var rows int64
+	took, ahead, err := c.transact(ctx, c.target.Fill(s), s, &rows)
+	if err != nil {
+		return false, err
+	}
+	c.slot.limiter.Charge(int(rows))
+	c.committed(s, took, rows)
+	c.next = ahead
+	return s.Last, nil
+}
+
+// committed takes over what a transaction has made true.
+func (c *carrier) committed(s statement.Step, took time.Duration, rows int64) {
+	c.claim.Checkpoint = c.claim.Checkpoint.Advance(s.Next)
+	c.beat()
+	c.rows += rows
+	c.batches++
+	c.sizer.Observe(s.Keys, took)
+	c.poison.passed(s.Next)
+}
+
+// transact runs one fenced statement in one transaction and one round trip, together with the search for the boundary after it, which
+// runs first so that it holds no row lock. Counts beyond (held, moved) are scanned into dest. Errors: errHeld, job.ErrFenced, or
+// the driver's.
+func (c *carrier) transact(ctx context.Context, sql statement.SQL, s statement.Step, dest ...any) (took time.Duration, ahead boundary, err error) {
+	settings := c.settings(s.Last)
+	ctx, cancel := context.WithTimeout(ctx, settings.StatementTimeout+10*time.Second)
+	defer cancel()
+	var b pgx.Batch
+	b.Queue(postgres.Begin)
+	set, args := settings.Statement()
+	b.Queue(set, args...)
+	look := !s.Last && !c.poison.active
+	if look {
+		ahead.keys = c.sizer.Next(c.limits.Batch.MaxRows)
+		find := c.boundarySQL(s.Next, ahead.keys)
+		b.Queue(find.Text, find.Args...)
+	}
+	b.Queue(sql.Text, sql.Args...)
+	b.Queue("commit")
+
+	began := time.Now()
+	results := c.conn.SendBatch(ctx, &b)
+	var held bool
+	var moved int64
+	err = func() error {
+		for range 2 {
+			if _, err := results.Exec(); err != nil {
+				return err
+			}
+		}
+		if look {
+			rows, err := results.Query()
+			if err != nil {
+				return err
+			}
+			if ahead.end, err = oneKey(rows); err != nil {
+				return err
+			}
+			ahead.known = true
+		}
+		if err := results.QueryRow().Scan(append([]any{&held, &moved}, dest...)...); err != nil {
+			return err
+		}
+		_, err := results.Exec()
+		return err
+	}()
+	if closeErr := results.Close(); err == nil {
+		err = closeErr
+	}
+	took = time.Since(began)
+	if err != nil {
+		c.rollback(ctx)
+		return took, boundary{}, err
+	}
+	switch {
+	case moved > 0:
+		return took, ahead, nil
+	case held:
+		return took, boundary{}, errHeld
+	}
+	return took, boundary{}, job.ErrFenced
+}
+
+// rollback ends a failed transaction; a session that cannot is given up.
+func (c *carrier) rollback(ctx context.Context) {
+	if _, err := c.conn.Exec(ctx, "rollback"); err != nil {
+		c.dropConn()
+	}
+}
+
+// find searches the boundary of a batch that begins at a key, in a transaction of its own.
+func (c *carrier) find(ctx context.Context, from ranges.Key, keys int) (boundary, error) {
+	b := boundary{known: true, keys: keys}
+	err := c.read(ctx, func(tx pgx.Tx) (err error) {
+		sql := c.boundarySQL(from, keys)
+		rows, err := tx.Query(ctx, sql.Text, sql.Args...)
+		if err != nil {
+			return err
+		}
+		b.end, err = oneKey(rows)
+		return err
+	})
+	return b, err
+}
+
+func (c *carrier) boundarySQL(from ranges.Key, keys int) statement.SQL {
+	return c.target.Boundary(ranges.Span{Lo: from, Hi: c.claim.Span.Hi, HiClosed: c.claim.Span.HiClosed}, keys)
+}
+
+// read runs a read under the batch's settings.
+func (c *carrier) read(ctx context.Context, fn func(pgx.Tx) error) error {
+	settings := c.settings(false)
+	ctx, cancel := context.WithTimeout(ctx, settings.StatementTimeout+10*time.Second)
+	defer cancel()
+	err := postgres.InTx(ctx, c.conn, settings, fn)
+	if err != nil && c.conn.Conn().IsClosed() {
+		c.dropConn()
+	}
+	return err
+}
+
+// oneKey reads no key or one.
+func oneKey(rows pgx.Rows) (ranges.Key, error) {
+	keys, err := pgx.CollectRows(rows, pgx.RowTo[[]string])
+	if err != nil || len(keys) == 0 {
+		return nil, err
+	}
+	return keys[0], nil
+}
+
+// connect takes a session for this range. The search path is set for the session as well as in each transaction: statements are
+// prepared before the transaction begins.
+func (c *carrier) connect(ctx context.Context) error {
+	if c.conn != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
+	conn, err := c.desk.db.Pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	c.conn = conn
+	if _, err := conn.Exec(ctx, "select set_config('search_path', $1, false)", c.job.SearchPath); err != nil {
+		c.dropConn()
+		return fmt.Errorf("connect: %w", err)
+	}
+	return nil
+}
+
+// settings are what each of this range's transactions states. The end of a range commits no weaker than local: what is done stays
+// done.
+func (c *carrier) settings(last bool) postgres.Settings {
+	commit := c.limits.Batch.SynchronousCommit
+	if last && commit == "off" {
+		commit = "local"
+	}
+	return postgres.Settings{
+		Application:       "backfleet " + c.claim.Ref.Name,
+		Job:               c.claim.Ref.Name,
+		SearchPath:        c.job.SearchPath,
+		SynchronousCommit: commit,
+		LockTimeout:       lockWait,
+		StatementTimeout:  max(shortestStmt, stmtTargets*c.limits.Batch.Target.D()),
+	}
+}

@@ -257,7 +257,9 @@ func columns(ctx context.Context, q Querier, oid uint32) ([]Column, error) {
 			UNION ALL
 			SELECT b.att, t.typbasetype FROM base b JOIN pg_type t ON t.oid = b.typ AND t.typtype = 'd')
 		SELECT a.attname::text, a.attnum, t.oid, format_type(t.oid, NULL), format_type(a.atttypid, a.atttypmod),
-		       a.attnotnull, a.attgenerated <> '',
+		       a.attnotnull AND NOT EXISTS (SELECT 1 FROM pg_constraint v WHERE v.conrelid = a.attrelid AND v.contype = 'n'
+		                                       AND a.attnum = ANY(v.conkey) AND NOT v.convalidated),
+		       a.attgenerated <> '',
 		       CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' ELSE '' END,
 		       coalesce(pg_get_expr(d.adbin, d.adrelid), ''),
 		       coalesce(quote_ident(cn.nspname) || '.' || quote_ident(co.collname), ''),

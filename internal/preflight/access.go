@@ -24,7 +24,10 @@ func (c *check) server(ctx context.Context) error {
 	).Scan(&s.Version, &s.Number, &s.Database, &s.Role, &recovery, &monitor, &c.plan.SearchPath); err != nil {
 		return fmt.Errorf("read the server's identity: %w", err)
 	}
-	if s.Number < OldestServer {
+	if c.plan.SearchPath == "" {
+		c.plan.SearchPath = "pg_catalog" // which is searched anyway; an empty text would leave each session its own
+	}
+	if s.tooOld() {
 		c.refuse("database", c.spec.Database, "is PostgreSQL "+s.Version, "Backfleet needs PostgreSQL "+strconv.Itoa(OldestServer/10000)+" or later")
 	}
 	if recovery {
@@ -36,6 +39,8 @@ func (c *check) server(ctx context.Context) error {
 	}
 	return nil
 }
+
+func (s Server) tooOld() bool { return s.Number < OldestServer }
 
 // columns refuses to write what must not or cannot be written.
 func (c *check) columns(ctx context.Context) error {

@@ -36,6 +36,9 @@ func (c *check) replication(ctx context.Context) error {
 		[]any{&s.Name, &s.Kind, &s.Active, &s.Status, &s.Retained}, func() { c.plan.Slots = append(c.plan.Slots, s) }); err != nil {
 		return err
 	}
+	if len(c.plan.Replicas) == 0 {
+		c.warn(Note, "replicas", "none is connected: no lag holds the job back", "")
+	}
 	known := map[string]bool{}
 	for _, r := range c.plan.Replicas {
 		known[r.Name] = true

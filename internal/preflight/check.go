@@ -63,6 +63,9 @@ func Check(ctx context.Context, db Database, spec job.Spec, opt Options) (Plan, 
 		if errors.As(err, &refused) {
 			return Plan{}, refused
 		}
+		if tooSlow(err) {
+			return Plan{}, fmt.Errorf("check job %s: %w; a lock on the table, or a server under load, held a look at it up: try again", spec.Name, err)
+		}
 		return Plan{}, fmt.Errorf("check job %s: %w", spec.Name, err)
 	}
 	rankFindings(c.plan.Warnings)

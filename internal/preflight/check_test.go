@@ -94,7 +94,7 @@ func TestPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{`will backfill "public"."t" as job fill`, "3,000 (counted)", "~ v text = lower(w)", "id bigint by t_pkey",
-		"standby1, streaming", "HOT: no index names", "Plan: 3 ranges, 1 columns to write"} {
+		"standby1, streaming", "HOT: no index names", "Plan: 3 ranges, 1 column to write"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, text.String())
 		}
@@ -158,6 +158,7 @@ func TestRefusals(t *testing.T) {
 		{"where stays true somewhere", func(s *job.Spec) { s.Set["v"] = "CASE WHEN id <> 7 THEN w END"; s.Where = "v IS NULL" }, `still matches row 7 after`},
 		{"where of a generated column", func(s *job.Spec) { s.Set = map[string]string{"n": "1"}; s.Where = "g IS NOT NULL" }, `still matches row 1`},
 		{"several", func(s *job.Spec) { s.Set = map[string]string{"g": "w", "nope": "1"}; s.Where = "x" }, "set.g: is a generated column, which Postgres alone writes; set the columns that it is generated from\nset: \"nope\" is not"},
+		{"unqualified name of another table", func(s *job.Spec) { s.Where = "other.v IS NULL" }, `missing FROM-clause entry for table "other"`},
 		{"the spec itself", func(s *job.Spec) { s.Name = "Not A Name" }, `name: "Not A Name" is not a name`},
 	} {
 		t.Run(c.name, func(t *testing.T) { refused(t, pool, spec(c.change), c.want) })
@@ -169,6 +170,33 @@ func TestRefusals(t *testing.T) {
 		p := check(t, pool, spec(func(s *job.Spec) { s.Where = "v IS NULL AND trap()" }))
 		wantFinding(t, p, preflight.Note, "where", "trap() is volatile and might do more")
 	})
+}
+
+func TestPermissionOfAFunction(t *testing.T) {
+	d := harness.Database(t)
+	role := "caller_" + d.Name
+	exec(t, d.Pool, plain, "CREATE FUNCTION norm(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN lower($1); END $$",
+		"REVOKE EXECUTE ON FUNCTION norm FROM PUBLIC", "CREATE ROLE "+role+" LOGIN", "GRANT pg_monitor TO "+role, "GRANT SELECT, UPDATE ON t TO "+role)
+	t.Cleanup(func() { exec(t, d.Pool, "DROP OWNED BY "+role, "DROP ROLE "+role) })
+	refused(t, as(t, d, role), spec(func(s *job.Spec) { s.Set["v"] = "norm(w)" }), "cannot be evaluated with `set` by role "+role+": permission denied for function norm")
+}
+
+// A table under an exclusive lock holds the check up for a moment, and never the other way round.
+func TestLockedTable(t *testing.T) {
+	pool := harness.Database(t).Pool
+	exec(t, pool, plain)
+	tx, err := pool.Begin(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(context.Background())
+	if _, err := tx.Exec(context.Background(), "LOCK TABLE t"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = preflight.Check(context.Background(), pool, spec(nil), preflight.Options{})
+	if err == nil || !strings.Contains(err.Error(), "a lock on the table") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestLateRows(t *testing.T) {
@@ -271,11 +299,9 @@ func TestWarnings(t *testing.T) {
 	})
 }
 
-func TestRoles(t *testing.T) {
-	d := harness.Database(t)
-	role := "worker_" + d.Name
-	exec(t, d.Pool, plain, "CREATE ROLE "+role+" LOGIN", "CREATE SCHEMA app", "CREATE TABLE app.t (id bigint PRIMARY KEY, v text, w text)")
-	t.Cleanup(func() { exec(t, d.Pool, "DROP OWNED BY "+role, "DROP ROLE "+role) })
+// as opens the test's database for another role.
+func as(t *testing.T, d *harness.TestDatabase, role string) *pgxpool.Pool {
+	t.Helper()
 	u, err := url.Parse(d.DSN)
 	if err != nil {
 		t.Fatal(err)
@@ -286,6 +312,15 @@ func TestRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
+	return pool
+}
+
+func TestRoles(t *testing.T) {
+	d := harness.Database(t)
+	role := "worker_" + d.Name
+	exec(t, d.Pool, plain, "CREATE ROLE "+role+" LOGIN", "CREATE SCHEMA app", "CREATE TABLE app.t (id bigint PRIMARY KEY, v text, w text)")
+	t.Cleanup(func() { exec(t, d.Pool, "DROP OWNED BY "+role, "DROP ROLE "+role) })
+	pool := as(t, d, role)
 
 	refused(t, pool, spec(nil), fmt.Sprintf(`database: "main" role %s may not see the replicas, and a fleet that cannot see their lag does not start; run GRANT pg_monitor TO "%s"`, role, role))
 	exec(t, d.Pool, "GRANT pg_monitor TO "+role)

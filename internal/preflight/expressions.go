@@ -106,12 +106,12 @@ func (c *check) sound(ctx context.Context, field, x string) (bool, error) {
 		c.warn(Warning, field, "holds a subquery: it is evaluated for each row, and sees what other transactions change meanwhile",
 			"join beforehand into a column, if the rows it reads may change while the job runs")
 	}
-	volatile, err := c.volatile(ctx, tokens)
+	found, err := c.volatile(ctx, tokens)
 	if err != nil {
 		return false, err
 	}
-	if len(volatile) > 0 {
-		c.warn(Warning, field, "calls "+volatile.String()+", which gives another value at each call, so a retried batch writes other values",
+	for _, f := range found {
+		c.warn(Warning, field, "calls "+f.Name+"(), which gives another value at each call, so a retried batch writes other values",
 			"make sure that any value is right")
 	}
 	return true, nil
@@ -186,37 +186,29 @@ func (c *check) readsWritten(ctx context.Context, x string) (bool, error) {
 	return false, err
 }
 
-// volatiles are volatile functions that an expression calls.
-type volatiles []struct {
-	name    string
-	builtin bool
+// volatile is a volatile function that an expression calls.
+type volatile struct {
+	Name    string
+	Builtin bool // Postgres' own
 }
 
-// String lists the calls: "random(), nextval()".
-func (v volatiles) String() string {
-	names := make([]string, len(v))
-	for i, f := range v {
-		names[i] = f.name + "()"
-	}
-	return strings.Join(names, ", ")
-}
-
-// volatile finds the volatile functions among the names that an expression calls. It goes by names, of any visible overload,
-// so it does not see one behind an operator, a cast or another function that claims to be stable.
-func (c *check) volatile(ctx context.Context, tokens []token) (volatiles, error) {
-	var found volatiles
-	var name string
-	var builtin bool
-	err := c.scanAll(ctx, "the volatility of functions", `
+// volatile finds the volatile functions among the names that an expression calls. It goes by names, of any overload that the
+// call could mean, so it does not see one behind an operator, a cast or another function that claims to be stable.
+func (c *check) volatile(ctx context.Context, tokens []token) ([]volatile, error) {
+	bare, qualified := calls(tokens)
+	rows, err := c.tx.Query(ctx, `
 		SELECT p.proname::text, bool_and(p.pronamespace = 'pg_catalog'::regnamespace) FROM pg_proc p
-		 WHERE p.proname = ANY($1::text[]) AND p.provolatile = 'v' AND p.prokind = 'f'
-		 GROUP BY 1 ORDER BY 1`, []any{calls(tokens)}, []any{&name, &builtin}, func() {
-		found = append(found, struct {
-			name    string
-			builtin bool
-		}{name, builtin})
-	})
-	return found, err
+		 WHERE p.provolatile = 'v' AND p.prokind = 'f'
+		   AND (p.proname = ANY($1::text[]) AND pg_function_is_visible(p.oid) OR p.proname = ANY($2::text[]))
+		 GROUP BY 1 ORDER BY 1`, bare, qualified)
+	if err != nil {
+		return nil, fmt.Errorf("read the volatility of functions: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[volatile])
+	if err != nil {
+		return nil, fmt.Errorf("read the volatility of functions: %w", err)
+	}
+	return found, nil
 }
 
 // from names the whole table under the alias of the job's expressions.

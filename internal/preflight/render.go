@@ -98,7 +98,8 @@ func (p Plan) Render(w io.Writer, color bool) error {
 	}
 	d.line("")
 	d.line("%s", Promise)
-	d.line("%s %s ranges, %d columns to write, %s.", d.paint.bold("Plan:"), grouped(p.Ranges), len(p.Columns), counted(len(p.Warnings), "finding"))
+	d.line("%s %s, %s to write, %s.", d.paint.bold("Plan:"), counted(p.Ranges, "range"), counted(int64(len(p.Columns)), "column"),
+		counted(int64(len(p.Warnings)), "finding"))
 	_, err := io.WriteString(w, d.text.String())
 	return err
 }
@@ -168,6 +169,6 @@ func bytesText(n int64) string {
 	return humanize.IBytes(uint64(n))
 }
 
-func counted(n int, what string) string {
-	return fmt.Sprintf("%d %s%s", n, what, choose(n == 1, "", "s"))
+func counted(n int64, what string) string {
+	return grouped(n) + " " + what + choose(n == 1, "", "s")
 }

@@ -33,6 +33,8 @@ func (c *check) residual(ctx context.Context) error {
 	case errors.Is(err, pgx.ErrNoRows):
 	case tooSlow(err):
 		c.warn(Note, "where", "could not be held against `set` in time: too few rows match it where the table begins", "")
+	case pe != nil && pe.Code == "42501":
+		c.refuse("where", c.spec.Where, "cannot be evaluated with `set` by role "+c.plan.Server.Role+": "+pe.Message, "grant what it calls or reads")
 	case pe != nil && strings.HasPrefix(pe.Code, "22"):
 		c.warn(Warning, "set", "fails on a row of the sample: "+pe.Message, "such a row would be quarantined; mend it or the expression before")
 	case pe != nil:
@@ -59,8 +61,8 @@ func (c *check) sideEffects(ctx context.Context) (bool, error) {
 			return true, err
 		}
 		for _, f := range found {
-			if !f.builtin {
-				c.warn(Note, "where", "was not held against `set`: "+f.name+"() is volatile and might do more than return a value", "")
+			if !f.Builtin {
+				c.warn(Note, "where", "was not held against `set`: "+f.Name+"() is volatile and might do more than return a value", "")
 				return true, nil
 			}
 		}

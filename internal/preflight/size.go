@@ -14,6 +14,7 @@ import (
 
 const (
 	countable  = 200_000   // rows that are counted rather than guessed
+	manyRows   = 1_000_000 // rows from which walking the whole key is felt
 	indexedAt  = 10_000    // rows from which the planner should prefer the index by itself
 	manyRanges = 1_000_000 // ranges beyond which the ledger itself becomes large
 )
@@ -90,6 +91,9 @@ func (c *check) size(ctx context.Context) error {
 		}
 		matching = min(matching, p.Rows)
 		p.Matching = &matching
+		if p.Rows > manyRows && matching < p.Rows/100 {
+			c.warn(Note, "where", "few rows match: every key of the table is walked all the same", "")
+		}
 	}
 	per := int64(c.spec.RowsPerRange)
 	p.Ranges = (p.Rows + per - 1) / per

@@ -112,15 +112,19 @@ func dollarTag(x string) string {
 	return tag
 }
 
-// calls lists the functions that an expression names, each by its last name: a name before a parenthesis.
-func calls(tokens []token) []string {
-	var names []string
+// calls lists the functions that an expression names, each by its last name: a name before a parenthesis. Those called by
+// their schema come apart.
+func calls(tokens []token) (bare, qualified []string) {
 	for i := 1; i < len(tokens); i++ {
-		if tokens[i].text == "(" && tokens[i-1].name {
-			names = append(names, tokens[i-1].text)
+		switch {
+		case tokens[i].text != "(" || !tokens[i-1].name:
+		case i > 1 && tokens[i-2].text == ".":
+			qualified = append(qualified, tokens[i-1].text)
+		default:
+			bare = append(bare, tokens[i-1].text)
 		}
 	}
-	return names
+	return bare, qualified
 }
 
 // hasSubquery reports whether an expression holds a SELECT of its own.

@@ -44,3 +44,28 @@ func FuzzScan(f *testing.F) {
 		readsWholeRow(tokens, "a")
 	})
 }
+
+func TestCalls(t *testing.T) {
+	tokens, _ := scan(`random () + app.f(x) + "Weird"(1) + 'f(x)' + y`)
+	bare, qualified := calls(tokens)
+	if strings.Join(bare, " ") != "random Weird" || strings.Join(qualified, " ") != "f" {
+		t.Errorf("bare %v, qualified %v", bare, qualified)
+	}
+}
+
+func TestReadsWholeRow(t *testing.T) {
+	for x, want := range map[string]bool{"to_jsonb(users)": true, "users.*": true, "users.a": false, "x.users": false, "'users'": false, "users": true} {
+		tokens, _ := scan(x)
+		if got := readsWholeRow(tokens, "users"); got != want {
+			t.Errorf("%s: %v", x, got)
+		}
+	}
+}
+
+func TestServerTooOld(t *testing.T) {
+	for number, want := range map[int]bool{130014: true, 140000: false, 180001: false} {
+		if (Server{Number: number}).tooOld() != want {
+			t.Errorf("%d", number)
+		}
+	}
+}

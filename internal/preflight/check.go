@@ -87,7 +87,7 @@ func (c *check) run(ctx context.Context) error {
 	for _, stage := range [][]func(context.Context) error{
 		{c.server},
 		{c.load},
-		{c.columns, c.privileges, c.rowSecurity, c.publications, c.lateRows, c.expressions},
+		{c.columns, c.privileges, c.rowSecurity, c.publications, c.lateRows, c.generatedKey, c.expressions},
 		{c.indexes, c.triggers, c.foreignKeys, c.residual},
 		{c.size, c.batchIndex, c.replication, c.capacity, c.vacuum},
 	} {

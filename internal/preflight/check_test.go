@@ -209,6 +209,13 @@ func TestLateRows(t *testing.T) {
 	check(t, pool, spec(nil))
 }
 
+func TestGeneratedKey(t *testing.T) {
+	pool := harness.Database(t).Pool
+	exec(t, pool, "CREATE TABLE t (v text NOT NULL, w text, k text GENERATED ALWAYS AS (upper(v)) STORED PRIMARY KEY)")
+	refused(t, pool, spec(nil), `set: changes column "k" of the key, which is generated from a written column`)
+	check(t, pool, spec(func(s *job.Spec) { s.Set, s.Where = map[string]string{"w": "v"}, "w IS NULL" }))
+}
+
 func TestIdempotent(t *testing.T) {
 	pool := harness.Database(t).Pool
 	exec(t, pool, plain)

@@ -33,6 +33,21 @@ func (c *check) writtenNames() []string {
 	return names
 }
 
+// generatedKey refuses to change a key by way of a generated column.
+func (c *check) generatedKey(ctx context.Context) error {
+	var names []string
+	for _, k := range c.table.Key {
+		names = append(names, k.Name)
+	}
+	var name string
+	return c.scanAll(ctx, "the generated columns of the key", writtenNumbers+`
+		SELECT DISTINCT a.attname::text FROM written w JOIN pg_attribute a USING (attrelid, attnum)
+		 WHERE a.attgenerated <> '' AND a.attname = ANY($3::text[]) ORDER BY 1`, []any{c.relations(), c.writtenNames(), names}, []any{&name}, func() {
+		c.refuse("set", "", fmt.Sprintf("changes column %q of the key, which is generated from a written column: its rows would move between ranges", name),
+			"walk the table by another key")
+	})
+}
+
 // indexes finds out whether the updates can be HOT: no index may name a written column as a key, in INCLUDE, in an
 // expression or in its predicate.
 func (c *check) indexes(ctx context.Context) error {

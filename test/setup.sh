@@ -1,7 +1,15 @@
 #!/usr/bin/env bash
-# Makes this machine ready for the demo and the tests: installs PostgreSQL's server from the package manager when its
-# binaries are missing. Changes nothing when they are there. Needs root, or sudo without a password.
+# Makes this machine ready for the demo and the tests: installs from the package manager what is missing, and changes
+# nothing when all is there. To install it needs root, or sudo without a password.
+#
+#   test/setup.sh         PostgreSQL's server binaries
+#   test/setup.sh race    also a C compiler, for Go's race detector
 set -euo pipefail
+
+fail() {
+	echo "setup: $1" >&2
+	exit 1
+}
 
 have_postgres() {
 	if [[ -n ${BACKFLEET_TEST_PG_BIN:-} ]]; then
@@ -11,28 +19,38 @@ have_postgres() {
 	fi
 }
 
-fail() {
-	echo "setup: $1" >&2
-	exit 1
+have_compiler() { command -v "$(go env CC)" >/dev/null; }
+
+# install installs packages with apt-get; $1 says what they are for.
+root=()
+updated=false
+install() {
+	local what=$1
+	shift
+	command -v apt-get >/dev/null || fail "no $what, and no apt-get to install it with: please install it"
+	if [[ $(id -u) -ne 0 ]]; then
+		sudo -n true 2>/dev/null || fail "no $what, and no right to install it: please run apt-get install $*"
+		root=(sudo -n)
+	fi
+	echo "setup: no $what: apt-get install $*" >&2
+	local apt_get=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0)
+	$updated || "${apt_get[@]}" update >&2
+	updated=true
+	"${apt_get[@]}" install -y --no-install-recommends "$@" >&2
 }
 
 command -v go >/dev/null || fail "no go command: install Go 1.26 or newer from https://go.dev/dl"
-have_postgres && exit 0
-[[ -z ${BACKFLEET_TEST_PG_BIN:-} ]] || fail "BACKFLEET_TEST_PG_BIN=$BACKFLEET_TEST_PG_BIN holds no initdb"
 
-hint="install PostgreSQL 14 or newer (Debian: apt-get install postgresql), or set BACKFLEET_TEST_PG_BIN"
-command -v apt-get >/dev/null || fail "no PostgreSQL server binaries, and no apt-get to install them with: $hint"
-root=()
-if [[ $(id -u) -ne 0 ]]; then
-	sudo -n true 2>/dev/null || fail "no PostgreSQL server binaries, and no right to install them: $hint"
-	root=(sudo -n)
+if ! have_postgres; then
+	what="PostgreSQL server binaries (14 or newer; or set BACKFLEET_TEST_PG_BIN to their directory)"
+	[[ -z ${BACKFLEET_TEST_PG_BIN:-} ]] || fail "BACKFLEET_TEST_PG_BIN=$BACKFLEET_TEST_PG_BIN holds no initdb"
+	install "$what" postgresql-common
+	# Only the binaries are wanted: no cluster of the system, no running service.
+	"${root[@]}" sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
+	install "$what" postgresql
+	have_postgres || fail "apt-get installed postgresql, but there is no /usr/lib/postgresql/*/bin/initdb"
 fi
 
-echo "setup: installing PostgreSQL's server with apt-get" >&2
-apt() { "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@" >&2; }
-apt update
-apt install -y --no-install-recommends postgresql-common
-# Only the binaries are wanted: no cluster of the system, no running service.
-"${root[@]}" sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
-apt install -y --no-install-recommends postgresql
-have_postgres || fail "apt-get installed postgresql, but there is no initdb in /usr/lib/postgresql/*/bin"
+if [[ ${1:-} == race ]] && ! have_compiler; then
+	install "C compiler, which Go's race detector needs" gcc libc6-dev
+fi

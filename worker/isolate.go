@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/postgres"
@@ -69,16 +68,7 @@ func (c *carrier) quarantine(ctx context.Context, s statement.Step, cause error,
 	if err := c.connect(ctx); err != nil {
 		return nil, nil // the next step meets the same trouble, and knows what to do
 	}
-	var key ranges.Key
-	err := c.read(ctx, func(tx pgx.Tx) (err error) {
-		sql := c.target.FirstKey(s.Span)
-		rows, err := tx.Query(ctx, sql.Text, sql.Args...)
-		if err != nil {
-			return err
-		}
-		key, err = oneKey(rows)
-		return err
-	})
+	key, err := c.key(ctx, c.target.FirstKey(s.Span))
 	if err != nil || key == nil {
 		return nil, nil
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/postgres"
@@ -46,16 +45,7 @@ func (c *carrier) prove(ctx context.Context) (finished bool, err error) {
 func (c *carrier) repair(ctx context.Context, s statement.Step, residual, failing int64) error {
 	c.log.Warn("verification found rows", zap.Int64("residual", residual), zap.Int64("check_failures", failing), zap.Stringer("span", s.Span))
 	s.Claim = c.claim
-	var key ranges.Key
-	err := c.read(ctx, func(tx pgx.Tx) error {
-		sql := c.target.Failing(s)
-		rows, err := tx.Query(ctx, sql.Text, sql.Args...)
-		if err != nil {
-			return err
-		}
-		key, err = oneKey(rows)
-		return err
-	})
+	key, err := c.key(ctx, c.target.Failing(s))
 	if err != nil {
 		return fmt.Errorf("name a failing row: %w", err)
 	}
@@ -98,19 +88,11 @@ func (c *carrier) repairSpan(ctx context.Context, s statement.Step) error {
 
 // middle finds a key that halves a span of at most a batch; nil where it holds one key or none.
 func (c *carrier) middle(ctx context.Context, span ranges.Span) (ranges.Key, error) {
-	var half ranges.Key
-	err := c.read(ctx, func(tx pgx.Tx) error {
-		for n := c.limits.Batch.MaxRows / 2; n >= 1 && half == nil; n /= 2 {
-			sql := c.target.Boundary(span, n)
-			rows, err := tx.Query(ctx, sql.Text, sql.Args...)
-			if err != nil {
-				return err
-			}
-			if half, err = oneKey(rows); err != nil {
-				return err
-			}
+	for n := max(1, c.limits.Batch.MaxRows/2); n >= 1; n /= 2 {
+		half, err := c.key(ctx, c.target.Boundary(span, n))
+		if err != nil || half != nil {
+			return half, err
 		}
-		return nil
-	})
-	return half, err
+	}
+	return nil, nil
 }

@@ -115,11 +115,8 @@ func (c *carrier) transact(ctx context.Context, sql statement.SQL, s statement.S
 			}
 		}
 		if look {
-			rows, err := results.Query()
-			if err != nil {
-				return err
-			}
-			if ahead.end, err = oneKey(rows); err != nil {
+			var err error
+			if ahead.end, err = statement.OneKey(results.Query()); err != nil {
 				return err
 			}
 			ahead.known = true
@@ -156,42 +153,27 @@ func (c *carrier) rollback(ctx context.Context) {
 
 // find searches the boundary of a batch that begins at a key, in a transaction of its own.
 func (c *carrier) find(ctx context.Context, from ranges.Key, keys int) (boundary, error) {
-	b := boundary{known: true, keys: keys}
-	err := c.read(ctx, func(tx pgx.Tx) (err error) {
-		sql := c.boundarySQL(from, keys)
-		rows, err := tx.Query(ctx, sql.Text, sql.Args...)
-		if err != nil {
-			return err
-		}
-		b.end, err = oneKey(rows)
-		return err
-	})
-	return b, err
+	end, err := c.key(ctx, c.boundarySQL(from, keys))
+	return boundary{known: err == nil, keys: keys, end: end}, err
 }
 
 func (c *carrier) boundarySQL(from ranges.Key, keys int) statement.SQL {
 	return c.target.Boundary(ranges.Span{Lo: from, Hi: c.claim.Span.Hi, HiClosed: c.claim.Span.HiClosed}, keys)
 }
 
-// read runs a read under the batch's settings.
-func (c *carrier) read(ctx context.Context, fn func(pgx.Tx) error) error {
+// key reads one key under the batch's settings; nil where the query finds none.
+func (c *carrier) key(ctx context.Context, sql statement.SQL) (key ranges.Key, err error) {
 	settings := c.settings(false)
 	ctx, cancel := context.WithTimeout(ctx, settings.StatementTimeout+10*time.Second)
 	defer cancel()
-	err := postgres.InTx(ctx, c.conn, settings, fn)
+	err = postgres.InTx(ctx, c.conn, settings, func(tx pgx.Tx) (err error) {
+		key, err = statement.OneKey(tx.Query(ctx, sql.Text, sql.Args...))
+		return err
+	})
 	if err != nil && c.conn.Conn().IsClosed() {
 		c.dropConn()
 	}
-	return err
-}
-
-// oneKey reads no key or one.
-func oneKey(rows pgx.Rows) (ranges.Key, error) {
-	keys, err := pgx.CollectRows(rows, pgx.RowTo[[]string])
-	if err != nil || len(keys) == 0 {
-		return nil, err
-	}
-	return keys[0], nil
+	return key, err
 }
 
 // connect takes a session for this range. The search path is set for the session as well as in each transaction: statements are

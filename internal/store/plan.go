@@ -42,19 +42,11 @@ func (l *Leader) Freeze(ctx context.Context, j job.Job, leaves []Leaf) error {
 		for _, leaf := range leaves {
 			t := statement.For(leaf.Schema, leaf.Name, j.Key, j.Spec, alias)
 			sql := t.Bound()
-			rows, err := tx.Query(ctx, sql.Text, sql.Args...)
-			if err != nil {
-				return err
-			}
-			bounds, err := pgx.CollectRows(rows, pgx.RowTo[[]string])
+			bound, err := statement.OneKey(tx.Query(ctx, sql.Text, sql.Args...))
 			if err != nil {
 				return fmt.Errorf("highest key of %s: %w", t.Relation(), err)
 			}
-			var bound []string
-			if len(bounds) > 0 {
-				bound = bounds[0]
-			}
-			if _, err := tx.Exec(ctx, q("relation_insert"), j.ID, leaf.OID, t.Relation(), leaf.Leaf, bound); err != nil {
+			if _, err := tx.Exec(ctx, q("relation_insert"), j.ID, leaf.OID, t.Relation(), leaf.Leaf, []string(bound)); err != nil {
 				return err
 			}
 			oids = append(oids, leaf.OID)
@@ -66,7 +58,11 @@ func (l *Leader) Freeze(ctx context.Context, j job.Job, leaves []Leaf) error {
 		if _, err := tx.Exec(ctx, q("unplanned"), j.ID); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, q("frozen"), j.ID, writers)
+		if _, err = tx.Exec(ctx, q("frozen"), j.ID, writers); err != nil || j.State == job.Planning {
+			return err
+		}
+		// Leaf partitions attached later: their batches, too, wait for who wrote them then.
+		_, err = setState(ctx, tx, j, job.Planning, "", "backfleet", "freeze", "")
 		return err
 	})
 }
@@ -306,4 +302,23 @@ func (s *Store) settingsFor(j job.Job) postgres.Settings {
 	settings := s.settings
 	settings.Job, settings.SearchPath = j.Name, j.SearchPath
 	return settings
+}
+
+// Read runs fn in a transaction under a job's pinned settings.
+func (s *Store) Read(ctx context.Context, j job.Job, fn func(pgx.Tx) error) error {
+	return postgres.InTx(ctx, s.pool, s.settingsFor(j), fn)
+}
+
+// Target returns what a job does to one of its relations, by the relation's present name.
+func (s *Store) Target(ctx context.Context, tx pgx.Tx, j job.Job, relation uint32) (statement.Target, error) {
+	_, alias, err := job.SplitTable(j.Spec.Table)
+	if err != nil {
+		return statement.Target{}, err
+	}
+	var schema, name string
+	var partition bool
+	if err := tx.QueryRow(ctx, q("relation_name"), relation).Scan(&schema, &name, &partition); err != nil {
+		return statement.Target{}, fmt.Errorf("relation %d: %w", relation, err)
+	}
+	return statement.For(schema, name, j.Key, j.Spec, alias), nil
 }

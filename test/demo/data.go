@@ -35,6 +35,8 @@ const (
 // The whole index is the files of all architectures and those of amd64.
 var indexFiles = []string{"Contents-all.gz", "Contents-amd64.gz"}
 
+// sample holds every 1900th line of the real index: facts about Debian 12's packages, published by the Debian project.
+//
 //go:embed sample/contents.txt.gz
 var sample []byte
 

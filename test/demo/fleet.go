@@ -82,7 +82,7 @@ func (d *demo) backfill(ctx context.Context) error {
 	}
 	stop()
 	kill := <-killed
-	code, err := coordinator.Wait(20 * time.Second) // after Ctrl-C it stops in good order first
+	code, err := coordinator.Wait(10 * time.Second) // after Ctrl-C it stops in good order first
 	if err != nil {
 		return err
 	}
@@ -97,13 +97,16 @@ func (d *demo) backfill(ctx context.Context) error {
 
 func (d *demo) writeSpec(dir string) (string, error) {
 	file := filepath.Join(dir, "JOB.yaml")
-	text := fmt.Sprintf(spec, min(50_000, max(1000, d.loaded/40)))
+	text := fmt.Sprintf(spec, d.rowsPerRange())
 	note("%s:", file)
 	for line := range strings.Lines(text) {
 		fmt.Print("      ", line)
 	}
 	return file, os.WriteFile(file, []byte(text), 0o600)
 }
+
+// rowsPerRange keeps some ranges for every worker also when few rows are loaded.
+func (d *demo) rowsPerRange() int64 { return min(50_000, max(1000, d.loaded/40)) }
 
 // explainByHand prints the commands that backfill would run.
 func (d *demo) explainByHand() {
@@ -147,26 +150,31 @@ func (d *demo) killOne(ctx context.Context, fleet map[string]*harness.Process) e
 	if err != nil {
 		return fmt.Errorf("wait until another worker takes over range %d: %w", held.index, err)
 	}
+	if heir.fence == held.fence {
+		interject("%s had just finished range %d when it was killed: nothing to take over.", id, held.index)
+		return nil
+	}
 	interject("%s took range %d over after %s (fence %d, was %d) and went on behind the checkpoint.", heir.owner,
 		heir.index, time.Since(began).Round(100*time.Millisecond), heir.fence, held.fence)
 	return nil
 }
 
-// victim finds a range in progress, once a quarter of the table is done.
+// victim finds a range in progress, once a quarter of the table is done. It is less than half done, so that the kill
+// comes before its end.
 func (d *demo) victim(ctx context.Context) (g grip, err error) {
 	err = d.pool.QueryRow(ctx, `
 		SELECT job_id, index, fence, owner, rows, key::text FROM backfleet.ranges
-		WHERE state = 'running' AND kind = 'fill' AND rows > 0 AND owner IS NOT NULL
+		WHERE state = 'running' AND kind = 'fill' AND rows BETWEEN 1 AND $2 AND owner IS NOT NULL
 		  AND (SELECT sum(rows) FROM backfleet.ranges WHERE kind = 'fill') > $1
-		ORDER BY rows LIMIT 1`, d.loaded/4).Scan(&g.job, &g.index, &g.fence, &g.owner, &g.rows, &g.key)
+		ORDER BY rows LIMIT 1`, d.loaded/4, d.rowsPerRange()/2).Scan(&g.job, &g.index, &g.fence, &g.owner, &g.rows, &g.key)
 	return g, err
 }
 
-// heir finds the range again under a higher fence.
+// heir finds the range again under a higher fence, or finished.
 func (d *demo) heir(ctx context.Context, held grip) (g grip, err error) {
 	err = d.pool.QueryRow(ctx, `
 		SELECT index, fence, coalesce(owner, 'another worker') FROM backfleet.ranges
-		WHERE job_id = $1 AND index = $2 AND fence > $3 AND state IN ('running', 'done')`,
+		WHERE job_id = $1 AND index = $2 AND (fence > $3 AND state = 'running' OR state = 'done')`,
 		held.job, held.index, held.fence).Scan(&g.index, &g.fence, &g.owner)
 	return g, err
 }
@@ -206,12 +214,6 @@ func text(s *string) string {
 		return "none"
 	}
 	return strings.Trim(*s, "{}")
-}
-
-// interject prints above the progress bar that backfleet draws on the same terminal: the blank lines are those that
-// the bar's next frame overwrites.
-func interject(format string, args ...any) {
-	fmt.Printf("\r\033[K\033[1m==>\033[0m "+format+"\n\n\n", args...)
 }
 
 // waitForFile waits until the coordinator has written a file.

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/backfleet/backfleet/test/harness"
+	"golang.org/x/term"
 )
 
 // options are the command line.
@@ -43,6 +44,11 @@ func main() {
 		os.Exit(2)
 	}
 
+	os.Exit(tell(o))
+}
+
+// tell runs the demo and returns the exit code.
+func tell(o options) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program now; its children go with it
@@ -50,11 +56,12 @@ func main() {
 	switch {
 	case ctx.Err() != nil:
 		say("Interrupted. Everything is stopped and removed.")
-		os.Exit(130)
+		return 130
 	case err != nil:
 		fmt.Fprintf(os.Stderr, "\ndemo: %v\n", err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 func run(ctx context.Context, o options) (err error) {
@@ -100,11 +107,33 @@ func (d *demo) hold(ctx context.Context) error {
 	return nil
 }
 
+// terminal says whether a person watches, and the text may be bold.
+var terminal = term.IsTerminal(int(os.Stdout.Fd()))
+
+// heading begins each step of the story.
+func heading() string {
+	if terminal {
+		return "\033[1m==>\033[0m "
+	}
+	return "==> "
+}
+
 // say prints one step of the story.
-func say(format string, args ...any) { fmt.Printf("\n\033[1m==>\033[0m "+format+"\n", args...) }
+func say(format string, args ...any) { fmt.Printf("\n"+heading()+format+"\n", args...) }
 
 // note prints a detail of a step.
 func note(format string, args ...any) { fmt.Printf("    "+format+"\n", args...) }
+
+// interject prints above the progress bar that backfleet draws on the same terminal: the blank lines are those that
+// the bar's next frame overwrites.
+func interject(format string, args ...any) {
+	if terminal {
+		format = "\r\033[K" + heading() + format + "\n\n"
+	} else {
+		format = heading() + format
+	}
+	fmt.Printf(format+"\n", args...)
+}
 
 func envInt(name string, otherwise int) int {
 	if n, err := strconv.Atoi(os.Getenv(name)); err == nil && n >= 0 {

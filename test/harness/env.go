@@ -18,6 +18,7 @@ type Env struct {
 	dir    string
 	lock   *os.File
 	starts chan func()
+	quit   chan struct{}
 
 	mu        sync.Mutex
 	closed    bool
@@ -53,7 +54,7 @@ func NewEnv() (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Env{dir: dir, lock: lock, starts: make(chan func())}
+	e := &Env{dir: dir, lock: lock, starts: make(chan func()), quit: make(chan struct{})}
 	e.backfleet = sync.OnceValues(e.buildBackfleet)
 	go e.starter()
 	return e, nil
@@ -63,22 +64,25 @@ func NewEnv() (*Env, error) {
 // thread that forked it ends, so children must not be forked on threads that Go may end.
 func (e *Env) starter() {
 	runtime.LockOSThread()
-	for start := range e.starts {
-		start()
+	for {
+		select {
+		case start := <-e.starts:
+			start()
+		case <-e.quit:
+			return // and the thread ends: a child that was started too late for Close gets its signal
+		}
 	}
 }
 
 // onStarter runs f on the starter's thread.
 func (e *Env) onStarter(f func() error) error {
-	e.mu.Lock()
-	closed := e.closed
-	e.mu.Unlock()
-	if closed {
+	done := make(chan error, 1)
+	select {
+	case e.starts <- func() { done <- f() }:
+		return <-done
+	case <-e.quit:
 		return errors.New("the harness is closed")
 	}
-	done := make(chan error, 1)
-	e.starts <- func() { done <- f() }
-	return <-done
 }
 
 // Dir creates a new empty directory in the run directory, removed by Close.
@@ -115,7 +119,7 @@ func (e *Env) Close() error {
 
 	e.mu.Lock()
 	e.closed = true
-	close(e.starts)
+	close(e.quit)
 	for _, p := range e.ports {
 		p.Close()
 	}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -48,10 +49,10 @@ type Command struct {
 func (e *Env) Start(c Command) (*Process, error) {
 	p := &Process{name: filepath.Base(c.Path), output: newOutput(c.Tee), done: make(chan struct{})}
 	p.cmd = exec.Command(c.Path, c.Args...)
+	p.cmd.Env = slices.Concat(c.environ, c.Env)
 	if c.environ == nil {
-		c.environ = os.Environ()
+		p.cmd.Env = append(os.Environ(), c.Env...)
 	}
-	p.cmd.Env = append(c.environ, c.Env...)
 	p.cmd.Dir = c.Dir
 	p.cmd.WaitDelay = 5 * time.Second // a grandchild that holds the pipe must not hold Wait
 	if c.Terminal {

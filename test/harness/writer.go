@@ -214,7 +214,7 @@ func (h *Histogram) Add(d time.Duration) {
 
 // Merge adds the counts of another histogram.
 func (h *Histogram) Merge(o *Histogram) {
-	for i, n := range o.counts {
+	for i, n := range &o.counts {
 		h.counts[i] += n
 	}
 	h.total += o.total
@@ -232,7 +232,7 @@ func (h *Histogram) Max() time.Duration { return h.max }
 func (h *Histogram) Quantile(q float64) time.Duration {
 	want := int64(q*float64(h.total) + 0.5)
 	var seen int64
-	for i, n := range h.counts {
+	for i, n := range &h.counts {
 		if seen += n; n > 0 && seen >= want {
 			if i == len(bounds)-1 { // has no upper bound
 				break

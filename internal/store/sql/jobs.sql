@@ -113,3 +113,18 @@ INSERT INTO backfleet.samples (job_id, rows, rate, lag, limiting) VALUES ($1, $2
 
 -- name: report_store
 UPDATE backfleet.jobs SET report = $2 WHERE id = $1
+
+-- name: replica_seen
+INSERT INTO backfleet.replicas (name) VALUES ($1) ON CONFLICT (name) DO UPDATE SET seen_at = clock_timestamp()
+
+-- name: replicas
+SELECT name FROM backfleet.replicas ORDER BY name
+
+-- name: not_flushed
+-- Replicas that do not hold everything up to a position yet.
+SELECT coalesce(nullif(application_name, ''), client_addr::text, 'unnamed') FROM pg_stat_replication
+ WHERE state = 'streaming' AND (flush_lsn IS NULL OR flush_lsn < $1::pg_lsn)
+
+-- name: open_counts
+SELECT count(*) FILTER (WHERE state = 'queued'), count(*) FILTER (WHERE state = 'released'), count(*) FILTER (WHERE state = 'running')
+  FROM backfleet.ranges WHERE job_id = $1 AND state IN ('queued', 'released', 'running')

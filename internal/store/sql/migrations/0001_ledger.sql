@@ -128,6 +128,12 @@ CREATE TABLE backfleet.heartbeat (
 ) WITH (fillfactor = 10);
 INSERT INTO backfleet.heartbeat (ts) VALUES (clock_timestamp());
 
+-- Replicas ever seen: a new leader waits for those that are away now.
+CREATE TABLE backfleet.replicas (
+    name    text PRIMARY KEY,
+    seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
 -- Who governs this database. The epoch begins with the WAL timeline, so a failover never reuses one.
 CREATE TABLE backfleet.leadership (
     id    boolean PRIMARY KEY DEFAULT true CHECK (id),

@@ -1,0 +1,86 @@
+// Package coordinator plans jobs into ranges, releases them to the stream, governs what the fleet may cost each database, and proves
+// the result. Any number of coordinators may run; for each database one leads, and only it acts.
+//
+// Everything it does can be done again: it keeps no state that is not in the ledger, so another may take over between any two
+// statements.
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/queue"
+	"github.com/backfleet/backfleet/internal/store"
+)
+
+// Config makes a Coordinator.
+type Config struct {
+	// Name identifies it among coordinators: unique, and new for each process.
+	Name   string
+	Stores []*store.Store // one a database
+	Queue  *queue.Conn
+	Logger *zap.Logger
+	Now    func() time.Time // nil: time.Now
+}
+
+// Coordinator is one candidate for the leadership of each of its databases.
+type Coordinator struct {
+	cfg    Config
+	roster *roster
+	views  *views
+	// reconnects counts the returns of the NATS connection: each may have come back to another store.
+	reconnects atomic.Int64
+}
+
+// New returns a coordinator that has not begun.
+func New(cfg Config) *Coordinator {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Coordinator{cfg: cfg, roster: newRoster(cfg.Now), views: newViews()}
+}
+
+// Run leads where it can until ctx ends; then it resigns, so that another leads at once. It fails only where it cannot begin.
+func (c *Coordinator) Run(ctx context.Context) error {
+	if _, err := c.cfg.Queue.EnsureStream(ctx); err != nil {
+		return fmt.Errorf("prepare the stream: %w", err)
+	}
+	c.cfg.Queue.OnReconnect(func() { c.reconnects.Add(1) })
+	stop, err := c.cfg.Queue.SubscribeHellos(c.roster.hear)
+	if err != nil {
+		return fmt.Errorf("listen to workers: %w", err)
+	}
+	defer stop()
+	var all sync.WaitGroup
+	for _, s := range c.cfg.Stores {
+		all.Go(func() { c.candidate(ctx, s) })
+	}
+	all.Wait()
+	return nil
+}
+
+// Live returns what only the leader knows of a job: rate, ETA, lag, what limits it. False where another leads, or nobody yet.
+func (c *Coordinator) Live(database string, id job.ID) (Live, bool) { return c.views.get(database, id) }
+
+// every calls fn at once and then after each interval, until ctx ends.
+func every(ctx context.Context, interval time.Duration, fn func(context.Context)) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		fn(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}

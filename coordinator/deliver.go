@@ -1,0 +1,201 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/queue"
+)
+
+const (
+	deliverEvery   = 50 * time.Millisecond
+	sweepEvery     = time.Second
+	ensureEvery    = 2 * time.Second
+	reconcileEvery = 30 * time.Second
+	releaseStep    = 2_000
+	releasedMost   = 100_000 // messages of a job at once; the rest waits in the ledger
+	settleSeconds  = 5.0     // a range released less than this ago may still be on its way
+	ackSlack       = 16      // deliveries beyond the job's workers that may be unacknowledged
+)
+
+// deliver keeps the stream as the ledger says: it releases queued ranges, takes back those whose lease ran out, and compares the two
+// in full now and then. One loop does all of it, so that a comparison never meets a release half way.
+func (l *leadership) deliver(ctx context.Context) {
+	d := &delivery{leadership: l, consumers: map[job.ID]int{}, controls: map[job.ID]int64{}}
+	d.lost = true // a new leader knows nothing of the stream
+	every(ctx, deliverEvery, d.tick)
+}
+
+type delivery struct {
+	*leadership
+	lost      bool             // the stream may not be what it was
+	connects  int64            // reconnects seen
+	consumers map[job.ID]int   // deliveries allowed
+	controls  map[job.ID]int64 // the revision last published
+
+	ensured, swept, compared time.Time
+}
+
+func (d *delivery) tick(ctx context.Context) {
+	now := time.Now()
+	if n := d.c.reconnects.Load(); n != d.connects {
+		d.connects, d.lost = n, true
+	}
+	if d.lost || now.Sub(d.ensured) > ensureEvery {
+		if err := d.ensure(ctx); err != nil {
+			d.complain(ctx, "stream not ready", err)
+			return
+		}
+		d.ensured = now
+	}
+	sweep, compare := now.Sub(d.swept) > sweepEvery, now.Sub(d.compared) > reconcileEvery
+	for _, j := range d.snapshot() {
+		if ctx.Err() != nil {
+			return
+		}
+		if err := d.job(ctx, j, sweep, compare); err != nil {
+			if errors.Is(err, queue.ErrNoStream) {
+				d.lost = true
+			}
+			d.complain(ctx, "delivery stopped for now", err, zap.String("job", j.Name))
+		}
+	}
+	if sweep {
+		d.swept = now
+	}
+	if compare {
+		d.compared = now
+	}
+}
+
+// ensure makes the stream and its buckets where they are gone, and then forgets what it knew of them.
+func (d *delivery) ensure(ctx context.Context) error {
+	created, err := d.c.cfg.Queue.EnsureStream(ctx)
+	if err != nil {
+		d.lost = true
+		return err
+	}
+	lost := d.lost
+	d.lost = false
+	if created {
+		d.log.Warn("stream made anew; releasing from the ledger what was in it")
+	}
+	if created || lost {
+		clear(d.consumers)
+		clear(d.controls)
+		d.compared = time.Time{}
+	}
+	return nil
+}
+
+func (d *delivery) job(ctx context.Context, j job.Job, sweep, compare bool) error {
+	if err := d.control(ctx, j); err != nil {
+		return err
+	}
+	if j.State.Ended() {
+		return d.end(ctx, j)
+	}
+	if err := d.consumer(ctx, j); err != nil {
+		return err
+	}
+	if sweep {
+		if err := d.sweep(ctx, j); err != nil {
+			return err
+		}
+	}
+	if compare {
+		if err := d.reconcile(ctx, j); err != nil {
+			return err
+		}
+	}
+	if !j.State.Active() {
+		return nil
+	}
+	return d.release(ctx, j)
+}
+
+// control publishes what a job should do, once a revision.
+func (d *delivery) control(ctx context.Context, j job.Job) error {
+	if d.controls[j.ID] == j.Revision {
+		return nil
+	}
+	err := d.c.cfg.Queue.PutControl(ctx, job.Control{
+		Version: job.ProtocolVersion, Database: j.Database, Job: j.ID, Name: j.Name, State: j.State, Revision: j.Revision, Limits: j.Limits,
+	})
+	if err != nil && !errors.Is(err, queue.ErrStaleControl) {
+		return err
+	}
+	d.controls[j.ID] = j.Revision
+	return nil
+}
+
+// consumer makes the job's consumer, or changes how many deliveries it allows.
+func (d *delivery) consumer(ctx context.Context, j job.Job) error {
+	most := j.Limits.Workers.Max + ackSlack
+	if d.consumers[j.ID] == most {
+		return nil
+	}
+	description := fmt.Sprintf("backfill %s of %s, job %s", j.Name, j.Spec.Table, j.ID)
+	if err := d.c.cfg.Queue.EnsureConsumer(ctx, j.Database, j.Name, most, description); err != nil {
+		return err
+	}
+	d.consumers[j.ID] = most
+	return nil
+}
+
+// release publishes queued ranges. What was not published goes back to the ledger at once.
+func (d *delivery) release(ctx context.Context, j job.Job) error {
+	open, err := d.ledger.OpenCounts(ctx, j.ID)
+	if err != nil {
+		return err
+	}
+	n := min(open.Queued, releaseStep, releasedMost-open.Released-open.Running)
+	if n <= 0 {
+		return nil
+	}
+	refs, err := d.ledger.Release(ctx, j, n)
+	if err != nil || len(refs) == 0 {
+		return err
+	}
+	results, err := d.c.cfg.Queue.Publish(ctx, refs)
+	var back []job.Ref
+	var cause error
+	for _, r := range results {
+		if r.Outcome != queue.Published {
+			back = append(back, r.Ref)
+			cause = errors.Join(cause, r.Err)
+		}
+	}
+	if err != nil && len(results) == 0 {
+		back = refs
+	}
+	if len(back) == 0 {
+		return nil
+	}
+	d.log.Info("ranges not published; back in the ledger", zap.String("job", j.Name), zap.Int("ranges", len(back)), zap.Error(firstOf(cause, err)))
+	_, unErr := d.ledger.Unrelease(ctx, j.ID, back)
+	return firstOf(unErr, err)
+}
+
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end clears the stream of a job that has ended.
+func (d *delivery) end(ctx context.Context, j job.Job) error {
+	if err := d.c.cfg.Queue.EndJob(ctx, j.Database, j.Name); err != nil {
+		return err
+	}
+	delete(d.consumers, j.ID)
+	return d.ledger.StreamCleared(ctx, j.ID)
+}

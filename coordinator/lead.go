@@ -1,0 +1,128 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/store"
+)
+
+const (
+	renewTimeout = 3 * time.Second // two renewals may be lost before the leadership lapses
+	jobsEvery    = 200 * time.Millisecond
+)
+
+// candidate leads a database whenever it may.
+func (c *Coordinator) candidate(ctx context.Context, s *store.Store) {
+	log := c.cfg.Logger.With(zap.String("database", s.Database()))
+	every(ctx, store.LeaderRenewal/2, func(ctx context.Context) {
+		leader, err := c.tryLead(ctx, s)
+		switch {
+		case err == nil:
+			c.lead(ctx, log, leader)
+		case errors.Is(err, store.ErrNotLeader), ctx.Err() != nil:
+		default:
+			log.Warn("cannot lead", zap.Error(err))
+		}
+	})
+}
+
+func (c *Coordinator) tryLead(ctx context.Context, s *store.Store) (*store.Leader, error) {
+	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
+	defer cancel()
+	return s.Lead(ctx, c.cfg.Name)
+}
+
+// lead runs every loop of a leadership until it is lost or ctx ends.
+func (c *Coordinator) lead(ctx context.Context, log *zap.Logger, leader *store.Leader) {
+	log.Info("leading", zap.Int64("epoch", leader.Epoch))
+	term, end := context.WithCancel(ctx)
+	l := newLeadership(c, log, leader)
+	var loops sync.WaitGroup
+	for _, loop := range []func(context.Context){l.watchJobs, l.plan, l.deliver, l.govern, l.verify, l.record} {
+		loops.Go(func() { loop(term) })
+	}
+	every(term, store.LeaderRenewal, func(ctx context.Context) {
+		renewed, err := c.tryLead(ctx, leader.Store)
+		switch {
+		case ctx.Err() != nil:
+		case err == nil && renewed.Epoch == leader.Epoch:
+		case err == nil, errors.Is(err, store.ErrNotLeader):
+			log.Warn("leadership lost", zap.Int64("epoch", leader.Epoch))
+			end()
+		default:
+			// Whatever this leadership still writes is refused once it has lapsed.
+			log.Warn("leadership not renewed", zap.Error(err))
+		}
+	})
+	end()
+	loops.Wait()
+	c.views.forget(leader.Database())
+	if ctx.Err() != nil {
+		resign, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if err := leader.Resign(resign); err != nil {
+			log.Debug("not resigned", zap.Error(err))
+		}
+	}
+}
+
+// leadership is one term: what its loops share.
+type leadership struct {
+	c      *Coordinator
+	log    *zap.Logger
+	ledger *store.Leader
+	gov    *governor
+
+	mu       sync.Mutex
+	jobs     []job.Job
+	readJobs bool
+}
+
+func newLeadership(c *Coordinator, log *zap.Logger, leader *store.Leader) *leadership {
+	l := &leadership{c: c, log: log, ledger: leader}
+	l.gov = newGovernor(l)
+	return l
+}
+
+// watchJobs keeps the list of jobs that there is something to do for.
+func (l *leadership) watchJobs(ctx context.Context) {
+	every(ctx, jobsEvery, func(ctx context.Context) {
+		jobs, err := l.ledger.Open(ctx)
+		if err != nil {
+			l.complain(ctx, "jobs not read", err)
+			return
+		}
+		l.mu.Lock()
+		l.jobs, l.readJobs = jobs, true
+		l.mu.Unlock()
+	})
+}
+
+// each calls fn for the jobs of a snapshot that match.
+func (l *leadership) each(ctx context.Context, match func(job.Job) bool, fn func(job.Job)) {
+	for _, j := range l.snapshot() {
+		if ctx.Err() == nil && match(j) {
+			fn(j)
+		}
+	}
+}
+
+func (l *leadership) snapshot() []job.Job {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.jobs
+}
+
+// complain logs an error that a later tick may not have; the end of the term is none.
+func (l *leadership) complain(ctx context.Context, what string, err error, fields ...zap.Field) {
+	if ctx.Err() != nil || errors.Is(err, store.ErrNotLeader) {
+		return
+	}
+	l.log.Warn(what, append(fields, zap.Error(err))...)
+}

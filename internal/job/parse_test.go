@@ -2,6 +2,7 @@ package job
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"strings"
 	"testing"
@@ -148,7 +149,8 @@ func FuzzParseSpec(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s, err := ParseSpec(text, "f.yaml")
 		if err != nil {
-			if err.Error() == "" || len(strings.Split(err.Error(), "\n")) != len(err.(Refusals)) {
+			var rs Refusals
+			if !errors.As(err, &rs) || len(strings.Split(err.Error(), "\n")) != len(rs) {
 				t.Fatalf("not one line each: %q", err)
 			}
 			return

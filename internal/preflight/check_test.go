@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { harness.Main(m, harness.WithStandby(1)) }
 func exec(t *testing.T, pool *pgxpool.Pool, statements ...string) {
 	t.Helper()
 	for _, s := range statements {
-		if _, err := pool.Exec(context.Background(), s); err != nil {
+		if _, err := pool.Exec(context.WithoutCancel(t.Context()), s); err != nil {
 			t.Fatalf("%s: %v", s, err)
 		}
 	}
@@ -40,7 +40,7 @@ func spec(change func(*job.Spec)) job.Spec {
 
 func check(t *testing.T, pool *pgxpool.Pool, s job.Spec) preflight.Plan {
 	t.Helper()
-	p, err := preflight.Check(context.Background(), pool, s, preflight.Options{})
+	p, err := preflight.Check(t.Context(), pool, s, preflight.Options{})
 	if err != nil {
 		t.Fatalf("check: %v", err)
 	}
@@ -50,7 +50,7 @@ func check(t *testing.T, pool *pgxpool.Pool, s job.Spec) preflight.Plan {
 // refused wants one line of the refusal to hold want.
 func refused(t *testing.T, pool *pgxpool.Pool, s job.Spec, want string) {
 	t.Helper()
-	_, err := preflight.Check(context.Background(), pool, s, preflight.Options{})
+	_, err := preflight.Check(t.Context(), pool, s, preflight.Options{})
 	var rs preflight.Refusals
 	if !errors.As(err, &rs) {
 		t.Fatalf("got %v, not a refusal\nwant %s", err, want)
@@ -109,11 +109,11 @@ func TestCheckChangesNothing(t *testing.T) {
 	exec(t, pool, plain, "CREATE SEQUENCE s")
 	var before, after string
 	state := "SELECT md5(string_agg(t::text || xmin::text, ',' ORDER BY id)) || (SELECT is_called FROM s) FROM t"
-	if err := pool.QueryRow(context.Background(), state).Scan(&before); err != nil {
+	if err := pool.QueryRow(t.Context(), state).Scan(&before); err != nil {
 		t.Fatal(err)
 	}
 	check(t, pool, spec(func(s *job.Spec) { s.Set["n"] = "nextval('s')" }))
-	if err := pool.QueryRow(context.Background(), state).Scan(&after); err != nil {
+	if err := pool.QueryRow(t.Context(), state).Scan(&after); err != nil {
 		t.Fatal(err)
 	}
 	if before != after {
@@ -185,15 +185,15 @@ func TestPermissionOfAFunction(t *testing.T) {
 func TestLockedTable(t *testing.T) {
 	pool := harness.Database(t).Pool
 	exec(t, pool, plain)
-	tx, err := pool.Begin(context.Background())
+	tx, err := pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tx.Rollback(context.Background())
-	if _, err := tx.Exec(context.Background(), "LOCK TABLE t"); err != nil {
+	defer func() { _ = tx.Rollback(t.Context()) }()
+	if _, err := tx.Exec(t.Context(), "LOCK TABLE t"); err != nil {
 		t.Fatal(err)
 	}
-	_, err = preflight.Check(context.Background(), pool, spec(nil), preflight.Options{})
+	_, err = preflight.Check(t.Context(), pool, spec(nil), preflight.Options{})
 	if err == nil || !strings.Contains(err.Error(), "a lock on the table") {
 		t.Errorf("got %v", err)
 	}
@@ -314,7 +314,7 @@ func as(t *testing.T, d *harness.TestDatabase, role string) *pgxpool.Pool {
 		t.Fatal(err)
 	}
 	u.User = url.User(role)
-	pool, err := pgxpool.New(context.Background(), u.String())
+	pool, err := pgxpool.New(t.Context(), u.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -392,7 +392,7 @@ func TestStandbyRefused(t *testing.T) {
 	if err := d.Cluster.WaitReplayed(); err != nil {
 		t.Fatal(err)
 	}
-	pool, err := pgxpool.New(context.Background(), d.Cluster.ReplicaDSN(0, d.Name))
+	pool, err := pgxpool.New(t.Context(), d.Cluster.ReplicaDSN(0, d.Name))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -119,7 +119,7 @@ func TestParseSpecRefuses(t *testing.T) {
 		{"colon", minimal + "where: a = 'x: y' AND b: c\n", `j.yaml:5: not valid YAML`},
 		{"empty", "", `j.yaml: the file is empty`},
 		{"comment only", "# nothing\n", `j.yaml: the file is empty`},
-		{"scalar", "hello\n", `j.yaml: the file is text, not fields with values; begin with name:`},
+		{"scalar", "hello\n", `j.yaml: the file is text, not fields with values; begin with the job's name`},
 		{"two documents", minimal + "---\n" + minimal, `j.yaml: the file holds several documents; write one job a file`},
 		{"alias", "name: &n j\ndatabase: *n\ntable: t\nset: {a: b}\n", `j.yaml:1: name: is an anchor or alias, not text`},
 		{"tag", "name: !!str j\ndatabase: d\ntable: t\nset: {a: b}\n", `name: is a tagged value, not text`},

@@ -329,24 +329,24 @@ func TestRoles(t *testing.T) {
 	t.Cleanup(func() { exec(t, d.Pool, "DROP OWNED BY "+role, "DROP ROLE "+role) })
 	pool := as(t, d, role)
 
-	refused(t, pool, spec(nil), fmt.Sprintf(`database: "main" role %s may not see the replicas, and a fleet that cannot see their lag does not start; run GRANT pg_monitor TO "%s"`, role, role))
+	refused(t, pool, spec(nil), fmt.Sprintf(`database: "main" role %s may not see the replicas, and a fleet that cannot see their lag does not start; run GRANT pg_monitor TO %q`, role, role))
 	exec(t, d.Pool, "GRANT pg_monitor TO "+role)
-	refused(t, pool, spec(nil), fmt.Sprintf(`run GRANT SELECT, UPDATE ("v") ON "public"."t" TO "%s"`, role))
-	refused(t, pool, spec(func(s *job.Spec) { s.Table = "app.t" }), fmt.Sprintf(`run GRANT USAGE ON SCHEMA "app" TO "%s"`, role))
+	refused(t, pool, spec(nil), fmt.Sprintf(`run GRANT SELECT, UPDATE ("v") ON "public"."t" TO %q`, role))
+	refused(t, pool, spec(func(s *job.Spec) { s.Table = "app.t" }), fmt.Sprintf(`run GRANT USAGE ON SCHEMA "app" TO %q`, role))
 	exec(t, d.Pool, `GRANT SELECT ON t TO `+role)
-	refused(t, pool, spec(nil), fmt.Sprintf(`run GRANT UPDATE ("v") ON "public"."t" TO "%s"`, role))
+	refused(t, pool, spec(nil), fmt.Sprintf(`run GRANT UPDATE ("v") ON "public"."t" TO %q`, role))
 	exec(t, d.Pool, `GRANT UPDATE (v) ON t TO `+role)
 	check(t, pool, spec(nil))
 
 	exec(t, d.Pool, "ALTER TABLE t ENABLE ROW LEVEL SECURITY")
-	refused(t, pool, spec(nil), fmt.Sprintf(`row-level security of t would hide rows from role %s; run ALTER ROLE "%s" BYPASSRLS`, role, role))
+	refused(t, pool, spec(nil), fmt.Sprintf(`row-level security of t would hide rows from role %s; run ALTER ROLE %q BYPASSRLS`, role, role))
 	check(t, d.Pool, spec(nil)) // a superuser sees all rows
 	exec(t, d.Pool, "ALTER ROLE "+role+" BYPASSRLS")
 	check(t, pool, spec(nil))
 
 	exec(t, d.Pool, "CREATE TABLE p (id int PRIMARY KEY, v text, w text) PARTITION BY RANGE (id)", "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9)",
 		"GRANT SELECT, UPDATE ON p TO "+role)
-	refused(t, pool, spec(func(s *job.Spec) { s.Table = "p" }), fmt.Sprintf(`run GRANT SELECT, UPDATE ("v") ON "public"."p1" TO "%s"`, role))
+	refused(t, pool, spec(func(s *job.Spec) { s.Table = "p" }), fmt.Sprintf(`run GRANT SELECT, UPDATE ("v") ON "public"."p1" TO %q`, role))
 }
 
 func TestPublications(t *testing.T) {
@@ -402,12 +402,12 @@ func TestStandbyRefused(t *testing.T) {
 
 func TestWeirdNames(t *testing.T) {
 	pool := harness.Database(t).Pool
-	exec(t, pool, `CREATE TABLE "we""ird; drop table x" ("Key.""1" serial PRIMARY KEY, "sel""ect" text, "$1" text)`,
+	exec(t, pool, `CREATE TABLE "we""ird; drop table x" ("Key.""1" serial PRIMARY KEY, "se""lect" text, "$1" text)`,
 		`INSERT INTO "we""ird; drop table x" ("$1") VALUES ('A'), ('B')`)
 	p := check(t, pool, spec(func(s *job.Spec) {
 		s.Table = `we"ird; drop table x`
-		s.Set = map[string]string{`sel"ect`: `lower("$1")`}
-		s.Where = `"sel""ect" IS NULL`
+		s.Set = map[string]string{`se"lect`: `lower("$1")`}
+		s.Where = `"se""lect" IS NULL`
 	}))
 	if p.Rows != 2 || p.Index != `we"ird; drop table x_pkey` || !p.Idempotent {
 		t.Errorf("%+v", p)

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) { harness.Main(m) }
 func exec(t *testing.T, pool *pgxpool.Pool, statements ...string) {
 	t.Helper()
 	for _, s := range statements {
-		if _, err := pool.Exec(context.Background(), s); err != nil {
+		if _, err := pool.Exec(context.WithoutCancel(t.Context()), s); err != nil {
 			t.Fatalf("%s: %v", s, err)
 		}
 	}
@@ -27,7 +27,7 @@ func exec(t *testing.T, pool *pgxpool.Pool, statements ...string) {
 
 func load(t *testing.T, pool *pgxpool.Pool, table string, key ...string) catalog.Table {
 	t.Helper()
-	got, err := catalog.Load(context.Background(), pool, table, key)
+	got, err := catalog.Load(t.Context(), pool, table, key)
 	if err != nil {
 		t.Fatalf("load %s: %v", table, err)
 	}
@@ -123,7 +123,7 @@ func TestPartitions(t *testing.T) {
 		got.KeyIndex != "p_a1_pkey" || len(got.Key) != 2 {
 		t.Errorf("%+v", got)
 	}
-	leaves, err := catalog.Leaves(context.Background(), pool, got.Leaves[2].OID)
+	leaves, err := catalog.Leaves(t.Context(), pool, got.Leaves[2].OID)
 	if err != nil || len(leaves) != 1 || leaves[0].String() != `"public"."p_b"` {
 		t.Errorf("leaves of a leaf = %v, %v", leaves, err)
 	}
@@ -133,7 +133,7 @@ func TestPartitions(t *testing.T) {
 			`CREATE TABLE q1 PARTITION OF q FOR VALUES FROM ('2020-01-01') TO ('2021-01-01')`,
 			`CREATE TABLE q2 PARTITION OF q FOR VALUES FROM ('2021-01-01') TO ('2022-01-01')`,
 			`CREATE UNIQUE INDEX q1_id ON q1 (id)`)
-		_, err := catalog.Load(context.Background(), pool, "q", nil)
+		_, err := catalog.Load(t.Context(), pool, "q", nil)
 		if err == nil || !strings.Contains(err.Error(), `run CREATE UNIQUE INDEX CONCURRENTLY ON "public"."q2" ("id") and the same on every other leaf`) {
 			t.Errorf("got %v", err)
 		}
@@ -152,7 +152,7 @@ func TestPartitions(t *testing.T) {
 		exec(t, pool, `CREATE FOREIGN DATA WRAPPER w`, `CREATE SERVER s FOREIGN DATA WRAPPER w`,
 			`CREATE TABLE f (id int NOT NULL) PARTITION BY RANGE (id)`,
 			`CREATE FOREIGN TABLE f1 PARTITION OF f FOR VALUES FROM (0) TO (9) SERVER s`)
-		_, err := catalog.Load(context.Background(), pool, "f", nil)
+		_, err := catalog.Load(t.Context(), pool, "f", nil)
 		if err == nil || !strings.Contains(err.Error(), `table: "public.f1" is a foreign table among the partitions`) {
 			t.Errorf("got %v", err)
 		}
@@ -206,7 +206,7 @@ func TestLoadRefuses(t *testing.T) {
 				exec(t, pool, "DROP TABLE IF EXISTS t", c.ddl)
 				c.table = "t"
 			}
-			_, err := catalog.Load(context.Background(), pool, c.table, c.key)
+			_, err := catalog.Load(t.Context(), pool, c.table, c.key)
 			var refused job.Refusals
 			if !errors.As(err, &refused) {
 				t.Fatalf("got %v, not a refusal", err)
@@ -221,10 +221,10 @@ func TestLoadRefuses(t *testing.T) {
 func TestInvalidIndex(t *testing.T) {
 	pool := harness.Database(t).Pool
 	exec(t, pool, "CREATE TABLE t (a int NOT NULL)", "INSERT INTO t VALUES (1), (1)")
-	if _, err := pool.Exec(context.Background(), "CREATE UNIQUE INDEX CONCURRENTLY bad ON t (a)"); err == nil {
+	if _, err := pool.Exec(t.Context(), "CREATE UNIQUE INDEX CONCURRENTLY bad ON t (a)"); err == nil {
 		t.Fatal("the index was built over duplicates")
 	}
-	_, err := catalog.Load(context.Background(), pool, "t", []string{"a"})
+	_, err := catalog.Load(t.Context(), pool, "t", []string{"a"})
 	if err == nil || !strings.Contains(err.Error(), `("bad" is not valid`) {
 		t.Errorf("got %v", err)
 	}

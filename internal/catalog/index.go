@@ -28,10 +28,12 @@ type index struct {
 
 func indexes(ctx context.Context, q Querier, r Leaf) ([]index, error) {
 	rows, err := q.Query(ctx, `
-		SELECT ic.relname::text, am.amname::text, i.indisunique AND i.indimmediate, i.indisprimary,
+		SELECT ic.relname::text, am.amname::text, i.indisunique AND i.indimmediate AND NOT i.indisexclusion, i.indisprimary,
 		       i.indisvalid AND i.indisready AND i.indislive, i.indpred IS NOT NULL, i.indexprs IS NOT NULL,
 		       array_agg(coalesce(a.attname::text, '') ORDER BY k.ord),
-		       array_agg(coalesce(a.attnotnull, false) ORDER BY k.ord),
+		       array_agg(coalesce(a.attnotnull, false) AND NOT EXISTS (
+		           SELECT 1 FROM pg_constraint v WHERE v.conrelid = i.indrelid AND v.contype = 'n' AND a.attnum = ANY(v.conkey) AND NOT v.convalidated)
+		         ORDER BY k.ord),
 		       array_agg(EXISTS (SELECT 1 FROM pg_opclass d WHERE d.opcfamily = oc.opcfamily AND d.opcdefault) ORDER BY k.ord),
 		       array_agg(i.indoption[k.ord - 1] & 1 = 1 ORDER BY k.ord),
 		       array_agg(coalesce(quote_ident(cn.nspname) || '.' || quote_ident(co.collname), '') ORDER BY k.ord),
@@ -43,7 +45,7 @@ func indexes(ctx context.Context, q Querier, r Leaf) ([]index, error) {
 		  JOIN pg_opclass oc ON oc.oid = i.indclass[k.ord - 1]
 		  LEFT JOIN pg_collation co ON co.oid = i.indcollation[k.ord - 1] LEFT JOIN pg_namespace cn ON cn.oid = co.collnamespace
 		 WHERE i.indrelid = $1
-		 GROUP BY i.indexrelid, ic.relname, am.amname, i.indisunique, i.indimmediate, i.indisprimary, i.indisvalid, i.indisready,
+		 GROUP BY i.indexrelid, ic.relname, am.amname, i.indisunique, i.indimmediate, i.indisexclusion, i.indisprimary, i.indisvalid, i.indisready,
 		          i.indislive, i.indpred IS NOT NULL, i.indexprs IS NOT NULL
 		 ORDER BY i.indisprimary DESC, max(i.indnkeyatts), ic.relname`, r.OID)
 	if err != nil {

@@ -193,7 +193,7 @@ func createIndex(r Leaf, columns []string, partitioned bool) string {
 func (t *Table) grows(column string) bool {
 	c, _ := t.Column(column)
 	clock := []string{"now()", "CURRENT_TIMESTAMP", "transaction_timestamp()", "statement_timestamp()", "clock_timestamp()"}
-	return c.sequenceUp || c.baseType == pgtype.TimestamptzOID && slices.Contains(clock, c.Default)
+	return c.sequenceUp || !c.Generated && c.baseType == pgtype.TimestamptzOID && slices.Contains(clock, c.Default)
 }
 
 // nullable returns a column for which a unique index of exactly these columns fails to identify rows: it may be NULL.

@@ -59,7 +59,7 @@ type Column struct {
 	NotNull   bool   `json:"not_null"`
 	Generated bool   `json:"generated,omitempty"`
 	Identity  string `json:"identity,omitempty"`  // "always", "by default" or empty
-	Default   string `json:"default,omitempty"`   // its expression; empty without one, and for a generated column
+	Default   string `json:"default,omitempty"`   // its expression, for a generated column what it is generated from
 	Collation string `json:"collation,omitempty"` // quoted and schema-qualified; empty where the type has none
 
 	baseType      uint32
@@ -257,9 +257,11 @@ func columns(ctx context.Context, q Querier, oid uint32) ([]Column, error) {
 			UNION ALL
 			SELECT b.att, t.typbasetype FROM base b JOIN pg_type t ON t.oid = b.typ AND t.typtype = 'd')
 		SELECT a.attname::text, a.attnum, t.oid, format_type(t.oid, NULL), format_type(a.atttypid, a.atttypmod),
-		       a.attnotnull, a.attgenerated <> '',
+		       a.attnotnull AND NOT EXISTS (SELECT 1 FROM pg_constraint v WHERE v.conrelid = a.attrelid AND v.contype = 'n'
+		                                       AND a.attnum = ANY(v.conkey) AND NOT v.convalidated),
+		       a.attgenerated <> '',
 		       CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' ELSE '' END,
-		       CASE WHEN a.attgenerated = '' THEN coalesce(pg_get_expr(d.adbin, d.adrelid), '') ELSE '' END,
+		       coalesce(pg_get_expr(d.adbin, d.adrelid), ''),
 		       coalesce(quote_ident(cn.nspname) || '.' || quote_ident(co.collname), ''),
 		       coalesce(co.collisdeterministic, true),
 		       EXISTS (SELECT 1 FROM pg_depend p JOIN pg_sequence s ON s.seqrelid = CASE p.deptype WHEN 'i' THEN p.objid ELSE p.refobjid END

@@ -81,7 +81,7 @@ func document(text []byte) (root *ast.MappingNode, err error) {
 	}
 	root, ok := bodies[0].(*ast.MappingNode)
 	if !ok {
-		return nil, fmt.Errorf("is %s, not fields with values; begin with name:", kind(bodies[0]))
+		return nil, fmt.Errorf("is %s, not fields with values; begin with the job's name", kind(bodies[0]))
 	}
 	return root, nil
 }

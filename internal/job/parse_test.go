@@ -2,6 +2,7 @@ package job
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"strings"
 	"testing"
@@ -118,7 +119,7 @@ func TestParseSpecRefuses(t *testing.T) {
 		{"colon", minimal + "where: a = 'x: y' AND b: c\n", `j.yaml:5: not valid YAML`},
 		{"empty", "", `j.yaml: the file is empty`},
 		{"comment only", "# nothing\n", `j.yaml: the file is empty`},
-		{"scalar", "hello\n", `j.yaml: the file is text, not fields with values; begin with name:`},
+		{"scalar", "hello\n", `j.yaml: the file is text, not fields with values; begin with the job's name`},
 		{"two documents", minimal + "---\n" + minimal, `j.yaml: the file holds several documents; write one job a file`},
 		{"alias", "name: &n j\ndatabase: *n\ntable: t\nset: {a: b}\n", `j.yaml:1: name: is an anchor or alias, not text`},
 		{"tag", "name: !!str j\ndatabase: d\ntable: t\nset: {a: b}\n", `name: is a tagged value, not text`},
@@ -148,7 +149,8 @@ func FuzzParseSpec(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s, err := ParseSpec(text, "f.yaml")
 		if err != nil {
-			if err.Error() == "" || len(strings.Split(err.Error(), "\n")) != len(err.(Refusals)) {
+			var rs Refusals
+			if !errors.As(err, &rs) || len(strings.Split(err.Error(), "\n")) != len(rs) {
 				t.Fatalf("not one line each: %q", err)
 			}
 			return

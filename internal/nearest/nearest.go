@@ -13,7 +13,7 @@ import (
 func Name(word string, names []string) string {
 	best, limit := "", max(2, len(word)/3)+1
 	for _, n := range names {
-		if d := levenshtein.ComputeDistance(strings.ToLower(word), strings.ToLower(n)); d < limit && d < len(n) {
+		if d := levenshtein.ComputeDistance(strings.ToLower(word), strings.ToLower(n)); d < limit && d < max(len(word), len(n)) {
 			best, limit = n, d
 		}
 	}

@@ -1,0 +1,203 @@
+package preflight
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backfleet/backfleet/internal/statement"
+	"github.com/backfleet/backfleet/ranges"
+)
+
+const (
+	countable  = 200_000   // rows that are counted rather than guessed
+	manyRows   = 1_000_000 // rows from which walking the whole key is felt
+	indexedAt  = 10_000    // rows from which the planner should prefer the index by itself
+	manyRanges = 1_000_000 // ranges beyond which the ledger itself becomes large
+)
+
+// node is what is read of a plan in EXPLAIN's JSON.
+type node struct {
+	Type      string  `json:"Node Type"`
+	IndexName string  `json:"Index Name"`
+	IndexCond string  `json:"Index Cond"`
+	Rows      float64 `json:"Plan Rows"`
+	Plans     []node  `json:"Plans"`
+}
+
+// conditioned returns the index that a plan enters by a condition; empty without one.
+func (n node) conditioned() string {
+	if n.IndexCond != "" {
+		return n.IndexName
+	}
+	for _, p := range n.Plans {
+		if name := p.conditioned(); name != "" {
+			return name
+		}
+	}
+	return ""
+}
+
+func explain(ctx context.Context, tx pgx.Tx, q statement.SQL) (node, error) {
+	var text []byte
+	if err := queryRow(ctx, tx, "EXPLAIN (FORMAT JSON) "+q.Text, q.Args...).Scan(&text); err != nil {
+		return node{}, err
+	}
+	var plans []struct{ Plan node }
+	if err := json.Unmarshal(text, &plans); err != nil || len(plans) == 0 {
+		return node{}, fmt.Errorf("read the server's plan: %w", errors.Join(err, errors.New(string(text))))
+	}
+	return plans[0].Plan, nil
+}
+
+// size finds how many rows there are, by the planner or for a small table by counting, and so how many ranges.
+func (c *check) size(ctx context.Context) error {
+	p := &c.plan
+	var analyzed bool
+	if err := c.tx.QueryRow(ctx, `
+		SELECT coalesce(sum(pg_table_size(oid)), 0)::bigint, coalesce(sum(pg_indexes_size(oid)), 0)::bigint, coalesce(bool_and(reltuples >= 0), true)
+		  FROM pg_class WHERE oid = ANY($1::oid[])`, c.oids()).Scan(&p.TableBytes, &p.IndexBytes, &analyzed); err != nil {
+		return fmt.Errorf("read the size of %s: %w", c.table, err)
+	}
+	whole, err := c.guess(ctx, "")
+	if err != nil {
+		return err
+	}
+	p.Rows, p.RowsBy = whole, "estimated from reltuples and the present size"
+	if !analyzed {
+		p.RowsBy = "guessed from the size alone: never analyzed"
+	}
+	if p.Rows <= countable {
+		err := c.probe(ctx, func(tx pgx.Tx) error {
+			return queryRow(ctx, tx, "SELECT count(*) FROM "+c.from()).Scan(&p.Rows)
+		})
+		switch {
+		case err == nil:
+			p.RowsBy = "counted"
+		case !tooSlow(err):
+			return fmt.Errorf("count the rows of %s: %w", c.table, err)
+		}
+	}
+	if p.RowsBy != "counted" && !analyzed {
+		c.warn(Warning, "statistics", c.table.String()+" was never analyzed: row counts and the time left are guesses", "run ANALYZE "+c.table.String())
+	}
+	if c.spec.Where != "" {
+		matching, err := c.guess(ctx, " WHERE "+statement.Paren(c.spec.Where))
+		if err != nil {
+			return err
+		}
+		matching = min(matching, p.Rows)
+		p.Matching = &matching
+		if p.Rows > manyRows && matching < p.Rows/100 {
+			c.warn(Note, "where", "few rows match: every key of the table is walked all the same", "")
+		}
+	}
+	per := int64(c.spec.RowsPerRange)
+	p.Ranges = (p.Rows + per - 1) / per
+	if n := int64(len(c.table.Leaves)); p.Rows > 0 && c.table.Partitioned && p.Ranges < n {
+		p.Ranges = n
+	}
+	if p.Ranges > manyRanges {
+		c.warn(Warning, "rows_per_range", fmt.Sprintf("%s ranges make the ledger itself large", grouped(p.Ranges)), "raise rows_per_range")
+	}
+	return nil
+}
+
+// guess asks the planner how many rows of the table match.
+func (c *check) guess(ctx context.Context, where string) (int64, error) {
+	var n node
+	err := c.probe(ctx, func(tx pgx.Tx) (err error) {
+		n, err = explain(ctx, tx, statement.SQL{Text: "SELECT 1 FROM " + c.from() + where})
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("estimate the rows of %s: %w", c.table, err)
+	}
+	return int64(n.Rows), nil
+}
+
+// batchIndex explains a real batch and refuses one that no index serves.
+func (c *check) batchIndex(ctx context.Context) error {
+	for _, leaf := range c.table.Leaves {
+		t := c.target
+		t.Schema, t.Name = leaf.Schema, leaf.Name
+		span, err := c.someSpan(ctx, t)
+		if tooSlow(err) {
+			c.warn(Warning, "index", "no batch of "+leaf.String()+" could be explained: finding one took too long", "run VACUUM "+leaf.String())
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("find a batch of %s: %w", leaf, err)
+		}
+		if span.Lo.Unbounded() {
+			continue // empty: nothing to explain here
+		}
+		return c.explainBatch(ctx, t, span)
+	}
+	return nil
+}
+
+// someSpan is a stretch of at most a small batch at the start of a relation; its Lo is unbounded where the relation is empty.
+func (c *check) someSpan(ctx context.Context, t statement.Target) (ranges.Span, error) {
+	var span ranges.Span
+	err := c.probe(ctx, func(tx pgx.Tx) error {
+		first := t.FirstKey(ranges.Span{})
+		var lo, hi []string
+		if err := queryRow(ctx, tx, first.Text, first.Args...).Scan(&lo); err != nil {
+			return err
+		}
+		span.Lo = lo
+		next := t.Boundary(ranges.Span{Lo: lo}, 100)
+		if err := queryRow(ctx, tx, next.Text, next.Args...).Scan(&hi); err == nil {
+			span.Hi = hi
+			return nil
+		} else if !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+		span.Hi, span.HiClosed = lo, true
+		return nil
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ranges.Span{}, nil
+	}
+	return span, err
+}
+
+func (c *check) explainBatch(ctx context.Context, t statement.Target, span ranges.Span) error {
+	var free, forced node
+	err := c.probe(ctx, func(tx pgx.Tx) (err error) {
+		if free, err = explain(ctx, tx, t.Update(span)); err != nil || free.conditioned() != "" {
+			return err
+		}
+		if _, err = tx.Exec(ctx, "SET LOCAL enable_seqscan = off"); err != nil {
+			return err
+		}
+		forced, err = explain(ctx, tx, t.Update(span))
+		return err
+	})
+	if pe := sqlError(err); pe != nil && !tooSlow(err) {
+		c.refuse("table", t.Schema+"."+t.Name, "Postgres refuses an UPDATE of it: "+pe.Message, pe.Hint)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("explain a batch of %s: %w", t.Relation(), err)
+	}
+	switch {
+	case free.conditioned() != "":
+		c.plan.Index = free.conditioned()
+	case forced.conditioned() == "":
+		c.refuse("key", "", "no index serves a batch of "+t.Relation()+" by its key", "look at EXPLAIN "+oneBatch(t, span))
+	default:
+		c.plan.Index = forced.conditioned()
+		if c.plan.Rows > indexedAt {
+			c.warn(Warning, "index", "the planner prefers a sequential scan to index "+c.plan.Index+" for a batch of "+t.Relation(),
+				"run ANALYZE "+t.Relation()+", and look at random_page_cost")
+		}
+	}
+	return nil
+}
+
+func oneBatch(t statement.Target, span ranges.Span) string { return t.Update(span).Text }

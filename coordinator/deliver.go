@@ -17,6 +17,7 @@ const (
 	sweepEvery     = time.Second
 	ensureEvery    = 2 * time.Second
 	reconcileEvery = 30 * time.Second
+	doubtEvery     = 6 * time.Second // longer than a release takes to settle
 	releaseStep    = 2_000
 	releasedMost   = 100_000 // messages of a job at once; the rest waits in the ledger
 	settleSeconds  = 5.0     // a range released less than this ago may still be on its way
@@ -38,6 +39,8 @@ type delivery struct {
 	consumers map[job.ID]int   // deliveries allowed
 	controls  map[job.ID]int64 // the revision last published
 
+	doubt bool // a publish was not answered: compare soon
+
 	ensured, swept, compared time.Time
 }
 
@@ -53,7 +56,8 @@ func (d *delivery) tick(ctx context.Context) {
 		}
 		d.ensured = now
 	}
-	sweep, compare := now.Sub(d.swept) > sweepEvery, now.Sub(d.compared) > reconcileEvery
+	sweep := now.Sub(d.swept) > sweepEvery
+	compare := now.Sub(d.compared) > reconcileEvery || d.doubt && now.Sub(d.compared) > doubtEvery
 	for _, j := range d.snapshot() {
 		if ctx.Err() != nil {
 			return
@@ -69,7 +73,7 @@ func (d *delivery) tick(ctx context.Context) {
 		d.swept = now
 	}
 	if compare {
-		d.compared = now
+		d.compared, d.doubt = now, false
 	}
 }
 
@@ -148,7 +152,8 @@ func (d *delivery) consumer(ctx context.Context, j job.Job) error {
 	return nil
 }
 
-// release publishes queued ranges. What was not published goes back to the ledger at once.
+// release publishes queued ranges. What was surely not published goes back to the ledger at once; what nobody answered for stays
+// released, for the next comparison to find or to miss in the stream.
 func (d *delivery) release(ctx context.Context, j job.Job) error {
 	open, err := d.ledger.OpenCounts(ctx, j.ID)
 	if err != nil {
@@ -164,22 +169,23 @@ func (d *delivery) release(ctx context.Context, j job.Job) error {
 	}
 	results, err := d.c.cfg.Queue.Publish(ctx, refs)
 	var back []job.Ref
-	var cause error
 	for _, r := range results {
-		if r.Outcome != queue.Published {
+		switch r.Outcome {
+		case queue.Published:
+		case queue.Duplicate, queue.Occupied:
 			back = append(back, r.Ref)
-			cause = errors.Join(cause, r.Err)
+		default:
+			d.doubt = true
+			err = firstOf(err, r.Err)
 		}
 	}
-	if err != nil && len(results) == 0 {
-		back = refs
+	if len(back) > 0 {
+		d.log.Info("ranges not published; back in the ledger", zap.String("job", j.Name), zap.Int("ranges", len(back)))
+		if _, unErr := d.ledger.Unrelease(ctx, j.ID, back); unErr != nil {
+			return unErr
+		}
 	}
-	if len(back) == 0 {
-		return nil
-	}
-	d.log.Info("ranges not published; back in the ledger", zap.String("job", j.Name), zap.Int("ranges", len(back)), zap.Error(firstOf(cause, err)))
-	_, unErr := d.ledger.Unrelease(ctx, j.ID, back)
-	return firstOf(unErr, err)
+	return err
 }
 
 func firstOf(errs ...error) error {

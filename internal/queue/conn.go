@@ -22,6 +22,7 @@ type Conn struct {
 	js       jetstream.JetStream
 	names    names
 	replicas int
+	batches  bool // the stream takes atomic batches
 	log      *zap.Logger
 	display  every // what is written for people to read, and what would flood the log
 	closed   chan struct{}

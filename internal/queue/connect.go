@@ -48,19 +48,21 @@ type Options struct {
 // The first connect fails with a [*ConnectError] instead of waiting. From then on the connection reconnects for ever; while it
 // is away every call fails at once instead of being kept back, so that nothing stale is sent later.
 func Connect(ctx context.Context, o Options) (*Conn, error) {
-	return connect(ctx, o)
+	at, err := redact(o.URL)
+	if err != nil {
+		return nil, &ConnectError{URL: "the given address", Reason: ErrBadOptions, Cause: err,
+			Hint: "write it like nats://host:4222, with special characters of a password as %XX"}
+	}
+	return connect(ctx, at, o)
 }
 
-func connect(ctx context.Context, o Options, extra ...nats.Option) (*Conn, error) {
+// connect connects to o.URL, or as extra says; at is what to call the server.
+func connect(ctx context.Context, at string, o Options, extra ...nats.Option) (*Conn, error) {
 	if o.Prefix == "" {
 		o.Prefix = DefaultPrefix
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
-	}
-	at := redact(o.URL)
-	if o.URL == "" {
-		at = "this process"
 	}
 	if err := checkPrefix(o.Prefix); err != nil {
 		return nil, &ConnectError{URL: at, Reason: ErrBadOptions, Cause: err, Hint: "correct the prefix"}
@@ -167,6 +169,12 @@ func (c *Conn) options(o Options) ([]nats.Option, error) {
 	}
 	if o.CertFile != "" {
 		opts = append(opts, nats.ClientCert(o.CertFile, o.KeyFile))
+	}
+	scratch := nats.GetDefaultOptions()
+	for _, opt := range opts { // what is wrong here is no failure to connect
+		if err := opt(&scratch); err != nil {
+			return nil, err
+		}
 	}
 	return opts, nil
 }

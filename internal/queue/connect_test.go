@@ -53,6 +53,14 @@ func TestNobodyListens(t *testing.T) {
 		fmt.Sprintf("127.0.0.1:%d", port), "start NATS there")
 }
 
+func TestAnAddressThatCannotBeRead(t *testing.T) {
+	for _, url := range []string{"", "nats://u:s3cret#@127.0.0.1:4222", "nats://u:s3cret@127.0.0.1:x", "nats://u:s3cret/@h:1", "nats://a,nats://u:%zz@h"} {
+		refused(t, Options{URL: url}, ErrBadOptions, "nats://host:4222")
+	}
+	refused(t, Options{URL: fmt.Sprintf("127.0.0.1:%d", freePort(t))}, ErrUnreachable, "at nats://127.0.0.1")
+	refused(t, Options{URL: "127.0.0.1:4222", InboxPrefix: "bad.>"}, ErrBadOptions)
+}
+
 func TestTheFirstConnectEndsWithItsContext(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and says nothing
 	if err != nil {

@@ -110,7 +110,11 @@ func (o EmbedOptions) server() (*server.Options, error) {
 func (e *Embedded) Connect(ctx context.Context, o Options) (*Conn, error) {
 	o.URL, o.User, o.Password, o.CredsFile, o.NKeySeedFile, o.Token = "", "", "", "", "", e.token
 	o.CAFile, o.CertFile, o.KeyFile = "", "", ""
-	return connect(ctx, o, nats.InProcessServer(e.server))
+	c, err := connect(ctx, "this process", o, nats.InProcessServer(e.server))
+	if err == nil {
+		c.batches = true // this server is new enough for them, and slow without: it syncs every write
+	}
+	return c, err
 }
 
 // URL is where other processes reach the server, without the token; "" when it listens for none.

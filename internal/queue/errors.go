@@ -97,25 +97,29 @@ func diagnose(at string, err error) error {
 	case errors.Is(err, nats.ErrSecureConnRequired):
 		return fail(ErrTLS, "the server wants TLS; use a tls:// address and give its CA file")
 	case errors.As(err, &verify), errors.As(err, &invalid), errors.As(err, &alert),
-		strings.Contains(lowerText, "tls:"), strings.Contains(lowerText, "x509:"), strings.Contains(lowerText, "certificate"):
+		strings.Contains(lowerText, "tls:"), strings.Contains(lowerText, "tls error"), strings.Contains(lowerText, "x509:"), strings.Contains(lowerText, "certificate"):
 		return fail(ErrTLS, "check the CA, certificate and key files, and that the server accepts this client certificate")
 	}
 	return fail(ErrUnreachable, "start NATS there, or correct the address; a firewall may be in between")
 }
 
-// redact strips user information from a comma-separated list of server addresses.
-func redact(servers string) string {
+// redact strips user information from a comma-separated list of server addresses. Its error says nothing of an address that
+// cannot be read: what could not be told apart may be a password.
+func redact(servers string) (string, error) {
 	parts := strings.Split(servers, ",")
 	for i, p := range parts {
-		u, err := url.Parse(strings.TrimSpace(p))
-		if err != nil {
-			parts[i] = "an address that cannot be read"
-			continue
+		p = strings.TrimSpace(p)
+		if !strings.Contains(p, "://") {
+			p = "nats://" + p
+		}
+		u, err := url.Parse(p)
+		if err != nil || u.Host == "" {
+			return "", fmt.Errorf("address %d of %d is no URL", i+1, len(parts))
 		}
 		u.User = nil
 		parts[i] = u.String()
 	}
-	return strings.Join(parts, ",")
+	return strings.Join(parts, ","), nil
 }
 
 // explain adds a hint to what JetStream answers to an operator's request.

@@ -54,7 +54,7 @@ func (c *Conn) Publish(ctx context.Context, refs []job.Ref) ([]PublishResult, er
 		results[i] = PublishResult{Ref: r, Outcome: Unknown, Err: errNotSubmitted}
 		todo[i] = i
 	}
-	c.publishAll(ctx, results, todo)
+	c.release(ctx, results, todo)
 	retry := time.NewTimer(occupiedPause)
 	defer retry.Stop()
 	rest, cancel := context.WithTimeout(ctx, occupiedFor)
@@ -65,7 +65,7 @@ func (c *Conn) Publish(ctx context.Context, refs []job.Ref) ([]PublishResult, er
 			return results, ctx.Err()
 		case <-retry.C:
 		}
-		c.publishAll(rest, results, todo)
+		c.publishEach(rest, results, todo)
 		retry.Reset(occupiedPause)
 	}
 	return results, ctx.Err()
@@ -80,9 +80,9 @@ func occupied(results []PublishResult) (at []int) {
 	return at
 }
 
-// publishAll publishes results[i] for each i in todo, in order, with at most publishWindow unanswered. It stops submitting
+// publishEach publishes results[i] for each i in todo, in order, with at most publishWindow unanswered. It stops submitting
 // when ctx ends, but always collects the answers of what it submitted.
-func (c *Conn) publishAll(ctx context.Context, results []PublishResult, todo []int) {
+func (c *Conn) publishEach(ctx context.Context, results []PublishResult, todo []int) {
 	var futures [publishWindow]jetstream.PubAckFuture
 	collect := func(n int) {
 		if f := futures[n%publishWindow]; f != nil {
@@ -110,14 +110,23 @@ func (c *Conn) publishAll(ctx context.Context, results []PublishResult, todo []i
 }
 
 func (c *Conn) submit(r job.Ref) (jetstream.PubAckFuture, error) {
+	m, err := c.message(r)
+	if err != nil {
+		return nil, err
+	}
+	return c.js.PublishMsgAsync(m, jetstream.WithStallWait(publishTimeout))
+}
+
+func (c *Conn) message(r job.Ref) (*nats.Msg, error) {
 	data, err := encode(r)
 	if err != nil {
 		return nil, err
 	}
-	return c.js.PublishMsgAsync(&nats.Msg{Subject: c.names.rangeOf(r), Data: data},
-		jetstream.WithMsgID(messageID(r)),
-		jetstream.WithExpectStream(c.names.stream()),
-		jetstream.WithStallWait(publishTimeout))
+	m := nats.NewMsg(c.names.rangeOf(r))
+	m.Data = data
+	m.Header.Set(jetstream.MsgIDHeader, messageID(r))
+	m.Header.Set(jetstream.ExpectedStreamHeader, c.names.stream())
+	return m, nil
 }
 
 // answer waits for one future, which always ends: by its ack, by publishTimeout, or by the loss of the connection.

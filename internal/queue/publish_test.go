@@ -128,6 +128,26 @@ func TestPublishReportsEachRefInOrder(t *testing.T) {
 	}
 }
 
+func TestABatchWithOneThatIsTakenIsStillReportedRefByRef(t *testing.T) {
+	_, c := embed(t)
+	want(t, c, Published, ref(50, 1), ref(60, 1))
+	all := refs(2500, 1)
+	all[60].Generation = 2
+	for i, got := range publish(t, c, all...) {
+		w := map[int]Outcome{50: Duplicate, 60: Occupied}[i]
+		if w == "" {
+			w = Published
+		}
+		if got != w {
+			t.Errorf("range %d: %s, want %s", i, got, w)
+		}
+	}
+	if held := inventory(t, c); len(held) != 2500 {
+		t.Errorf("%d messages, want 2500", len(held))
+	}
+	want(t, c, Duplicate, refs(2500, 1)...)
+}
+
 func TestPublishEndsWithItsContext(t *testing.T) {
 	_, c := embed(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -204,7 +224,7 @@ func TestAHundredThousandRanges(t *testing.T) {
 		t.Errorf("lag %+v, want %d pending", l, n)
 	}
 	began = time.Now()
-	const acked = 2000
+	const acked = 200
 	for range acked {
 		done(t, pull(t, c))
 	}

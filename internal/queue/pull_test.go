@@ -75,7 +75,7 @@ func TestPullSaysWhatItFound(t *testing.T) {
 func TestCancelledPullSwallowsNothing(t *testing.T) {
 	_, c := embed(t)
 	consumer(t, c, 10)
-	const rounds = 60
+	const rounds = 300
 	for i := range rounds {
 		ctx, cancel := context.WithCancel(t.Context())
 		got := make(chan *Delivery, 1)
@@ -87,7 +87,7 @@ func TestCancelledPullSwallowsNothing(t *testing.T) {
 			got <- d
 		}()
 		eventually(t, 5*time.Second, "the pull is parked", func() bool { return parked(t, c) == 1 })
-		go cancel() // against the delivery
+		time.AfterFunc(time.Duration(i)*time.Microsecond, cancel) // before, across and after the delivery
 		want(t, c, Published, ref(i, 1))
 		d := <-got
 		if n := parked(t, c); n != 0 {

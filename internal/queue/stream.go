@@ -53,6 +53,7 @@ func (c *Conn) rangeStream() jetstream.StreamConfig {
 		MaxConsumers:         -1,
 		Duplicates:           dedupWindow,
 		AllowDirect:          true,
+		AllowAtomicPublish:   c.batches,
 	}
 }
 
@@ -162,6 +163,7 @@ func merge(have, want jetstream.StreamConfig, replicas int) jetstream.StreamConf
 	next.Duplicates = want.Duplicates
 	next.AllowDirect = want.AllowDirect
 	next.AllowMsgTTL = have.AllowMsgTTL || want.AllowMsgTTL // the server cannot turn it off
+	next.AllowAtomicPublish = have.AllowAtomicPublish || want.AllowAtomicPublish
 	next.RePublish = want.RePublish
 	if want.MaxMsgs > 0 && have.MaxMsgs > 0 {
 		next.MaxMsgs = max(have.MaxMsgs, want.MaxMsgs)

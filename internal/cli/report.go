@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"text/tabwriter"
 
@@ -108,10 +109,10 @@ func proofText(w io.Writer, r job.Report) {
 	}
 	left := func(n *int64, none, unit string) string {
 		switch {
-		case n == nil:
-			return none
 		case r.Rounds == 0:
 			return "not counted yet"
+		case n == nil:
+			return none
 		}
 		return plural(*n, "row") + " " + unit
 	}
@@ -135,7 +136,7 @@ func proofText(w io.Writer, r job.Report) {
 func figuresText(w io.Writer, r job.Report) {
 	figures := [][2]string{
 		{"rows written", count(r.Rows)}, {"batches", count(r.Batches)}, {"retries", count(r.Retries)}, {"take-overs", count(r.Takeovers)},
-		{"rows a second", rate(r.RowsPerSec)[:len(rate(r.RowsPerSec))-len(" rows/s")]}, {"duration", long(r.Duration.D())},
+		{"rows a second", count(int64(math.Round(r.RowsPerSec)))}, {"duration", long(r.Duration.D())},
 	}
 	width := 0
 	for _, f := range figures {

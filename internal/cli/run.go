@@ -111,10 +111,11 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 	}
 	say(a.stderr, "job %s (%s) of database %s %s", got.Job.Name, got.Job.ID, got.Job.Database, verb)
 
-	if err := a.startFleet(ctx, p, flags, db, spec, log); err != nil {
+	server, err := a.startFleet(ctx, p, flags, db, spec, log)
+	if err != nil {
 		return err
 	}
-	end, err := a.follow(ctx, p, screen, local, name)
+	end, err := a.follow(ctx, p, screen, api.InProcess(server, actor()), name)
 	if err != nil {
 		return err
 	}
@@ -144,19 +145,19 @@ func (a *app) ensureLedger(ctx context.Context, db database) error {
 }
 
 // startFleet starts NATS, the coordinator, the API and the workers as parts, and says how to reach them.
-func (a *app) startFleet(ctx context.Context, p *parts, flags runFlags, db database, spec job.Spec, log *zap.Logger) error {
+func (a *app) startFleet(ctx context.Context, p *parts, flags runFlags, db database, spec job.Spec, log *zap.Logger) (*api.Server, error) {
 	dir, err := a.stateDir(flags.state, spec.Database+"-"+spec.Name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	connect, joinable, err := a.natsOf(p, flags, dir, log)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	id := processID()
 	conn, err := connect(ctx, "backfleet coordinator "+id)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p.then("NATS of the coordinator", func() { drain(conn) })
 	health, metrics := &observe.Health{}, observe.NewRegistry()
@@ -166,7 +167,7 @@ func (a *app) startFleet(ctx context.Context, p *parts, flags runFlags, db datab
 		Databases: dbs.served(), Live: lead, Health: health, Metrics: metrics, Log: log,
 	}, log)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	watchFleet(p, health, dbs, conn)
 	p.start("coordinator", lead.Run)
@@ -174,12 +175,12 @@ func (a *app) startFleet(ctx context.Context, p *parts, flags runFlags, db datab
 	if flags.workers > 0 {
 		own, err := a.open(ctx, db.name, "backfleet worker "+id, workerConns(flags.workers))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		p.then("database of the worker", own.pool.Close)
 		conn, err := connect(ctx, "backfleet worker "+id)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		p.then("NATS of the worker", func() { drain(conn) })
 		p.start("worker", newCarrier(id, flags.workers, databases{own}, conn, log))
@@ -188,7 +189,7 @@ func (a *app) startFleet(ctx context.Context, p *parts, flags runFlags, db datab
 	if joinable != "" {
 		say(a.stderr, "more workers: %s", joinable)
 	}
-	return nil
+	return served.server, nil
 }
 
 // natsOf starts the embedded NATS, or takes the external one, and returns how to connect and how others may join.

@@ -53,6 +53,7 @@ func (f *apiFlags) add(fs *pflag.FlagSet, listen string) {
 type endpoint struct {
 	url       string
 	tokenFile string
+	server    *api.Server
 }
 
 // serveAPI starts the API as a part. Its admin token is in the state directory, made when absent, and its address in api.url.
@@ -83,8 +84,8 @@ func (a *app) serveAPI(ctx context.Context, p *parts, f apiFlags, dir string, cf
 	if !isLoopback(l.Addr().String()) {
 		log.Warn("the API listens beyond the loopback without TLS", zap.String(observe.Address, l.Addr().String()))
 	}
-	server := api.New(cfg)
-	p.start("API", func(ctx context.Context) error { return api.Serve(ctx, l, server) })
+	e.server = api.New(cfg)
+	p.start("API", func(ctx context.Context) error { return api.Serve(ctx, l, e.server) })
 	log.Debug("API ready", zap.String(observe.Address, e.url))
 	return e, nil
 }

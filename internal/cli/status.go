@@ -103,13 +103,12 @@ func stateText(s job.Status, now time.Time) string {
 
 func progressText(s job.Status) string {
 	r := s.Ranges
-	total := count(r.Total)
-	if !s.Planned && !s.State.Ended() {
-		total += " planned so far"
-	}
-	text := fmt.Sprintf("%s: %s of %s ranges done", percent(s.Fraction), count(r.Done), total)
+	text := fmt.Sprintf("%s: %s of %s ranges done", percent(s.Fraction), count(r.Done), count(r.Total))
 	if open := r.Queued + r.Released; r.Running+open > 0 {
 		text += fmt.Sprintf(", %s running, %s waiting", count(r.Running), count(open))
+	}
+	if !s.Planned && !s.State.Ended() {
+		text += "; more are being planned"
 	}
 	return text
 }

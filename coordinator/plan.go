@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -179,7 +180,7 @@ func (l *leadership) leaves(ctx context.Context, j job.Job) ([]store.Leaf, error
 	}
 	found, err := catalog.Leaves(ctx, l.ledger.Pool(), *oid)
 	if err != nil {
-		return nil, err
+		return nil, l.pauseRefused(ctx, j, err)
 	}
 	leaves := make([]store.Leaf, len(found))
 	for i, f := range found {
@@ -238,7 +239,29 @@ func (l *leadership) newLeaves(ctx context.Context, j job.Job) ([]store.Leaf, er
 			attached = append(attached, leaf)
 		}
 	}
+	if len(attached) == 0 {
+		return nil, nil
+	}
+	key := make([]string, len(j.Key))
+	for i, c := range j.Key {
+		key[i] = c.Name
+	}
+	if _, err := catalog.Load(ctx, l.ledger.Pool(), j.Spec.Table, key); err != nil {
+		return nil, l.pauseRefused(ctx, j, err) // a leaf without the key's index, or a foreign one
+	}
 	return attached, nil
+}
+
+// pauseRefused pauses a job whose table has become one that a submit would refuse, for a person to mend.
+func (l *leadership) pauseRefused(ctx context.Context, j job.Job, err error) error {
+	var refused job.Refusals
+	if !errors.As(err, &refused) {
+		return err
+	}
+	if _, pauseErr := l.ledger.Pause(ctx, j.ID, "backfleet", refused.Error()); pauseErr != nil {
+		return pauseErr
+	}
+	return err
 }
 
 // stepper searches boundaries in the target table, under a job's pinned settings.

@@ -56,4 +56,3 @@ func TestWithoutALedgerTheErrorNamesDBInit(t *testing.T) {
 	_, err := s.Jobs(t.Context())
 	require.ErrorContains(t, err, "backfleet db init")
 }
-

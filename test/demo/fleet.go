@@ -52,7 +52,7 @@ func (d *demo) backfill(ctx context.Context) error {
 	coordinator, err := d.env.Start(harness.Command{
 		Path: d.bin, Env: []string{databaseVariable + d.dsn()}, Terminal: true,
 		Args: []string{"run", file, "--workers", "0", "--nats-listen", nats, "--state-dir", state,
-			"--api", fmt.Sprintf("127.0.0.1:%d", apiPort)},
+			"--listen", fmt.Sprintf("127.0.0.1:%d", apiPort)},
 	})
 	if err != nil {
 		return err

@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	governEvery = 200 * time.Millisecond
-	idleEvery   = 2 * time.Second // between readings while no batch may run
+	governEvery   = 200 * time.Millisecond
+	governTimeout = 3 * time.Second
+	idleEvery     = 2 * time.Second // between readings while no batch may run
 )
 
 // governor reads one database's signals, decides its budget, and shares it out as leases.
@@ -63,6 +64,9 @@ func (l *leadership) govern(ctx context.Context) {
 }
 
 func (g *governor) tick(ctx context.Context) {
+	// A link that hangs must not silence the governor for longer than it takes to find out.
+	ctx, cancel := context.WithTimeout(ctx, governTimeout)
+	defer cancel()
 	g.leadership.mu.Lock()
 	ready := g.readJobs
 	g.leadership.mu.Unlock()

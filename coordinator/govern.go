@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -63,9 +64,9 @@ func (l *leadership) govern(ctx context.Context) {
 	every(ctx, governEvery, g.tick)
 }
 
-func (g *governor) tick(ctx context.Context) {
+func (g *governor) tick(term context.Context) {
 	// A link that hangs must not silence the governor for longer than it takes to find out.
-	ctx, cancel := context.WithTimeout(ctx, governTimeout)
+	ctx, cancel := context.WithTimeout(term, governTimeout)
 	defer cancel()
 	g.leadership.mu.Lock()
 	ready := g.readJobs
@@ -80,7 +81,9 @@ func (g *governor) tick(ctx context.Context) {
 		}
 	}
 	decision := g.decide(ctx, active)
-	g.publish(ctx, active, decision)
+	if term.Err() == nil {
+		g.publish(ctx, active, decision)
+	}
 }
 
 // decide reads the signals and asks the controller. The brake of backfleet.hold() is a decision above it.
@@ -103,6 +106,8 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 	decision := g.stop.Step(sample)
 	until, by, on, err := g.ledger.Brake(ctx)
 	switch {
+	case errors.Is(err, context.Canceled): // the term is over
+		return decision
 	case err != nil:
 		decision.Hold = true
 		decision.Reasons = append([]throttle.Reason{{Signal: "ledger", Hard: true, Text: "the database does not answer: " + postgres.Describe(err)}}, decision.Reasons...)

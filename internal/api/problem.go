@@ -123,8 +123,9 @@ func AsProblem(err error) *Problem {
 		return Fail(Unavailable, err, "the database is restarting or read-only; try again")
 	case postgres.Permission, postgres.Schema: // the ledger's errors say themselves what to run
 		return Fail(Refused, err, "")
+	default:
+		return Fail(Internal, err, "")
 	}
-	return Fail(Internal, err, "")
 }
 
 // fromHuma translates what huma found wrong with a request, so that callers see one error body only.

@@ -132,6 +132,9 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 
 // ensureLedger creates or upgrades the ledger where it is missing or old.
 func (a *app) ensureLedger(ctx context.Context, db database) error {
+	if err := requirePrimary(ctx, db); err != nil {
+		return err
+	}
 	st := store.New(db.pool, db.name)
 	if st.Ready(ctx) == nil {
 		return nil

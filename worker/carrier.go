@@ -24,7 +24,8 @@ const (
 	patience     = 30 // contended batches in a row before another range gets its turn
 	mostUnknown  = 5  // errors in a row that no class explains
 	heldPause    = 500 * time.Millisecond
-	lockWait     = 200 * time.Millisecond // below deadlock_timeout: the batch yields before the application is examined
+	lockWait     = 200 * time.Millisecond // the most a batch waits for a row
+	lockShare    = 0.8                    // of deadlock_timeout, if that is shorter
 	shortestStmt = 2 * time.Second
 	stmtTargets  = 20 // statement_timeout, in batch targets
 )
@@ -48,6 +49,8 @@ type carrier struct {
 	target statement.Target
 	sizer  *throttle.Sizer
 	conn   *pgxpool.Conn
+	// lockWait is the session's lock_timeout.
+	lockWait time.Duration
 
 	next     boundary // found ahead, for the batch that begins at the checkpoint
 	poison   isolation

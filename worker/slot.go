@@ -17,7 +17,9 @@ const (
 	pullWait     = 5 * time.Second
 	idlePause    = 250 * time.Millisecond // after a pull that failed
 	claimTimeout = 15 * time.Second
-	mostClaims   = 10 // of a range without one batch in between: whatever carries it dies
+	// concludeTimeout bounds the last word on a claim; without it the lease runs out, which says the same later.
+	concludeTimeout = 5 * time.Second
+	mostClaims      = 10 // of a range without one batch in between: whatever carries it dies
 )
 
 // slot carries one range at a time.
@@ -195,13 +197,15 @@ func (s *slot) receive(ctx, stop context.Context, cancel context.CancelCauseFunc
 }
 
 // conclude commits how the claim ended, and only then answers the message.
-func (s *slot) conclude(ctx context.Context, log *zap.Logger, d *desk, c *carrier, delivery *queue.Delivery, end error) {
+func (s *slot) conclude(live context.Context, log *zap.Logger, d *desk, c *carrier, delivery *queue.Delivery, end error) {
+	ctx, cancel := context.WithTimeout(live, concludeTimeout)
+	defer cancel()
 	var failed *rangeFailedError
 	var commit error
 	switch {
 	case end == nil:
 		log.Debug("range done", zap.Int64("rows", c.rows), zap.Int64("batches", c.batches))
-		s.w.ack(ctx, delivery)
+		s.w.ack(live, delivery)
 		return
 	case errors.Is(end, job.ErrFenced):
 		log.Warn("range lost to another claim; nothing of it was committed", zap.Int64("fence", c.claim.Fence))
@@ -217,7 +221,7 @@ func (s *slot) conclude(ctx context.Context, log *zap.Logger, d *desk, c *carrie
 	case errors.Is(end, errStopped):
 		if commit = d.db.Ledger.HandBack(ctx, c.claim, false); commit == nil {
 			log.Info("range handed back", zap.String("reason", end.Error()), zap.Stringer("at", c.claim.Checkpoint.Key))
-			s.w.ack(ctx, delivery)
+			s.w.ack(live, delivery)
 			return
 		}
 	default: // shutdown, withdrawn, or trouble that another try may outlive

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -274,4 +275,54 @@ func TestAJobThatQuarantinesTooManyRowsNeedsAPerson(t *testing.T) {
 	require.Equal(t, exitOK, code, errs)
 	require.Contains(t, out, "complete, verified")
 	requireOnce(t, db)
+}
+
+func TestWorkersOfOtherProcessesJoinARun(t *testing.T) {
+	db := users(t, 5_000)
+	sh := newShell(t, "BACKFLEET_DATABASE_MAIN="+db.DSN)
+	path := writeSpec(t, usersSpec)
+	run := sh.start("run", path, "--workers", "0", "--nats-listen", "127.0.0.1:0")
+	join, err := run.WaitForOutput(regexp.MustCompile(`backfleet (worker --nats-url \S+ --nats-token-file \S+)`), 30*time.Second)
+	require.NoError(t, err)
+
+	code, _, errs := sh.run("run", path, "--workers", "0")
+	require.Equal(t, exitRefused, code, "one process at a time has the state directory")
+	require.Contains(t, errs, "stop the other process")
+
+	worker := sh.start(append(strings.Fields(join[1]), "--slots", "2", "--id", "helper-1")...)
+	code, err = run.Wait(60 * time.Second)
+	require.NoError(t, err)
+	require.Equal(t, exitOK, code, run.Output())
+	require.Contains(t, run.Output(), "helper-1: ")
+	requireOnce(t, db)
+	require.NoError(t, worker.Term())
+	code, err = worker.Wait(15 * time.Second)
+	require.NoError(t, err)
+	require.Equal(t, exitOK, code, worker.Output())
+}
+
+func TestASecondSignalEndsAtOnce(t *testing.T) {
+	sh := newShell(t)
+	cmd := exec.CommandContext(t.Context(), sh.bin, "plan", "-") // waits for its input, which never comes
+	cmd.Env = sh.environ
+	stdin, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	defer func() { _ = stdin.Close() }()
+	require.NoError(t, cmd.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	// Signals that come together may be one, so they are repeated until the process is gone.
+	var exit *exec.ExitError
+	require.Eventually(t, func() bool {
+		_ = cmd.Process.Signal(os.Interrupt)
+		select {
+		case err := <-ended:
+			return errors.As(err, &exit)
+		default:
+			return false
+		}
+	}, 10*time.Second, 100*time.Millisecond)
+	if code := exit.ExitCode(); code != -1 { // -1: the first came before the handler was there
+		require.Equal(t, exitInterrupted, code)
+	}
 }

@@ -102,7 +102,11 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 	}
 	name := api.JobName(got.Job.ID)
 	if got.Job.State.Ended() {
-		say(a.stderr, "job %s is %s already; nothing is done again. --again makes a new job", got.Job.Name, got.Job.State)
+		next := "--again makes a new job"
+		if got.Job.State != job.Complete {
+			next = "backfleet retry " + got.Job.Name + " lets it go on, " + next
+		}
+		say(a.stderr, "job %s is %s already, so nothing is done again; %s", got.Job.Name, got.Job.State, next)
 		return a.finish(ctx, local, name)
 	}
 	verb := "goes on from its checkpoints"
@@ -132,6 +136,9 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 
 // ensureLedger creates or upgrades the ledger where it is missing or old.
 func (a *app) ensureLedger(ctx context.Context, db database) error {
+	if err := requirePrimary(ctx, db); err != nil {
+		return err
+	}
 	st := store.New(db.pool, db.name)
 	if st.Ready(ctx) == nil {
 		return nil

@@ -186,7 +186,11 @@ func (w *Worker) probe(ctx context.Context) {
 		all.Go(func() {
 			try, cancel := context.WithTimeout(ctx, databaseTry)
 			defer cancel()
-			if d.setReachable(d.db.Pool.Ping(try) == nil) {
+			reachable := d.db.Pool.Ping(try) == nil
+			if ctx.Err() != nil {
+				return // the worker ends, not the database
+			}
+			if d.setReachable(reachable) {
 				w.log.Info("database reachable", zap.String("database", d.db.Name), zap.Bool("yes", d.isReachable()))
 			}
 		})

@@ -22,10 +22,15 @@ SELECT index, generation FROM backfleet.ranges
 WITH e AS (
     SELECT index, owner, reply_subject FROM backfleet.ranges
      WHERE job_id = $1 AND state = 'running' AND lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED)
-UPDATE backfleet.ranges r SET state = 'released', released_at = clock_timestamp(), lease_until = NULL, reply_subject = NULL,
+UPDATE backfleet.ranges r SET state = 'released', released_at = clock_timestamp(), lease_until = NULL,
        last_error = 'the lease of ' || e.owner || ' ran out'
   FROM e WHERE r.job_id = $1 AND r.index = e.index
 RETURNING r.index, e.owner, coalesce(e.reply_subject, '')
+
+-- name: given_back
+-- Ranges whose message was given back and that nobody has claimed since.
+SELECT index, coalesce(owner, ''), reply_subject FROM backfleet.ranges
+ WHERE job_id = $1 AND state = 'released' AND reply_subject IS NOT NULL
 
 -- name: claim
 -- One of: released and free; running with an expired lease; running and mine, claimed anew after an unknown commit.
@@ -59,7 +64,8 @@ UPDATE backfleet.ranges SET lease_until = clock_timestamp() + interval '10 secon
 
 -- name: hand_back
 -- To `queued` when the message will be acked, to `released` when it will be delivered again.
-UPDATE backfleet.ranges SET state = $5, lease_until = NULL, reply_subject = NULL, attempts = 0,
+UPDATE backfleet.ranges SET state = $5, lease_until = NULL, attempts = 0,
+       reply_subject = CASE WHEN $5 = 'released' THEN reply_subject END,
        released_at = CASE WHEN $5 = 'released' THEN clock_timestamp() ELSE released_at END
  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4::uuid AND state = 'running'
 

@@ -68,10 +68,7 @@ func (g *governor) tick(term context.Context) {
 	// A link that hangs must not silence the governor for longer than it takes to find out.
 	ctx, cancel := context.WithTimeout(term, governTimeout)
 	defer cancel()
-	g.leadership.mu.Lock()
-	ready := g.readJobs
-	g.leadership.mu.Unlock()
-	if !ready {
+	if !g.ready() {
 		return
 	}
 	var active []job.Job

@@ -218,22 +218,22 @@ func (s *slot) conclude(live context.Context, log *zap.Logger, d *desk, c *carri
 			}
 			return
 		}
-	case errors.Is(end, errStopped):
-		if commit = d.db.Ledger.HandBack(ctx, c.claim, false); commit == nil {
-			log.Info("range handed back", zap.String("reason", end.Error()), zap.Stringer("at", c.claim.Checkpoint.Key))
+	default: // stopped, withdrawn, shutdown, or trouble that another try may outlive
+		var again bool
+		again, commit = d.db.Ledger.HandBack(ctx, c.claim, !errors.Is(end, errStopped))
+		if commit != nil {
+			break
+		}
+		log.Info("range handed back", zap.String("reason", end.Error()), zap.Stringer("at", c.claim.Checkpoint.Key))
+		switch {
+		case !again:
 			s.w.ack(live, delivery)
-			return
+		case errors.Is(end, errShutdown), errors.Is(end, errWithdrawn):
+			s.nak(log, delivery, 0)
+		default:
+			s.nak(log, delivery, 2*time.Second)
 		}
-	default: // shutdown, withdrawn, or trouble that another try may outlive
-		delay := time.Duration(0)
-		if !errors.Is(end, errShutdown) && !errors.Is(end, errWithdrawn) {
-			delay = 2 * time.Second
-		}
-		if commit = d.db.Ledger.HandBack(ctx, c.claim, true); commit == nil {
-			log.Info("range handed back", zap.String("reason", end.Error()), zap.Stringer("at", c.claim.Checkpoint.Key))
-			s.nak(log, delivery, delay)
-			return
-		}
+		return
 	}
 	if errors.Is(commit, job.ErrFenced) {
 		return

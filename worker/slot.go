@@ -208,8 +208,7 @@ func (s *slot) conclude(live context.Context, log *zap.Logger, d *desk, c *carri
 		s.w.ack(live, delivery)
 		return
 	case errors.Is(end, job.ErrFenced):
-		log.Warn("range lost to another claim; nothing of it was committed", zap.Int64("fence", c.claim.Fence))
-		return // the message is the other's
+		commit = end
 	case errors.As(end, &failed):
 		log.Error("range failed", zap.Error(failed.cause))
 		if commit = d.db.Ledger.FailRange(ctx, c.claim, failed.cause.Error()); commit == nil {
@@ -236,7 +235,8 @@ func (s *slot) conclude(live context.Context, log *zap.Logger, d *desk, c *carri
 		return
 	}
 	if errors.Is(commit, job.ErrFenced) {
-		return
+		log.Warn("range lost to another claim; nothing was committed after it", zap.Int64("fence", c.claim.Fence))
+		return // the message is the other's
 	}
 	// The ledger did not hear it: the lease runs out and the coordinator takes the range back.
 	log.Warn("hand-back not committed; the lease will run out", zap.NamedError("why", end), zap.Error(commit))

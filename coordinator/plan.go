@@ -67,7 +67,7 @@ func (p *planning) advance(ctx context.Context, j job.Job) error {
 			return err
 		}
 		p.log.Info("bound frozen", zap.String("job", j.Name), zap.Int("relations", len(leaves)))
-		if j, err = p.ledger.Get(ctx, j.ID); err != nil {
+		if j, err = p.ledger.Get(ctx, j.ID); err != nil || !j.Frozen {
 			return err
 		}
 	}

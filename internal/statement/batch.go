@@ -1,6 +1,9 @@
 package statement
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/ranges"
 )
@@ -161,4 +164,26 @@ func (t Target) Again(id job.ID, relation uint32, key ranges.Key) SQL {
 		text += " AND " + Paren(t.Where)
 	}
 	return SQL{text + "\n RETURNING 1)\nSELECT (SELECT count(*) FROM backfleet_take), (SELECT count(*) FROM backfleet_update)", p.args}
+}
+
+// Ahead looks for the row of a key, in whatever form the key is written, and whether its batch is still to come: no checkpoint of the
+// job has passed it. It returns (the key as the ledger writes it, ahead); no row where there is none.
+func (t Target) Ahead(id job.ID, relation uint32, key ranges.Key) SQL {
+	var p params
+	return SQL{"SELECT " + t.keyText() + ", EXISTS (SELECT 1 FROM backfleet.ranges AS backfleet_r\n  WHERE backfleet_r.job_id = " + p.add(string(id)) +
+		" AND backfleet_r.relation = " + p.add(relation) + "\n   AND backfleet_r.kind = 'fill' AND backfleet_r.state NOT IN ('done', 'dropped')" +
+		"\n   AND (backfleet_r.key IS NULL OR " + t.keyRow() + " >= " + t.stored("key") + ")\n   AND (" + t.keyRow() + " < " + t.stored("hi") +
+		" OR backfleet_r.hi_inclusive AND " + t.keyRow() + " = " + t.stored("hi") + "))\n FROM " + t.from() + " WHERE " + t.keyRow() + " = " + p.key(t, key), p.args}
+}
+
+// stored is a key of the ledger's row backfleet_r, as a row value of the key's types.
+func (t Target) stored(column string) string {
+	parts := make([]string, len(t.Key))
+	for i, c := range t.Key {
+		parts[i] = fmt.Sprintf("CAST(backfleet_r.%s[%d] AS %s)", column, i+1, c.Type)
+	}
+	if len(parts) == 1 {
+		return parts[0]
+	}
+	return "(" + strings.Join(parts, ", ") + ")"
 }

@@ -148,6 +148,7 @@ func (s subject) statements() []named {
 		add("quarantine"+v.name, t.Quarantine(v.step, s.lo, "23514", "violates a check", true))
 	}
 	add("quarantine, without a move", t.Quarantine(step, s.lo, "23514", "violates a check", false))
+	add("ahead", t.Ahead("01JD8Z7Q4T0000000000000001", 16384, s.lo))
 	add("again", t.Again("01JD8Z7Q4T0000000000000001", 16384, s.lo))
 	return all
 }

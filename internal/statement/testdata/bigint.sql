@@ -617,6 +617,17 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $19 = "worker-1"
 -- $20 = "01JD8Z7Q4T0000000000000001"
 
+-- ahead
+SELECT ARRAY["users"."id"::text], EXISTS (SELECT 1 FROM backfleet.ranges AS backfleet_r
+  WHERE backfleet_r.job_id = $1 AND backfleet_r.relation = $2
+   AND backfleet_r.kind = 'fill' AND backfleet_r.state NOT IN ('done', 'dropped')
+   AND (backfleet_r.key IS NULL OR "users"."id" >= CAST(backfleet_r.key[1] AS bigint))
+   AND ("users"."id" < CAST(backfleet_r.hi[1] AS bigint) OR backfleet_r.hi_inclusive AND "users"."id" = CAST(backfleet_r.hi[1] AS bigint)))
+ FROM ONLY "public"."users" AS "users" WHERE "users"."id" = CAST($3 AS bigint);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 0x4000
+-- $3 = "-5"
+
 -- again
 WITH backfleet_take AS (
  DELETE FROM backfleet.quarantine WHERE job_id = $1 AND relation = $2 AND key = $3::text[] RETURNING 1),

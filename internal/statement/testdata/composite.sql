@@ -649,6 +649,18 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $22 = "worker-1"
 -- $23 = "01JD8Z7Q4T0000000000000001"
 
+-- ahead
+SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text], EXISTS (SELECT 1 FROM backfleet.ranges AS backfleet_r
+  WHERE backfleet_r.job_id = $1 AND backfleet_r.relation = $2
+   AND backfleet_r.kind = 'fill' AND backfleet_r.state NOT IN ('done', 'dropped')
+   AND (backfleet_r.key IS NULL OR ("orders"."tenant", "orders"."id") >= (CAST(backfleet_r.key[1] AS integer), CAST(backfleet_r.key[2] AS uuid)))
+   AND (("orders"."tenant", "orders"."id") < (CAST(backfleet_r.hi[1] AS integer), CAST(backfleet_r.hi[2] AS uuid)) OR backfleet_r.hi_inclusive AND ("orders"."tenant", "orders"."id") = (CAST(backfleet_r.hi[1] AS integer), CAST(backfleet_r.hi[2] AS uuid))))
+ FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") = (CAST($3 AS integer), CAST($4 AS uuid));
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 0x4000
+-- $3 = "7"
+-- $4 = "00000000-0000-0000-0000-000000000001"
+
 -- again
 WITH backfleet_take AS (
  DELETE FROM backfleet.quarantine WHERE job_id = $1 AND relation = $2 AND key = $3::text[] RETURNING 1),

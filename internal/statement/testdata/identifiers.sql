@@ -605,6 +605,17 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $19 = "worker-1"
 -- $20 = "01JD8Z7Q4T0000000000000001"
 
+-- ahead
+SELECT ARRAY["we""ird; drop table x"."select"::text], EXISTS (SELECT 1 FROM backfleet.ranges AS backfleet_r
+  WHERE backfleet_r.job_id = $1 AND backfleet_r.relation = $2
+   AND backfleet_r.kind = 'fill' AND backfleet_r.state NOT IN ('done', 'dropped')
+   AND (backfleet_r.key IS NULL OR "we""ird; drop table x"."select" >= CAST(backfleet_r.key[1] AS bigint))
+   AND ("we""ird; drop table x"."select" < CAST(backfleet_r.hi[1] AS bigint) OR backfleet_r.hi_inclusive AND "we""ird; drop table x"."select" = CAST(backfleet_r.hi[1] AS bigint)))
+ FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x"."select" = CAST($3 AS bigint);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 0x4000
+-- $3 = "1"
+
 -- again
 WITH backfleet_take AS (
  DELETE FROM backfleet.quarantine WHERE job_id = $1 AND relation = $2 AND key = $3::text[] RETURNING 1),

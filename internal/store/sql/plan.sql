@@ -1,14 +1,27 @@
 -- name: relation_insert
 INSERT INTO backfleet.relations (job_id, ordinal, relation, name, leaf, bound, planned)
 VALUES ($1, (SELECT coalesce(max(ordinal), -1) + 1 FROM backfleet.relations WHERE job_id = $1), $2, $3, $4, $5, $5::text[] IS NULL)
-ON CONFLICT DO NOTHING
+ON CONFLICT (job_id, relation) DO NOTHING
+
+-- name: relation_back
+-- A leaf partition that was detached and is attached again: it keeps the bound and the checkpoints that it had.
+UPDATE backfleet.relations SET dropped = false, name = $3, planned = bound IS NULL OR planned_to IS NOT DISTINCT FROM bound
+ WHERE job_id = $1 AND relation = $2 AND dropped
+
+-- name: ranges_back
+UPDATE backfleet.ranges SET state = 'queued', attempts = 0, ended_at = NULL
+ WHERE job_id = $1 AND relation = $2 AND state = 'dropped'
 
 -- name: relations
 SELECT relation, name, leaf, bound, planned_to, planned, dropped FROM backfleet.relations WHERE job_id = $1 ORDER BY ordinal
 
 -- name: writers
 -- Transactions that hold a lock on one of the relations under which they may have written it; prepared ones have no pid.
-SELECT DISTINCT l.virtualtransaction || ' ' || coalesce('pid ' || l.pid, 'prepared')
+SELECT DISTINCT l.virtualtransaction
+       || coalesce(' xid ' || (SELECT min(x.transactionid::text::bigint) FROM pg_locks x
+                                WHERE x.locktype = 'transactionid' AND x.mode = 'ExclusiveLock' AND x.granted
+                                  AND x.virtualtransaction = l.virtualtransaction AND x.pid IS NOT DISTINCT FROM l.pid), '')
+       || coalesce(' pid ' || l.pid, ' prepared')
   FROM pg_locks l
  WHERE l.locktype = 'relation' AND l.granted AND l.relation = ANY ($1::oid[])
    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())

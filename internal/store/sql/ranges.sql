@@ -90,8 +90,12 @@ UPDATE backfleet.ranges SET failing_key = coalesce(failing_key, $5::text[])
  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4::uuid
 
 -- name: range_skip
+WITH o AS (
+    SELECT state FROM backfleet.ranges
+     WHERE job_id = $1 AND index = $2 AND state IN ('queued', 'released', 'running', 'failed') FOR NO KEY UPDATE)
 UPDATE backfleet.ranges SET state = 'skipped', last_error = $3, lease_until = NULL, ended_at = clock_timestamp(), fence = fence + 1
- WHERE job_id = $1 AND index = $2 AND state IN ('queued', 'released', 'running', 'failed')
+  FROM o WHERE job_id = $1 AND index = $2
+RETURNING o.state
 
 -- name: retry_failed
 UPDATE backfleet.ranges SET state = 'queued', attempts = 0, ended_at = NULL WHERE job_id = $1 AND state = 'failed'

@@ -153,6 +153,7 @@ CREATE FUNCTION backfleet.hold(how_long interval) RETURNS timestamptz
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_until timestamptz := clock_timestamp() + how_long;
+    v_old   timestamptz := (SELECT until FROM backfleet.brake);
 BEGIN
     IF how_long IS NULL OR how_long <= interval '0' THEN
         RAISE EXCEPTION 'backfleet.hold: % is not a positive interval', how_long
@@ -161,15 +162,18 @@ BEGIN
     INSERT INTO backfleet.brake AS b (until, by) VALUES (v_until, session_user)
         ON CONFLICT (id) DO UPDATE SET until = EXCLUDED.until, by = EXCLUDED.by;
     INSERT INTO backfleet.events (by, action, detail)
-        VALUES (session_user, 'hold', jsonb_build_object('new', v_until));
+        VALUES (session_user, 'hold', jsonb_build_object('old', v_old, 'new', v_until));
     RETURN v_until;
 END $$;
 
 CREATE FUNCTION backfleet.release() RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_old timestamptz;
 BEGIN
-    DELETE FROM backfleet.brake;
-    INSERT INTO backfleet.events (by, action) VALUES (session_user, 'release');
+    DELETE FROM backfleet.brake RETURNING until INTO v_old;
+    INSERT INTO backfleet.events (by, action, detail)
+        VALUES (session_user, 'release', jsonb_build_object('old', v_old, 'new', NULL));
     RETURN true;
 END $$;
 

@@ -321,7 +321,7 @@ backfleet_move AS (
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $22 AND index = $23 AND EXISTS (SELECT 1 FROM backfleet_alone)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $24) + (SELECT count(*) FROM backfleet_put WHERE fresh);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $24) + (SELECT count(*) FROM backfleet_put WHERE fresh), (SELECT count(*) FROM backfleet_lock);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -539,7 +539,7 @@ backfleet_move AS (
   lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
   WHERE job_id = $22 AND index = $23 AND EXISTS (SELECT 1 FROM backfleet_alone)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $24) + (SELECT count(*) FROM backfleet_put WHERE fresh);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $24) + (SELECT count(*) FROM backfleet_put WHERE fresh), (SELECT count(*) FROM backfleet_lock);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -583,7 +583,7 @@ backfleet_put AS (
  ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()
  RETURNING (xmax = 0) AS fresh),
 backfleet_move AS (SELECT 1 FROM backfleet_alone)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $20) + (SELECT count(*) FROM backfleet_put WHERE fresh);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $20) + (SELECT count(*) FROM backfleet_put WHERE fresh), (SELECT count(*) FROM backfleet_lock);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2

@@ -158,15 +158,11 @@ func (d *delivery) consumer(ctx context.Context, j job.Job) error {
 // release publishes queued ranges. What was surely not published goes back to the ledger at once; what nobody answered for stays
 // released, for the next comparison to find or to miss in the stream.
 func (d *delivery) release(ctx context.Context, j job.Job) error {
-	open, err := d.ledger.OpenCounts(ctx, j.ID)
-	if err != nil {
+	room, err := d.ledger.Room(ctx, j.ID, releasedMost)
+	if err != nil || room == 0 {
 		return err
 	}
-	n := min(open.Queued, releaseStep, releasedMost-open.Released-open.Running)
-	if n <= 0 {
-		return nil
-	}
-	refs, err := d.ledger.Release(ctx, j, n)
+	refs, err := d.ledger.Release(ctx, j, min(room, releaseStep))
 	if err != nil || len(refs) == 0 {
 		return err
 	}

@@ -186,7 +186,7 @@ func (g *governor) publish(ctx context.Context, active []job.Job, decision throt
 		here[j.ID], names[j.ID] = true, j.Name
 	}
 	slots, holding := g.c.roster.slots(g.ledger.Database(), here)
-	for _, grant := range throttle.Allocate(decision.RowsPerSec, slots, g.demands(ctx, active, holding), 0) {
+	for _, grant := range throttle.Allocate(decision.RowsPerSec, slots, g.demands(ctx, active, holding, len(slots)), 0) {
 		id := job.ID(grant.Job)
 		b.Leases = append(b.Leases, job.Lease{Worker: grant.Worker, Slot: grant.Slot.Slot, Job: id, Name: names[id], Rate: grant.Rate})
 	}
@@ -201,17 +201,17 @@ func (g *governor) publish(ctx context.Context, active []job.Job, decision throt
 }
 
 // demands says what each job could use.
-func (g *governor) demands(ctx context.Context, active []job.Job, holding map[job.ID][]throttle.Slot) []throttle.Demand {
+func (g *governor) demands(ctx context.Context, active []job.Job, holding map[job.ID][]throttle.Slot, slots int) []throttle.Demand {
 	demands := make([]throttle.Demand, 0, len(active))
 	for _, j := range active {
-		open, err := g.ledger.OpenCounts(ctx, j.ID)
+		runnable, err := g.ledger.Runnable(ctx, j.ID, slots)
 		if err != nil {
 			g.complain(ctx, "open ranges not counted", err)
 			return nil
 		}
 		demands = append(demands, throttle.Demand{
 			Job: string(j.ID), Weight: j.Limits.Weight, MaxSlots: j.Limits.Workers.Max,
-			Runnable: open.Released + open.Queued, MaxRate: float64(j.Limits.Throttle.MaxRowsPerSecond),
+			Runnable: runnable, MaxRate: float64(j.Limits.Throttle.MaxRowsPerSecond),
 			Holding: append(holding[j.ID], g.leased[j.ID]...),
 		})
 	}

@@ -30,8 +30,8 @@ func (l *leadership) verify(ctx context.Context) {
 }
 
 func (l *leadership) prove(ctx context.Context, j job.Job) error {
-	open, err := l.ledger.OpenCounts(ctx, j.ID)
-	if err != nil || open.Queued+open.Released+open.Running > 0 {
+	open, err := l.ledger.HasOpen(ctx, j.ID)
+	if err != nil || open {
 		return err
 	}
 	// The snapshot may be older than the last range: decide on the job as it stands.

@@ -2,11 +2,8 @@ package store
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/backfleet/backfleet/internal/job"
 )
 
 // RememberReplica notes that a replica was seen, so that a later leader waits for it while it is away.
@@ -33,16 +30,4 @@ func (s *Store) NotFlushed(ctx context.Context, lsn string) ([]string, error) {
 		return nil, s.explain("read replicas", err)
 	}
 	return pgx.CollectRows(rows, pgx.RowTo[string])
-}
-
-// OpenCounts counts a job's ranges that are not at their end.
-type OpenCounts struct{ Queued, Released, Running int }
-
-// OpenCounts reads them from the index of open ranges alone.
-func (s *Store) OpenCounts(ctx context.Context, id job.ID) (OpenCounts, error) {
-	var c OpenCounts
-	if err := s.pool.QueryRow(ctx, q("open_counts"), id).Scan(&c.Queued, &c.Released, &c.Running); err != nil {
-		return c, s.explain(fmt.Sprintf("count the open ranges of job %s", id), err)
-	}
-	return c, nil
 }

@@ -133,7 +133,3 @@ SELECT name FROM backfleet.replicas ORDER BY name
 -- Replicas that do not hold everything up to a position yet.
 SELECT coalesce(nullif(application_name, ''), client_addr::text, 'unnamed') FROM pg_stat_replication
  WHERE state = 'streaming' AND (flush_lsn IS NULL OR flush_lsn < $1::pg_lsn)
-
--- name: open_counts
-SELECT count(*) FILTER (WHERE state = 'queued'), count(*) FILTER (WHERE state = 'released'), count(*) FILTER (WHERE state = 'running')
-  FROM backfleet.ranges WHERE job_id = $1 AND state IN ('queued', 'released', 'running')

@@ -42,7 +42,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $4, $5, $4)
 UPDATE backfleet.relations SET planned_to = $3, planned = $4 WHERE job_id = $1 AND relation = $2
 
 -- name: plan_counts
-SELECT coalesce(max(index), -1) + 1, count(*) FILTER (WHERE state = 'queued') FROM backfleet.ranges WHERE job_id = $1
+SELECT (SELECT coalesce(max(index), -1) + 1 FROM backfleet.ranges WHERE job_id = $1),
+       (SELECT count(*) FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued')
 
 -- name: planned
 UPDATE backfleet.jobs SET planned_at = clock_timestamp() WHERE id = $1 AND planned_at IS NULL

@@ -6,8 +6,19 @@ UPDATE backfleet.ranges SET state = 'released', generation = generation + 1, rel
     SELECT index FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued' ORDER BY index LIMIT $2 FOR UPDATE SKIP LOCKED)
 RETURNING index, generation
 
--- name: released_count
-SELECT count(*) FROM backfleet.ranges WHERE job_id = $1 AND state IN ('released', 'running')
+-- name: room
+-- How many ranges may still be released: none where nothing is queued, which is the usual answer and a cheap one.
+SELECT CASE WHEN EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued')
+            THEN greatest($2::bigint - (SELECT count(*) FROM backfleet.ranges WHERE job_id = $1 AND state IN ('released', 'running')), 0)
+            ELSE 0 END
+
+-- name: open_any
+SELECT EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state IN ('queued', 'released', 'running'))
+
+-- name: runnable
+-- Ranges that a slot could take now, counted up to as many as there are slots.
+SELECT count(*) FROM (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state IN ('queued', 'released', 'running')
+                         AND state <> 'running' LIMIT $2) r
 
 -- name: unrelease
 UPDATE backfleet.ranges SET state = 'queued'

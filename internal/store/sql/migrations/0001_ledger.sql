@@ -86,6 +86,8 @@ CREATE TABLE backfleet.ranges (
 ) WITH (fillfactor = 50);                                 -- every batch updates one row: keep it HOT
 -- None of these name a column that a batch writes, so a batch's update of its row stays HOT.
 CREATE INDEX ranges_open ON backfleet.ranges (job_id, index) WHERE state IN ('queued', 'released', 'running');
+CREATE INDEX ranges_queued ON backfleet.ranges (job_id, index) WHERE state = 'queued';
+CREATE INDEX ranges_running ON backfleet.ranges (job_id, index) WHERE state = 'running';
 
 CREATE TABLE backfleet.quarantine (
     job_id      text NOT NULL REFERENCES backfleet.jobs ON DELETE CASCADE,

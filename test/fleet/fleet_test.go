@@ -89,9 +89,13 @@ func (f *fleet) open(dsn string) *pgxpool.Pool {
 // start lets a coordinator and a worker of four slots begin. They end with the test, or with stop.
 func (f *fleet) start() (stop func()) {
 	return f.run(map[string]func(context.Context) error{
-		"coordinator": coordinator.New(coordinator.Config{Name: "coordinator-1", Stores: []*store.Store{f.store}, Queue: f.conn, Logger: f.log}).Run,
+		"coordinator": f.coordinator("coordinator-1").Run,
 		"worker":      f.worker("worker-1").Run,
 	})
+}
+
+func (f *fleet) coordinator(name string) *coordinator.Coordinator {
+	return coordinator.New(coordinator.Config{Name: name, Stores: []*store.Store{f.store}, Queue: f.conn, Logger: f.log})
 }
 
 func (f *fleet) worker(id string) *worker.Worker {

@@ -73,7 +73,7 @@ func (l *leadership) prove(ctx context.Context, j job.Job) error {
 
 func (l *leadership) startRound(ctx context.Context, j job.Job, round int) error {
 	j, err := l.ledger.StartRound(ctx, j.ID, round)
-	if err == nil {
+	if err == nil && j.Round == round {
 		l.log.Info("verification round begins", zap.String("job", j.Name), zap.Int("round", j.Round))
 	}
 	return err
@@ -113,7 +113,7 @@ func (l *leadership) end(ctx context.Context, j job.Job, to job.State, reason st
 		report.Verified = to != job.Failed
 	}
 	j, err = l.ledger.End(ctx, j.ID, to, reason, report)
-	if err != nil {
+	if err != nil || !j.State.Ended() {
 		return err
 	}
 	l.log.Info("job ended", zap.String("job", j.Name), zap.String("state", string(j.State)), zap.String("reason", j.Reason), zap.Int64("rows", report.Rows))

@@ -48,3 +48,16 @@ func TestARoundDoesNotLeaveOutARangeThatIsOpenAgain(t *testing.T) {
 	require.Zero(t, j.Round)
 	require.Zero(t, sc.one("select count(*) from backfleet.ranges where kind = 'verify'"))
 }
+
+func TestTheReportListsEverySkippedRangeAndCallsNoneAGap(t *testing.T) {
+	sc := verified(t)
+	sc.exec("update backfleet.ranges set state = 'skipped' where index in (0, 3)")
+	r, err := sc.s.BuildReport(t.Context(), sc.j.ID)
+	require.NoError(t, err)
+	require.Len(t, r.Skipped, 2, "one of the fill, one of the verification")
+	require.Empty(t, r.Coverage[0].Gaps)
+	sc.exec("update backfleet.ranges set state = 'queued' where index = 1")
+	r, err = sc.s.BuildReport(t.Context(), sc.j.ID)
+	require.NoError(t, err)
+	require.Len(t, r.Coverage[0].Gaps, 1)
+}

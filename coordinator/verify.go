@@ -89,8 +89,12 @@ func (l *leadership) finish(ctx context.Context, j job.Job) error {
 	if err != nil {
 		return err
 	}
+	missing, known := l.gov.missing()
+	if !known {
+		return nil // who is away is about to be read
+	}
 	var wait []string
-	for _, name := range append(behind, l.gov.missing()...) {
+	for _, name := range append(behind, missing...) {
 		if j.Limits.Throttle.Replicas[name] != "ignore" {
 			wait = append(wait, name)
 		}

@@ -229,17 +229,16 @@ func (g *governor) lags() map[string]job.Lag {
 	return lags
 }
 
-// missing names the replicas that are away and that nobody ignores.
-func (g *governor) missing() []string {
+// missing names the replicas that are away and that nobody ignores; not known where the last reading failed, or none was made yet.
+func (g *governor) missing() (names []string, known bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var names []string
 	for _, m := range g.sample.Members {
 		if m.Missing && m.Policy != throttle.PolicyIgnore {
 			names = append(names, m.Name)
 		}
 	}
-	return names
+	return names, !g.sample.ReadAt.IsZero() && g.sample.Err == nil
 }
 
 func reasons(d throttle.Decision) []job.Reason {

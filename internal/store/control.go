@@ -36,10 +36,18 @@ func (e *RevisionError) Error() string {
 	return fmt.Sprintf("job %q was changed meanwhile (revision %d, you saw %d); read it again", e.Name, e.Have, e.Saw)
 }
 
+// decision says what becomes of a job that its transaction has locked.
+type decision func(pgx.Tx, job.Job) (job.Job, error)
+
 // change locks a job, lets fn decide, and returns the job as it then stands.
-func (s *Store) change(ctx context.Context, op string, id job.ID, fn func(pgx.Tx, job.Job) (job.Job, error)) (job.Job, error) {
+func (s *Store) change(ctx context.Context, op string, id job.ID, fn decision) (job.Job, error) {
+	return changeIn(ctx, s.tx, op, id, fn)
+}
+
+// changeIn is change in a transaction of the store's, or of a leader's, which is refused once another leads.
+func changeIn(ctx context.Context, in func(context.Context, string, func(pgx.Tx) error) error, op string, id job.ID, fn decision) (job.Job, error) {
 	var out job.Job
-	err := s.tx(ctx, op, func(tx pgx.Tx) error {
+	err := in(ctx, op, func(tx pgx.Tx) error {
 		j, err := lockJob(ctx, tx, id)
 		if err != nil {
 			return err
@@ -76,7 +84,16 @@ func setState(ctx context.Context, tx pgx.Tx, j job.Job, to, resume job.State, b
 
 // Pause stops a job: workers finish their batch, checkpoint and hand their ranges back. Pausing a paused job changes nothing.
 func (s *Store) Pause(ctx context.Context, id job.ID, by, reason string) (job.Job, error) {
-	return s.change(ctx, "pause", id, func(tx pgx.Tx, j job.Job) (job.Job, error) {
+	return changeIn(ctx, s.tx, "pause", id, pause(ctx, by, reason))
+}
+
+// Pause is the coordinator's own, refused once another leads: what it saw may be past.
+func (l *Leader) Pause(ctx context.Context, id job.ID, by, reason string) (job.Job, error) {
+	return changeIn(ctx, l.tx, "pause", id, pause(ctx, by, reason))
+}
+
+func pause(ctx context.Context, by, reason string) decision {
+	return func(tx pgx.Tx, j job.Job) (job.Job, error) {
 		switch {
 		case j.State == job.Paused:
 			return j, nil
@@ -84,7 +101,7 @@ func (s *Store) Pause(ctx context.Context, id job.ID, by, reason string) (job.Jo
 			return j, &StateError{j.Name, "pause", j.State, "there is nothing to pause"}
 		}
 		return setState(ctx, tx, j, job.Paused, j.State, by, "pause", reason, nil)
-	})
+	}
 }
 
 // Resume lets a paused job go on from its checkpoints. Resuming a running job changes nothing.
@@ -122,7 +139,16 @@ func (s *Store) Cancel(ctx context.Context, id job.ID, by, reason string) (job.J
 
 // Fail ends a job that cannot go on, with one clear line; `retry` revives it where it stood. Failing an ended job changes nothing.
 func (s *Store) Fail(ctx context.Context, id job.ID, by, reason string) (job.Job, error) {
-	return s.change(ctx, "fail", id, func(tx pgx.Tx, j job.Job) (job.Job, error) {
+	return changeIn(ctx, s.tx, "fail", id, fail(ctx, by, reason))
+}
+
+// Fail is the coordinator's own, refused once another leads.
+func (l *Leader) Fail(ctx context.Context, id job.ID, by, reason string) (job.Job, error) {
+	return changeIn(ctx, l.tx, "fail", id, fail(ctx, by, reason))
+}
+
+func fail(ctx context.Context, by, reason string) decision {
+	return func(tx pgx.Tx, j job.Job) (job.Job, error) {
 		if j.State.Ended() {
 			return j, nil
 		}
@@ -131,7 +157,7 @@ func (s *Store) Fail(ctx context.Context, id job.ID, by, reason string) (job.Job
 			back = resumeState(j)
 		}
 		return setState(ctx, tx, j, job.Failed, back, by, "fail", reason, nil)
-	})
+	}
 }
 
 // SetLimits replaces a job's limits. ifRevision refuses a change that was made from an older view; 0 does not ask.

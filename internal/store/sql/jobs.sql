@@ -130,6 +130,11 @@ INSERT INTO backfleet.replicas (name) VALUES ($1) ON CONFLICT (name) DO UPDATE S
 SELECT name FROM backfleet.replicas ORDER BY name
 
 -- name: not_flushed
--- Replicas that do not hold everything up to a position yet.
-SELECT coalesce(nullif(application_name, ''), client_addr::text, 'unnamed') FROM pg_stat_replication
- WHERE state = 'streaming' AND (flush_lsn IS NULL OR flush_lsn < $1::pg_lsn)
+-- Replicas that do not hold everything up to a position yet, also while they catch up. Which sessions are replicas, and how they are
+-- called, is said in throttle/signals/lag.sql: throttle.replicas must name the same ones.
+SELECT CASE WHEN w.application_name NOT IN ('', 'walreceiver') THEN w.application_name
+            ELSE coalesce(s.slot_name::text, 'walreceiver@' || coalesce(host(w.client_addr), 'local')) END
+  FROM pg_stat_replication w LEFT JOIN pg_replication_slots s ON s.active_pid = w.pid
+ WHERE s.slot_type IS DISTINCT FROM 'logical'
+   AND (w.state IS NULL OR w.state <> 'backup' AND w.replay_lsn IS NOT NULL)
+   AND (w.flush_lsn IS NULL OR w.flush_lsn < $1::pg_lsn)

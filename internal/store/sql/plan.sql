@@ -71,6 +71,10 @@ SELECT r.job_id, (SELECT max(index) FROM backfleet.ranges WHERE job_id = $1) + r
 -- name: verify_round
 UPDATE backfleet.jobs SET verify_round = $2, state = 'verifying', revision = revision + 1 WHERE id = $1 RETURNING *
 
+-- name: unsettled
+-- Whether a range is still to be done: open, or given up until a person decides.
+SELECT EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state IN ('queued', 'released', 'running', 'failed'))
+
 -- name: round_result
 SELECT count(*), coalesce(sum(residual), 0)::bigint, coalesce(sum(check_fails), 0)::bigint
   FROM backfleet.ranges WHERE job_id = $1 AND kind = 'verify' AND round = $2 AND state <> 'dropped'

@@ -127,4 +127,5 @@ SELECT coalesce(owner, ''), count(*), coalesce(sum(rows), 0)::bigint
 SELECT index, coalesce(last_error, '') FROM backfleet.ranges WHERE job_id = $1 AND state = 'failed' ORDER BY index LIMIT 5
 
 -- name: skipped_list
-SELECT lo, hi, hi_inclusive FROM backfleet.ranges WHERE job_id = $1 AND state = 'skipped' AND kind = 'fill' ORDER BY index LIMIT 100
+-- Also those of a verification: what they span is not proved.
+SELECT lo, hi, hi_inclusive FROM backfleet.ranges WHERE job_id = $1 AND state = 'skipped' ORDER BY index LIMIT 100

@@ -54,6 +54,7 @@ type carrier struct {
 
 	next     boundary // found ahead, for the batch that begins at the checkpoint
 	poison   isolation
+	found    *statement.Step // a proof found open rows in it, and they are not repaired yet
 	exclude  bool
 	rows     int64
 	batches  int64
@@ -84,7 +85,7 @@ func (c *carrier) carry(ctx, stop context.Context) error {
 			return err
 		}
 		finished, err := c.step(ctx, stop)
-		if err != nil && postgres.Classify(err) == postgres.Data {
+		if err != nil && c.found == nil && postgres.Classify(err) == postgres.Data { // a repair isolates by itself
 			finished, err = c.isolate(ctx, err)
 		}
 		if err == nil {

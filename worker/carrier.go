@@ -21,8 +21,9 @@ import (
 const (
 	renewAfter   = 3 * time.Second // since the last batch or renewal; the lease lives ten
 	gatePoll     = 100 * time.Millisecond
-	patience     = 30 // contended batches in a row before another range gets its turn
-	mostUnknown  = 5  // errors in a row that no class explains
+	deafMost     = 30 * time.Second // without a budget before a range is handed back: others may hear what this worker does not
+	patience     = 30               // contended batches in a row before another range gets its turn
+	mostUnknown  = 5                // errors in a row that no class explains
 	heldPause    = 500 * time.Millisecond
 	lockWait     = 200 * time.Millisecond // the most a batch waits for a row
 	lockShare    = 0.8                    // of deadlock_timeout, if that is shorter
@@ -160,6 +161,7 @@ func (c *carrier) prepare(ctx context.Context) error {
 // permit waits until a batch may start: a fresh budget that does not hold, and a job that may run. It returns why not once the range
 // is to be given up.
 func (c *carrier) permit(stop context.Context) error {
+	var deaf time.Time // since when
 	for {
 		if stop.Err() != nil {
 			return why(stop)
@@ -173,8 +175,16 @@ func (c *carrier) permit(stop context.Context) error {
 			c.sizer.SetLimits(limits.Batch.Target.D(), limits.Batch.MaxRows)
 		}
 		c.limits = limits
-		if c.desk.gate.Open(c.slot.w.cfg.Now()) {
+		now := c.slot.w.cfg.Now()
+		switch {
+		case c.desk.gate.Open(now):
 			return nil
+		case c.desk.gate.Fresh(now):
+			deaf = time.Time{}
+		case deaf.IsZero():
+			deaf = now
+		case now.Sub(deaf) >= deafMost:
+			return errDeaf
 		}
 		select {
 		case <-stop.Done():

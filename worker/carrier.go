@@ -126,7 +126,9 @@ func (c *carrier) carry(ctx, stop context.Context) error {
 		case postgres.Permission:
 			return c.pauseJob(ctx, fmt.Errorf("a privilege is missing: %s; `backfleet db grants` prints what the role needs", postgres.Describe(err)))
 		case postgres.Schema:
-			return c.failJob(ctx, err)
+			if err := c.failJob(ctx, err); err != nil {
+				return err
+			}
 		default:
 			if unknown++; unknown >= mostUnknown {
 				return &rangeFailedError{errors.New(postgres.Describe(err))}
@@ -198,19 +200,12 @@ func (c *carrier) permit(stop context.Context) error {
 // and brings the true checkpoint. It tries until the database is back or the range is to be given up. finished: the batch was
 // committed, and it was the range's last.
 func (c *carrier) reclaim(ctx, stop context.Context, cause error) (finished bool, err error) {
-	c.dropConn()
-	c.next = boundary{}
 	c.log.Warn("session lost; claiming anew", zap.String("cause", postgres.Describe(cause)))
 	retry := newRetry()
 	for {
-		try, cancel := context.WithTimeout(ctx, claimTimeout)
-		claim, err := c.desk.db.Ledger.Claim(try, c.claim.Ref, c.claim.Owner, c.replySubject, &c.claim)
-		cancel()
+		err := c.claimAnew(ctx)
 		switch {
 		case err == nil:
-			c.claim = claim
-			c.exclude = claim.Quarantine > 0
-			c.beat()
 			return false, nil
 		case errors.Is(err, job.ErrStale): // the batch with the unknown commit was the range's last
 			return true, nil
@@ -226,11 +221,31 @@ func (c *carrier) reclaim(ctx, stop context.Context, cause error) (finished bool
 	}
 }
 
+// claimAnew claims the range once more, fence + 1, and forgets all that was known of the walk but its sizes. Until it has succeeded the
+// lease is not renewed: the old fence would be refused, and that would not mean that somebody else has the range.
+func (c *carrier) claimAnew(ctx context.Context) error {
+	c.dropConn()
+	c.leaseClaim.Store(nil)
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
+	claim, err := c.desk.db.Ledger.Claim(ctx, c.claim.Ref, c.claim.Owner, c.replySubject, &c.claim)
+	if err != nil {
+		return err
+	}
+	c.claim, c.exclude = claim, claim.Quarantine > 0
+	c.target.Schema, c.target.Name = claim.Schema, claim.Table
+	c.next, c.poison = boundary{}, isolation{}
+	c.beat()
+	return nil
+}
+
 // errHeld says that backfleet.hold() stands.
 var errHeld = errors.New("the database is held by backfleet.hold()")
 
 // note keeps an error with the range for people to read; losing the note loses nothing else.
 func (c *carrier) note(ctx context.Context, cause error) {
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
 	if err := c.desk.db.Ledger.NoteError(ctx, c.claim, postgres.Describe(cause)); err != nil {
 		c.log.Debug("error not noted", zap.Error(err))
 	}
@@ -238,6 +253,8 @@ func (c *carrier) note(ctx context.Context, cause error) {
 
 // pauseJob stops the whole job for a person, and hands this range back.
 func (c *carrier) pauseJob(ctx context.Context, reason error) error {
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
 	if _, err := c.desk.db.Ledger.Pause(ctx, c.claim.Ref.Job, c.claim.Owner, reason.Error()); err != nil {
 		return fmt.Errorf("pause the job (%w): %w", reason, err)
 	}
@@ -245,14 +262,19 @@ func (c *carrier) pauseJob(ctx context.Context, reason error) error {
 	return errStopped
 }
 
-// failJob ends the job, unless what is missing is a leaf partition that was dropped.
+// failJob ends the job, unless what is missing is a leaf partition that was dropped, or the relation's name: then the walk goes on
+// under the one that it has now.
 func (c *carrier) failJob(ctx context.Context, cause error) error {
-	c.dropConn()
-	claim, err := c.desk.db.Ledger.Claim(ctx, c.claim.Ref, c.claim.Owner, c.replySubject, &c.claim)
-	if err != nil {
+	before := c.target.Relation()
+	if err := c.claimAnew(ctx); err != nil {
 		return err // ErrRelationGone among them
 	}
-	c.claim = claim
+	if now := c.target.Relation(); now != before {
+		c.log.Warn("relation renamed", zap.String("from", before), zap.String("to", now))
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
 	if _, err := c.desk.db.Ledger.Fail(ctx, c.claim.Ref.Job, c.claim.Owner, postgres.Describe(cause)); err != nil {
 		return fmt.Errorf("end the job (%s): %w", postgres.Describe(cause), err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -79,6 +80,8 @@ type leadership struct {
 	log    *zap.Logger
 	ledger *store.Leader
 	gov    *governor
+	// noConsumer says that a job's consumer was deleted by somebody else.
+	noConsumer atomic.Bool
 
 	mu       sync.Mutex
 	jobs     []job.Job

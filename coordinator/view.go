@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/queue"
 	"github.com/backfleet/backfleet/throttle"
 )
 
@@ -173,8 +175,12 @@ func (l *leadership) record(ctx context.Context) {
 			}
 			p.note(st, time.Now())
 			var stream *job.StreamLag
-			if lag, err := l.c.cfg.Queue.Lag(ctx, j.Database, j.Name); err == nil {
+			lag, err := l.c.cfg.Queue.Lag(ctx, j.Database, j.Name)
+			switch {
+			case err == nil:
 				stream = &lag
+			case errors.Is(err, queue.ErrNoConsumer) && j.State.Active():
+				l.noConsumer.Store(true)
 			}
 			limiting, worst := "", 0.0
 			l.c.views.update(j.Database, j.ID, func(v *Live) {

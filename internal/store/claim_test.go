@@ -178,7 +178,7 @@ func TestTheSweepTakesBackOnlyWhatRanOut(t *testing.T) {
 	sc.expire(dead)
 	expired, err := sc.l.Sweep(t.Context(), sc.j.ID)
 	require.NoError(t, err)
-	require.Equal(t, []Expired{{Index: 0, Owner: "dead", ReplySubject: "reply.dead"}}, expired)
+	require.Equal(t, []Expired{{Index: 0, Generation: dead.Ref.Generation, Owner: "dead", ReplySubject: "reply.dead"}}, expired)
 	require.Equal(t, "released", sc.rangeState(dead.Ref), "the message in the stream is still good")
 
 	b, _ := sc.fill(to(dead, key(10), false))

@@ -89,6 +89,7 @@ func (s *Store) ReleasedFor(ctx context.Context, j job.Job, seconds float64) ([]
 // Expired is a range that was taken back from a worker whose lease ran out.
 type Expired struct {
 	Index        int
+	Generation   int
 	Owner        string
 	ReplySubject string // where a NAK has the message delivered again
 }

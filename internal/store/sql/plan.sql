@@ -62,12 +62,13 @@ UPDATE backfleet.ranges SET state = 'dropped', ended_at = clock_timestamp(), lea
  WHERE job_id = $1 AND relation = $2 AND state IN ('queued', 'released', 'running', 'failed')
 
 -- name: verify_insert
--- The ranges of verification round $2: every fill range for the first, those that found something for a later one.
+-- The ranges of verification round $2: every fill range for the first, those that found something for a later one. A relation that is
+-- gone has nothing to prove.
 INSERT INTO backfleet.ranges (job_id, index, kind, round, relation, lo, hi, hi_inclusive, chunk_lo, chunk_hi, key)
 SELECT r.job_id, (SELECT max(index) FROM backfleet.ranges WHERE job_id = $1) + row_number() OVER (ORDER BY r.index),
        'verify', $2::int, r.relation, r.lo, r.hi, r.hi_inclusive, r.lo, r.hi, r.lo
-  FROM backfleet.ranges r
- WHERE r.job_id = $1 AND r.state = 'done'
+  FROM backfleet.ranges r JOIN backfleet.relations l USING (job_id, relation)
+ WHERE r.job_id = $1 AND r.state = 'done' AND NOT l.dropped
    AND CASE WHEN $2::int = 1 THEN r.kind = 'fill' ELSE r.kind = 'verify' AND r.round = $2::int - 1 AND r.residual + r.check_fails > 0 END
 
 -- name: verify_round

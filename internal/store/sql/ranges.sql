@@ -36,11 +36,11 @@ WITH e AS (
 UPDATE backfleet.ranges r SET state = 'released', released_at = clock_timestamp(), lease_until = NULL,
        last_error = 'the lease of ' || e.owner || ' ran out'
   FROM e WHERE r.job_id = $1 AND r.index = e.index
-RETURNING r.index, e.owner, coalesce(e.reply_subject, '')
+RETURNING r.index, r.generation, e.owner, coalesce(e.reply_subject, '')
 
 -- name: given_back
 -- Ranges whose message was given back and that nobody has claimed since.
-SELECT index, coalesce(owner, ''), reply_subject FROM backfleet.ranges
+SELECT index, generation, coalesce(owner, ''), reply_subject FROM backfleet.ranges
  WHERE job_id = $1 AND state = 'released' AND reply_subject IS NOT NULL
 
 -- name: claim

@@ -47,7 +47,7 @@ func newGovernor(l *leadership) *governor {
 // govern publishes a budget several times a second for as long as this leadership stands; workers start no batch without one.
 func (l *leadership) govern(ctx context.Context) {
 	g := l.gov
-	expected, err := l.ledger.Replicas(ctx)
+	expected, err := l.replicas(ctx)
 	for err != nil && ctx.Err() == nil {
 		// Without the names of those that are away the fleet must not run.
 		l.complain(ctx, "replicas not read", err)
@@ -55,13 +55,19 @@ func (l *leadership) govern(ctx context.Context) {
 		case <-ctx.Done():
 		case <-time.After(time.Second):
 		}
-		expected, err = l.ledger.Replicas(ctx)
+		expected, err = l.replicas(ctx)
 	}
 	g.lag.Expect(expected...)
 	for _, name := range expected {
 		g.known[name] = true
 	}
 	every(ctx, governEvery, g.tick)
+}
+
+func (l *leadership) replicas(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, governTimeout)
+	defer cancel()
+	return l.ledger.Replicas(ctx)
 }
 
 func (g *governor) tick(term context.Context) {

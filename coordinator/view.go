@@ -18,6 +18,7 @@ import (
 const (
 	recordEvery = time.Second
 	recordShare = 20
+	recordMost  = 10 * time.Second
 	sampleEvery = 5 * time.Second
 	rateTime    = 10 * time.Second // over which the rate is averaged
 	etaAfter    = 3 * time.Second  // of progress, before an ETA is told
@@ -151,7 +152,7 @@ func (p *pace) eta(st job.Status) *job.Duration {
 func (l *leadership) record(ctx context.Context) {
 	paces := map[job.ID]*pace{}
 	var sampled, next time.Time
-	every(ctx, recordEvery, func(ctx context.Context) {
+	every(ctx, recordEvery, within(recordMost, func(ctx context.Context) {
 		began := time.Now()
 		if began.Before(next) {
 			return
@@ -200,11 +201,14 @@ func (l *leadership) record(ctx context.Context) {
 				}
 			}
 		})
+		if ctx.Err() != nil {
+			return // not every job was looked at
+		}
 		l.c.views.keep(l.ledger.Database(), open)
 		if keep {
 			sampled = time.Now()
 		}
-	})
+	}))
 }
 
 // explain tells people why a job does not move.

@@ -279,6 +279,8 @@ type RetryResult struct {
 	Rows   int64             `json:"rows_done"`
 	Left   []job.Quarantined `json:"still_failing"`
 	State  job.State         `json:"state"`
+
+	taken int64 // rows that left the quarantine, done now or by somebody else before
 }
 
 // Retry queues failed ranges again, tries every row in quarantine once more, each with its removal in one transaction, and revives a
@@ -317,7 +319,7 @@ func (s *Store) Retry(ctx context.Context, id job.ID, by string) (RetryResult, e
 
 // revive says where a retry takes a job. One whose verification is over, well or not, is proved again from the first round.
 func revive(ctx context.Context, tx pgx.Tx, j job.Job, res RetryResult) (job.State, error) {
-	proved := j.State == job.CompleteWithErrors && res.Rows+res.Ranges > 0 || j.State == job.Failed && j.Round > 0
+	proved := j.State == job.CompleteWithErrors && res.taken+res.Ranges > 0 || j.State == job.Failed && j.Round > 0
 	switch {
 	case proved:
 		return job.Running, forgetProof(ctx, tx, j.ID)
@@ -363,6 +365,7 @@ func (s *Store) retryRows(ctx context.Context, j job.Job, res *RetryResult) erro
 				return err
 			}
 			res.Rows += done
+			res.taken += taken
 			return nil
 		})
 		if err == nil {

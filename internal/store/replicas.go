@@ -14,7 +14,8 @@ func (l *Leader) RememberReplica(ctx context.Context, name string) error {
 	})
 }
 
-// Replicas lists every replica ever seen.
+// Replicas lists every replica ever seen on the present WAL timeline. After a failover they are learned anew: one of those from before
+// is the primary now, and would be waited for for ever.
 func (s *Store) Replicas(ctx context.Context) ([]string, error) {
 	rows, err := s.pool.Query(ctx, q("replicas"))
 	if err != nil {

@@ -149,6 +149,7 @@ backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
   WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -188,6 +189,7 @@ backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
   WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_proof AS MATERIALIZED (
@@ -225,6 +227,7 @@ backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
   WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -261,6 +264,7 @@ backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
   WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -304,6 +308,7 @@ backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
   WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
@@ -353,6 +358,7 @@ backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
   WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -395,6 +401,7 @@ backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
   WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_proof AS MATERIALIZED (
@@ -435,6 +442,7 @@ backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
   WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -474,6 +482,7 @@ backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
   WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -522,6 +531,7 @@ backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
   WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
@@ -571,6 +581,7 @@ backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
   WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (

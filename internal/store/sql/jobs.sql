@@ -124,10 +124,11 @@ INSERT INTO backfleet.samples (job_id, rows, rate, lag, limiting) VALUES ($1, $2
 UPDATE backfleet.jobs SET report = $2 WHERE id = $1
 
 -- name: replica_seen
-INSERT INTO backfleet.replicas (name) VALUES ($1) ON CONFLICT (name) DO UPDATE SET seen_at = clock_timestamp()
+INSERT INTO backfleet.replicas (name, timeline) VALUES ($1, left(pg_walfile_name(pg_current_wal_lsn()), 8))
+ON CONFLICT (name) DO UPDATE SET timeline = EXCLUDED.timeline, seen_at = clock_timestamp()
 
 -- name: replicas
-SELECT name FROM backfleet.replicas ORDER BY name
+SELECT name FROM backfleet.replicas WHERE timeline = left(pg_walfile_name(pg_current_wal_lsn()), 8) ORDER BY name
 
 -- name: not_flushed
 -- Replicas that do not hold everything up to a position yet, also while they catch up. Which sessions are replicas, and how they are

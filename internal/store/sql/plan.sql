@@ -5,7 +5,10 @@ ON CONFLICT (job_id, relation) DO NOTHING
 
 -- name: relation_back
 -- A leaf partition that was detached and is attached again: it keeps the bound and the checkpoints that it had.
-UPDATE backfleet.relations SET dropped = false, name = $3, planned = bound IS NULL OR planned_to IS NOT DISTINCT FROM bound
+-- A boundary may fall on the bound itself, so only the range that is closed above says that its plan is whole.
+UPDATE backfleet.relations l SET dropped = false, name = $3,
+       planned = bound IS NULL OR EXISTS (SELECT 1 FROM backfleet.ranges r
+          WHERE r.job_id = l.job_id AND r.relation = l.relation AND r.kind = 'fill' AND r.hi_inclusive)
  WHERE job_id = $1 AND relation = $2 AND dropped
 
 -- name: ranges_back

@@ -130,10 +130,12 @@ CREATE TABLE backfleet.heartbeat (
 ) WITH (fillfactor = 10);
 INSERT INTO backfleet.heartbeat (ts) VALUES (clock_timestamp());
 
--- Replicas ever seen: a new leader waits for those that are away now.
+-- Replicas seen on a WAL timeline: a new leader waits for those that are away now. A failover forgets them, for one of them is the
+-- primary now.
 CREATE TABLE backfleet.replicas (
-    name    text PRIMARY KEY,
-    seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    name     text PRIMARY KEY,
+    timeline text NOT NULL,
+    seen_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
 -- Who governs this database. The epoch begins with the WAL timeline, so a failover never reuses one.

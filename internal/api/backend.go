@@ -84,7 +84,7 @@ type LiveView struct {
 
 // over returns the status with the live view laid over it: what the leader knows is newer than what the ledger holds.
 func (v LiveView) over(s job.Status) job.Status {
-	s.Rate, s.ETA = v.Rate, v.ETA
+	s.Live, s.Rate, s.ETA = true, v.Rate, v.ETA
 	if v.Lag != nil {
 		s.Lag = v.Lag
 	}

@@ -104,7 +104,7 @@ func (s *Server) lines(ctx context.Context, db Database) ([]JobLine, error) {
 		if err != nil {
 			return nil, err
 		}
-		p := &Progress{Fraction: st.Fraction, Planned: st.Planned, Rows: st.Rows, Rate: st.Rate, ETA: st.ETA}
+		p := &Progress{Fraction: st.Fraction, Planned: st.Planned, Rows: st.Rows, Live: st.Live, Rate: st.Rate, ETA: st.ETA}
 		if len(st.Limiting) > 0 {
 			p.Limiting = st.Limiting[0].Text
 		}

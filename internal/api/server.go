@@ -123,7 +123,7 @@ func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 		token, bearer := strings.CutPrefix(ctx.Header("Authorization"), "Bearer ")
 		if who, ok = s.Tokens.Who(strings.TrimSpace(token)); !ok || !bearer {
 			ctx.SetHeader("WWW-Authenticate", `Bearer realm="backfleet"`)
-			s.deny(ctx, Fail(Unauthenticated, errors.New("token: none was sent, or it is not known here"),
+			s.deny(ctx, Fail(Unauthenticated, errors.New("the request holds no API token that is known here"),
 				"give the token file that the server wrote: --api-token-file, or BACKFLEET_API_TOKEN_FILE"))
 			return
 		}
@@ -170,8 +170,28 @@ func (s *Server) status(ctx context.Context, db Database, j job.Job) (job.Status
 	}
 	if s.Live != nil {
 		if v, ok := s.Live.Live(db.Name, j.ID); ok {
-			st = v.over(st)
+			return v.over(st), nil
 		}
 	}
+	if !st.State.Ended() {
+		st.Limiting = outside(ctx, db)
+	}
 	return st, nil
+}
+
+// outside is what the ledger alone tells of why a job stands still: a hold, or nobody who leads.
+func outside(ctx context.Context, db Database) []job.Reason {
+	h, err := db.Ledger.Health(ctx)
+	if err != nil {
+		return nil // the status itself was read; what holds the job is what cannot be known now
+	}
+	var why []job.Reason
+	if h.Held != nil {
+		why = append(why, job.Reason{Signal: "brake", Hard: true,
+			Text: "held by " + h.HeldBy + " until " + h.Held.UTC().Format(time.RFC3339)})
+	}
+	if h.Leader == nil {
+		why = append(why, job.Reason{Signal: "leader", Hard: true, Text: "no coordinator leads database " + db.Name})
+	}
+	return why
 }

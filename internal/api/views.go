@@ -44,6 +44,7 @@ type Progress struct {
 	Fraction float64       `json:"fraction"`
 	Planned  bool          `json:"planned"`
 	Rows     int64         `json:"rows_written"`
+	Live     bool          `json:"live"` // false: Rate and ETA are not known here
 	Rate     float64       `json:"rows_per_second"`
 	ETA      *job.Duration `json:"eta,omitempty"`
 	Limiting string        `json:"limiting,omitempty"`

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -92,8 +93,12 @@ func (a *app) examine(ctx context.Context, nats natsFlags) []finding {
 	case err != nil:
 		found = append(found, failed("databases", usage("%w", err)))
 	case len(sources) == 0:
-		found = append(found, finding{Result: checkWarn, Subject: "databases", Text: "none is known",
-			Hint: "set BACKFLEET_DATABASE_<NAME> to a DSN such as postgres://backfleet@db1:5432/app"})
+		none := finding{Result: checkWarn, Subject: "databases", Text: "none is known",
+			Hint: "set BACKFLEET_DATABASE_<NAME> to a DSN such as postgres://backfleet@db1:5432/app", code: exitRefused}
+		if nats.url == "" && a.api == "" {
+			none.Result = checkFail // nothing at all was checked
+		}
+		found = append(found, none)
 	}
 	for _, name := range slices.Sorted(maps.Keys(sources)) {
 		try, cancel := context.WithTimeout(ctx, doctorTimeout)
@@ -143,7 +148,7 @@ func (a *app) examineDatabase(ctx context.Context, name string) []finding {
 	if f.monitor {
 		add(checkOK, "", "may read replication statistics")
 	} else {
-		add(checkWarn, "GRANT pg_monitor TO "+f.role, "role %s may not read replication statistics, so lag and slots cannot be seen", f.role)
+		add(checkFail, "run GRANT pg_monitor TO "+pgx.Identifier{f.role}.Sanitize(), "role %s may not read replication statistics, and a fleet that cannot see lag does not start", f.role)
 	}
 	if f.skew.Abs() > maxClockSkew {
 		add(checkWarn, "run a time service on both hosts", "its clock is %s off this host's", long(f.skew.Abs()))
@@ -154,6 +159,11 @@ func (a *app) examineDatabase(ctx context.Context, name string) []finding {
 		found = append(found, failed(subject, refused(err)))
 	} else {
 		add(checkOK, "", "the ledger is there and of this version")
+		if h, err := (ledger{store.New(db.pool, name)}).Health(ctx); err != nil {
+			found = append(found, failed(subject, err))
+		} else if h.Held != nil {
+			add(checkWarn, "SELECT backfleet.release() frees it", "is held by %s until %s", h.HeldBy, at(*h.Held))
+		}
 	}
 	return found
 }

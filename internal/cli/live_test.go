@@ -183,6 +183,17 @@ func TestARunIsStoppedSteeredAndGoesOn(t *testing.T) {
 	sh.ok("resume", "users-norm")
 	soon(t, "it goes on", func() bool { return sh.status("users-norm").Rows > st.Rows })
 
+	// The ledger alone knows a hold, and knows that it does not know the rate.
+	_, err = db.Pool.Exec(t.Context(), "select backfleet.hold('1 minute')")
+	require.NoError(t, err)
+	held := sh.ok("status", "users-norm")
+	require.Contains(t, held, "limited by  held by")
+	require.Contains(t, held, "not known   rate")
+	require.NotContains(t, held, "0 rows/s")
+	require.Contains(t, sh.ok("doctor"), "warn  database main: is held by")
+	_, err = db.Pool.Exec(t.Context(), "select backfleet.release()")
+	require.NoError(t, err)
+
 	// The live view has what the ledger does not know.
 	soon(t, "the stream is seen", func() bool { return sh.status(append([]string{"users-norm"}, over...)...).Stream != nil })
 

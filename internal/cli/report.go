@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -66,7 +67,11 @@ func reportText(w io.Writer, r job.Report) {
 	figuresText(w, r)
 
 	section(w, "Quarantined rows", r.Quarantined, func(q job.Quarantined) string {
-		return fmt.Sprintf("%s key %s: %s (%s, %d attempts, by %s)", q.Relation, q.Key, q.Error, q.SQLState, q.Attempts, q.By)
+		text := q.Error
+		if !strings.Contains(text, q.SQLState) {
+			text += " (SQLSTATE " + q.SQLState + ")"
+		}
+		return fmt.Sprintf("%s key %s: %s; %s, by %s", q.Relation, q.Key, text, plural(q.Attempts, "attempt"), q.By)
 	})
 	section(w, "Keys that reappeared or fail the check", r.Samples, ranges.Key.String)
 	section(w, "Workers", r.Workers, func(t job.WorkerTotal) string {
@@ -77,7 +82,7 @@ func reportText(w io.Writer, r job.Report) {
 	section(w, "Who did what", events, func(e job.Event) string {
 		return fmt.Sprintf("%s  %s by %s%s", at(e.At), e.Action, e.By, detailText(e.Detail))
 	})
-	if r.Promise != "" {
+	if r.Promise != "" && r.State == job.Complete { // else not yet, or not of every row
 		say(w, "\n%s", r.Promise)
 	}
 }
@@ -125,7 +130,7 @@ func proofText(w io.Writer, r job.Report) {
 	}
 	for i, s := range r.Skipped {
 		if i == shown {
-			row("skipped", "and %d more ranges", len(r.Skipped)-shown)
+			row("skipped", "and %d more", len(r.Skipped)-shown)
 			break
 		}
 		row("skipped", "range %s", s)

@@ -62,20 +62,26 @@ func statusText(w io.Writer, s job.Status, now time.Time) {
 	line("progress", "%s", progressText(s))
 	line("written", "%s in %s%s", plural(s.Rows, "row"), plural(s.Batches, "batch"), estimateText(s))
 	if !s.State.Ended() {
-		line("rate", "%s", rateText(s))
+		if s.Live {
+			line("rate", "%s", rateText(s))
+		}
 		if len(s.Lag) > 0 {
 			line("lag", "%s", lags(s.Lag, true))
 		}
-		for i, r := range s.Limiting {
-			key := "limited by"
-			if i > 0 {
-				key = ""
+		key := "limited by"
+		for _, r := range s.Limiting {
+			if s.State == job.Paused && !r.Hard {
+				continue // the pause limits it, and nothing softer does
 			}
 			line(key, "%s", reasonText(r))
+			key = ""
 		}
 		line("workers", "%s", workersText(s))
 		if s.Stream != nil {
 			line("stream", "%s pending, %s with workers", count(s.Stream.Pending), count(s.Stream.AckPending))
+		}
+		if !s.Live {
+			line("not known", "rate, lag and time left: the coordinator that leads knows them; ask it with --api")
 		}
 	}
 	if t := troubleText(s); t != "" {
@@ -119,13 +125,15 @@ func estimateText(s job.Status) string {
 	}
 	by := ""
 	if s.EstimateBy != "" {
-		by = ", by " + s.EstimateBy
+		by = " (" + s.EstimateBy + ")"
 	}
 	return fmt.Sprintf("; the table held about %s%s", plural(s.Estimate, "row"), by)
 }
 
 func rateText(s job.Status) string {
 	switch {
+	case !s.Live:
+		return "rate not known"
 	case s.ETA == nil:
 		return rate(s.Rate) + ", time left not known"
 	case s.ETA.D() < time.Second:
@@ -176,6 +184,9 @@ func troubleText(s job.Status) string {
 func nextStep(s job.Status) string {
 	switch s.State {
 	case job.Paused:
+		if s.Quarantine > 0 {
+			return "backfleet report " + s.Name + " lists the rows; mend them, then backfleet retry " + s.Name
+		}
 		return "backfleet resume " + s.Name
 	case job.Failed, job.CompleteWithErrors:
 		return "backfleet report " + s.Name + ", then backfleet retry " + s.Name
@@ -197,7 +208,10 @@ func jobsText(w io.Writer, l api.JobList) {
 	for _, j := range l.Jobs {
 		progress, speed, left := "-", "-", "-"
 		if p := j.Progress; p != nil {
-			progress, speed = percent(p.Fraction), rate(p.Rate)
+			progress = percent(p.Fraction)
+			if p.Live {
+				speed = rate(p.Rate)
+			}
 			if p.ETA != nil {
 				left = long(p.ETA.D())
 			}

@@ -44,7 +44,7 @@ func runningStatus() job.Status {
 	st := job.Status{
 		ID: "01JNX4ZT0000000000000000AB", Name: "users-email-norm", Database: "main", Table: "public.users", State: job.Running,
 		Estimate: 120_000_000, EstimateBy: "reltuples", Ranges: job.RangeCounts{Total: 1402, Queued: 0, Released: 870, Running: 5, Done: 520, Failed: 2, Skipped: 5},
-		Rows: 26_012_400, Batches: 26_020, Retries: 1, Quarantine: 3, Fraction: 0.37199, Rate: 7213.6, ETA: &eta,
+		Rows: 26_012_400, Batches: 26_020, Retries: 1, Quarantine: 3, Fraction: 0.37199, Rate: 7213.6, ETA: &eta, Live: true,
 		Lag: map[string]job.Lag{"standby1": {Seconds: 2.13, Bytes: 18_200_000}, "standby2": {Seconds: 0.04, Bytes: 900}},
 		Limiting: []job.Reason{
 			{Signal: "lag", Text: "replication lag of standby1 2.1 s over 1 s", Observed: 2.1, Threshold: 1},
@@ -98,7 +98,7 @@ func TestJobsText(t *testing.T) {
 		jobsText(w, api.JobList{
 			Jobs: []api.JobLine{
 				{Job: api.Job{Name: "users-email-norm", Database: "main", Table: "public.users", State: job.Running, Submitted: submitted},
-					Progress: &api.Progress{Fraction: 0.999, Rate: 1234.4, ETA: &eta}},
+					Progress: &api.Progress{Fraction: 0.999, Live: true, Rate: 1234.4, ETA: &eta}},
 				{Job: api.Job{Name: "old", Database: "audit", Table: "events", State: job.CompleteWithErrors, Submitted: submitted}},
 			},
 			Unreachable: []api.Unreachable{{Database: "spare", Error: "cannot connect: connection refused"}},

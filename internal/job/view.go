@@ -26,6 +26,7 @@ type Status struct {
 	Quarantine int64          `json:"quarantined"`
 	Round      int            `json:"verify_round,omitempty"`
 	Fraction   float64        `json:"fraction"` // of the present phase, 0..1
+	Live       bool           `json:"live"`     // false: read from the ledger alone, so Rate, ETA, Lag and Stream are not known
 	Rate       float64        `json:"rows_per_second"`
 	ETA        *Duration      `json:"eta,omitempty"` // nil: not known, or not moving
 	Lag        map[string]Lag `json:"lag,omitempty"` // by replica

@@ -94,6 +94,9 @@ func (s *Store) Status(ctx context.Context, id job.ID) (job.Status, error) {
 		st.Retries += p.retries
 	}
 	phase := phases[j.Round]
+	if phase == nil && !j.Ended.IsZero() {
+		phase = phases[0] // a round that had nothing to count made no ranges
+	}
 	if phase == nil {
 		phase = &phaseCounts{}
 	}

@@ -140,7 +140,7 @@ func ReadToken(path string) (string, error) {
 	}
 	token := strings.TrimSpace(string(b))
 	if token == "" {
-		return "", fmt.Errorf("token file %s: is empty; remove it and a new token is made", path)
+		return "", fmt.Errorf("token file %s: is empty; name the file that the server wrote, or remove an empty one there and a new token is made", path)
 	}
 	return token, nil
 }

@@ -97,7 +97,8 @@ func AsProblem(err error) *Problem {
 		revision    *store.RevisionError
 		unreachable *postgres.UnreachableError
 		connect     *pgconn.ConnectError
-		network     net.Error
+		network     *net.OpError
+		lookup      *net.DNSError
 	)
 	switch {
 	case errors.As(err, &p):
@@ -113,12 +114,12 @@ func AsProblem(err error) *Problem {
 	case errors.As(err, &state), errors.As(err, &revision):
 		return Fail(Conflict, err, "")
 	case strings.HasPrefix(postgres.SQLState(err), "28"), postgres.SQLState(err) == "3D000":
-		return Fail(Refused, err, "correct the role, the password or the database name of its DSN")
+		return Fail(Refused, short(err), "correct the role, the password or the database name of its DSN")
 	case errors.As(err, &unreachable), errors.As(err, &connect):
-		return Fail(Unavailable, err, "is the server up and its DSN right? See backfleet doctor")
+		return Fail(Unavailable, short(err), "is the server up and its DSN right? See backfleet doctor")
 	case errors.Is(err, context.DeadlineExceeded):
 		return Fail(Unavailable, err, "the database did not answer in time; see backfleet doctor")
-	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.As(err, &network), errors.As(err, &lookup), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return Fail(Unavailable, err, "the connection was lost; try again")
 	case postgres.SQLState(err) == "":
 		return Fail(Internal, err, "")
@@ -131,6 +132,24 @@ func AsProblem(err error) *Problem {
 	default:
 		return Fail(Internal, err, "")
 	}
+}
+
+// shortened is an error whose text tells the failed connection in it in short.
+type shortened struct {
+	error
+	text string
+}
+
+func (e shortened) Error() string { return e.text }
+func (e shortened) Unwrap() error { return e.error }
+
+// short tells a failed connection as [postgres.Describe] does: the driver tells every attempt, with and without TLS.
+func short(err error) error {
+	var connect *pgconn.ConnectError
+	if !errors.As(err, &connect) {
+		return err
+	}
+	return shortened{err, strings.Replace(err.Error(), connect.Error(), postgres.Describe(connect), 1)}
 }
 
 // fromHuma translates what huma found wrong with a request, so that callers see one error body only.

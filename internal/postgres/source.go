@@ -148,13 +148,29 @@ func Describe(err error) string {
 	}
 	var connect *pgconn.ConnectError
 	if errors.As(err, &connect) {
-		// ConnectError names user and host, which is wanted, and never the password.
-		return strings.ReplaceAll(connect.Error(), "\n", " ")
+		return refusedConnection(connect)
 	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "no such row"
 	}
 	return strings.ReplaceAll(err.Error(), "\n", " ")
+}
+
+// refusedConnection tells a failed connection by user, database and each distinct cause. The driver tries every address, with and
+// without TLS, and tells all of that; what a person needs is each cause once. It never holds the password.
+func refusedConnection(e *pgconn.ConnectError) string {
+	var causes []string
+	text := strings.ReplaceAll(e.Error(), "\n", " ")
+	head, rest, ok := strings.Cut(text, ": ")
+	if !ok {
+		return text
+	}
+	for cause := range strings.SplitSeq(rest, "\t") {
+		if cause = strings.TrimSpace(cause); cause != "" && !slices.ContainsFunc(causes, func(c string) bool { return strings.HasSuffix(c, cause) }) {
+			causes = append(causes, cause)
+		}
+	}
+	return head + ": " + strings.Join(causes, "; ")
 }
 
 func clip(s string, n int) string {

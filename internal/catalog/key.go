@@ -165,14 +165,18 @@ func rank(b bool) int {
 
 // noUniqueIndex refuses a table on which no key can be found, with the statement to run for the likeliest one.
 func (t *Table) noUniqueIndex(r Leaf) error {
-	likely := "id"
+	likely := ""
 	for _, c := range t.Columns {
 		if c.NotNull && slices.Contains(keyTypes, c.baseType) && c.deterministic {
 			likely = c.Name
 			break
 		}
 	}
-	return t.refuse("has no primary key and no unique index over columns that are NOT NULL, so nothing tells its rows apart",
+	const why = "has no primary key and no unique index over columns that are NOT NULL, so nothing tells its rows apart"
+	if likely == "" {
+		return t.refuse(why, "give it a primary key; ALTER TABLE "+r.String()+" ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY rewrites the table")
+	}
+	return t.refuse(why,
 		"if "+quote(likely)+" does, run "+createIndex(r, []string{likely}, t.Partitioned))
 }
 

@@ -89,7 +89,7 @@ func (c *check) run(ctx context.Context) error {
 		{c.load},
 		{c.columns, c.privileges, c.rowSecurity, c.publications, c.lateRows, c.generatedKey, c.expressions},
 		{c.indexes, c.triggers, c.foreignKeys, c.residual},
-		{c.size, c.batchIndex, c.replication, c.capacity, c.vacuum},
+		{c.size, c.batchIndex, c.replication, c.capacity, c.vacuum, c.otherJobs},
 	} {
 		for _, step := range stage {
 			if err := step(ctx); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/preflight"
+	"github.com/backfleet/backfleet/internal/store"
 	"github.com/backfleet/backfleet/test/harness"
 )
 
@@ -228,6 +229,9 @@ func TestIdempotent(t *testing.T) {
 			t.Errorf("%s: idempotent %v", expression, p.Idempotent)
 		}
 	}
+	if p := check(t, pool, spec(func(s *job.Spec) { s.Set["v"], s.Where = "random()::text", "" })); p.Idempotent || p.Columns[0].Reads {
+		t.Errorf("random() gives another value each time: %+v", p.Columns)
+	}
 	p := check(t, pool, spec(func(s *job.Spec) { s.Set = map[string]string{"v": "w", "n": "n + 1"}; s.Where = "" }))
 	if p.Idempotent || !p.Columns[0].Reads || p.Columns[1].Reads {
 		t.Errorf("%+v", p.Columns)
@@ -307,6 +311,31 @@ func TestWarnings(t *testing.T) {
 }
 
 // as opens the test's database for another role.
+func TestOtherJobs(t *testing.T) {
+	pool := harness.Database(t).Pool
+	exec(t, pool, plain)
+	ledger := store.New(pool, "main")
+	if _, _, err := ledger.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mine := spec(func(s *job.Spec) { s.Name = "mine" })
+	plan := check(t, pool, mine)
+	other := spec(func(s *job.Spec) { s.Name = "other" }).WithDefaults()
+	stored, err := ledger.Submit(t.Context(), "ann", store.NewJob{Spec: other, Key: plan.Key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantFinding(t, check(t, pool, mine), preflight.Warning, "job other", "works on the same table")
+	if _, err := ledger.Cancel(t.Context(), stored.ID, "ann", ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range check(t, pool, mine).Warnings {
+		if f.Subject == "job other" {
+			t.Errorf("a job that has ended is in nobody's way: %+v", f)
+		}
+	}
+}
+
 func as(t *testing.T, d *harness.TestDatabase, role string) *pgxpool.Pool {
 	t.Helper()
 	u, err := url.Parse(d.DSN)

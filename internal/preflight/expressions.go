@@ -45,9 +45,14 @@ func (c *check) expressions(ctx context.Context) error {
 		if i := slices.IndexFunc(c.plan.Columns, func(w Written) bool { return w.Name == column }); i >= 0 {
 			c.plan.Columns[i].Reads = r
 		}
-		reads = reads || r
+		tokens, _ := scan(x)
+		again, err := c.volatile(ctx, tokens)
+		if err != nil {
+			return err
+		}
+		reads = reads || r || len(again) > 0
 	}
-	c.plan.Idempotent = !reads
+	c.plan.Idempotent = !reads // what depends on the row before, or on the moment, is not the same twice
 	for _, f := range []struct{ field, x string }{{"where", c.spec.Where}, {"check", c.spec.Check}} {
 		if f.x == "" {
 			continue

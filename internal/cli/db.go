@@ -86,9 +86,9 @@ func (a *app) dbGrantsCommand() *cobra.Command {
 		Use:   "grants DATABASE --role ROLE --table TABLE",
 		Short: "Print the least privileges that a role needs",
 		Long: `Print the statements that give a role the least privileges for the ledger and for backfills of a table, its leaf
-partitions included. Nothing is changed: read them, then run them as the owner.`,
+partitions included. Nothing is changed: read them, then run them as the owner, and the one for pg_monitor as a superuser.`,
 		Example: `  backfleet db grants main --role backfleet --table public.users
-  backfleet db grants main --role backfleet --table public.users | psql "$OWNER_DSN"`,
+  backfleet db grants main --role backfleet --table public.users | psql "$SUPERUSER_DSN"`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {

@@ -216,7 +216,7 @@ func (s *Store) SkipRow(ctx context.Context, id job.ID, by string, relation stri
 			return j, err
 		}
 		if open > 0 {
-			return j, &StateError{j.Name, "skip", j.State, fmt.Sprintf("but %d ranges are still being handed back; try again in a moment", open)}
+			return j, &StateError{j.Name, "skip", j.State, fmt.Sprintf("ranges that workers still hold: %d; try again in a moment, when they are handed back", open)}
 		}
 		rows, err := s.skipRow(ctx, tx, j, by, relation, key, reason)
 		if err != nil {
@@ -390,6 +390,8 @@ func (s *Store) RequestVerify(ctx context.Context, id job.ID, by string) (job.Jo
 		case job.Complete, job.CompleteWithErrors:
 		case job.Verifying:
 			return j, nil
+		case job.Failed, job.Cancelled:
+			return j, &StateError{j.Name, "verify", j.State, "only a job that ended complete or complete_with_errors is verified again"}
 		default:
 			return j, &StateError{j.Name, "verify", j.State, "a job is verified once its ranges are done; this one will be by itself"}
 		}

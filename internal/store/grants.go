@@ -18,6 +18,9 @@ func (s *Store) Grants(ctx context.Context, role, table string) (string, error) 
 	if err != nil {
 		return "", err
 	}
+	if schema == "" {
+		schema = "public" // as in a spec
+	}
 	var oid *uint32
 	if err := s.pool.QueryRow(ctx, "select to_regclass($1)::oid", pgx.Identifier{schema, name}.Sanitize()).Scan(&oid); err != nil {
 		return "", s.explain("find "+table, err)
@@ -37,7 +40,7 @@ func (s *Store) Grants(ctx context.Context, role, table string) (string, error) 
 	line("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA backfleet TO %s", to)
 	line("REVOKE INSERT, UPDATE, DELETE ON backfleet.schema_version FROM %s", to)
 	line("GRANT EXECUTE ON FUNCTION backfleet.hold(interval), backfleet.release() TO %s", to)
-	b.WriteString("-- Replicas and other sessions, for the throttle.\n")
+	b.WriteString("-- Replicas and other sessions, for the throttle. A superuser must run this one.\n")
 	line("GRANT pg_monitor TO %s", to)
 	b.WriteString("-- The table.\n")
 	schemas := map[string]bool{}

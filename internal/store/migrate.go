@@ -30,7 +30,7 @@ func (s *Store) Migrate(ctx context.Context) (from, to int, err error) {
 		return 0, 0, err
 	}
 	to = len(scripts)
-	err = s.tx(ctx, "db init", func(tx pgx.Tx) error {
+	err = s.tx(ctx, opInit, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {
 			return err
 		}

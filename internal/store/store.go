@@ -84,12 +84,19 @@ func (s *Store) tx(ctx context.Context, op string, fn func(pgx.Tx) error) error 
 	return nil
 }
 
+// opInit is the operation of Migrate, which needs other privileges than all else.
+const opInit = "db init"
+
 // explain adds what was being done, and for the commonest causes what to do.
 func (s *Store) explain(op string, err error) error {
 	switch postgres.SQLState(err) {
 	case "42P01", "3F000", "42703":
 		return fmt.Errorf("%s on %q: %w; the ledger is missing or old, run `backfleet db init`", op, s.database, err)
 	case "42501":
+		if op == opInit {
+			return fmt.Errorf("%s on %q: %w; run it as a role with CREATE on the database; "+
+				"if the ledger is there, `backfleet db grants` prints what this role needs", op, s.database, err)
+		}
 		return fmt.Errorf("%s on %q: %w; `backfleet db grants` prints what this role needs", op, s.database, err)
 	}
 	return fmt.Errorf("%s on %q: %w", op, s.database, err)

@@ -12,12 +12,32 @@ import (
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/observe"
 	"github.com/backfleet/backfleet/internal/queue"
+	"github.com/backfleet/backfleet/internal/store"
 )
 
-// hasEnded reports whether the ledger holds a job of this spec's name that has ended, so that nothing but its report is wanted.
-func hasEnded(ctx context.Context, c *api.Client, spec job.Spec) bool {
-	st, err := c.Status(ctx, api.JobName(spec.Database+"/"+spec.Name))
-	return err == nil && st.State.Ended()
+// begun is how a `run` of a spec begins.
+type begun int
+
+const (
+	anew   begun = iota // no job of this name stands in its way
+	goesOn              // this spec's job is open
+	asItIs              // the job of this name has ended or is another's: submit shows it, or refuses
+)
+
+// beginning looks up how a `run` of the spec will begin, so that nothing is started in vain. Submit alone decides.
+func beginning(ctx context.Context, db database, spec job.Spec, again bool) (begun, error) {
+	prior, err := store.New(db.pool, db.name).Find(ctx, spec.Name)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return anew, nil
+	case err != nil:
+		return 0, err
+	case prior.State == job.Cancelled, prior.State.Ended() && again:
+		return anew, nil
+	case prior.State.Ended(), prior.SpecHash != spec.Hash():
+		return asItIs, nil
+	}
+	return goesOn, nil
 }
 
 // fleet is the coordinator, the workers and the API of one `run`, between preparation and start.

@@ -43,6 +43,9 @@ reason and exit code 2. "-" reads the spec from the standard input.`,
 	}
 }
 
+// maxSpec is how many bytes the API takes for a request.
+const maxSpec = 1 << 20
+
 // readSpec reads a spec file, or the standard input for "-", and returns the name to call it in errors.
 func (a *app) readSpec(path string) (text []byte, name string, err error) {
 	if path == "-" {
@@ -54,6 +57,12 @@ func (a *app) readSpec(path string) (text []byte, name string, err error) {
 	}
 	if err != nil {
 		return nil, "", usage("spec: %w; give the path of a job file", err)
+	}
+	switch {
+	case len(text) == 0:
+		return nil, "", usage("%s: the file is empty; begin with the job's name", name)
+	case len(text) > maxSpec:
+		return nil, "", usage("%s: %s are no job file, which holds at most %s; give the path of a job file", name, count(len(text))+" bytes", count(maxSpec))
 	}
 	return text, name, nil
 }

@@ -197,7 +197,7 @@ func (a *app) print(v any, text func(io.Writer)) error {
 		out := &answer{Writer: a.stdout}
 		text(out)
 		if out.err != nil {
-			return fmt.Errorf("write the answer: %w", out.err)
+			return answerLost(out.err)
 		}
 		return nil
 	}
@@ -205,9 +205,13 @@ func (a *app) print(v any, text func(io.Writer)) error {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(v); err != nil {
-		return fmt.Errorf("write the answer: %w", err)
+		return answerLost(err)
 	}
 	return nil
+}
+
+func answerLost(err error) error {
+	return &exitError{code: exitFailure, err: fmt.Errorf("write the answer: %w", err)}
 }
 
 // answer remembers the first error of a writer, as of a full disk, so that no command ends well whose answer is lost.

@@ -99,9 +99,19 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 	}
 	dbs := databases{db}
 	local := api.InProcess(api.New(api.Config{Databases: dbs.served(), Log: log}), actor())
-	// What the fleet needs is there before the job is: who is told of a bad address must not find a job in the ledger.
+	// A refused spec starts nothing. And what the fleet needs is there before the job is: who is told of a bad address must not
+	// find a job in the ledger.
+	begin, err := beginning(ctx, db, spec, flags.again)
+	if err != nil {
+		return err
+	}
+	if begin == anew {
+		if _, err := local.Plan(ctx, text, file); err != nil {
+			return err
+		}
+	}
 	var f *fleet
-	if flags.again || !hasEnded(ctx, local, spec) {
+	if begin != asItIs {
 		if f, err = a.prepareFleet(ctx, p, flags, db, spec, log); err != nil {
 			return err
 		}
@@ -125,7 +135,7 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 	}
 	say(a.stderr, "job %s (%s) of database %s %s", got.Job.Name, got.Job.ID, got.Job.Database, verb)
 
-	if f == nil { // the job had ended a moment ago, and somebody revived it since
+	if f == nil { // somebody revived the job a moment ago
 		if f, err = a.prepareFleet(ctx, p, flags, db, spec, log); err != nil {
 			return err
 		}

@@ -46,7 +46,7 @@ type apiFlags struct {
 
 func (f *apiFlags) add(fs *pflag.FlagSet, listen string) {
 	fs.StringVar(&f.listen, "listen", listen, "address of the API, metrics and health; its traffic is not encrypted, so stay on the loopback or behind TLS")
-	fs.StringVar(&f.tokens, "api-tokens", "", "file with more API tokens: lines of `role name sha256hex`; role is viewer, operator or admin")
+	fs.StringVar(&f.tokens, "api-tokens", "", "`file` with more API tokens: lines of role, name and the token's SHA-256 in hex; role is viewer, operator or admin")
 }
 
 // endpoint is a served API.

@@ -30,7 +30,7 @@ type governor struct {
 	known  map[string]bool
 	held   bool
 	readAt time.Time
-	leased map[job.ID][]throttle.Slot // the last grants: a lease moves only for a reason
+	leases []job.Lease // the last ones: a lease moves only for a reason
 
 	mu       sync.Mutex
 	sample   throttle.Sample
@@ -40,7 +40,7 @@ type governor struct {
 func newGovernor(l *leadership) *governor {
 	return &governor{
 		leadership: l, lag: signals.NewLag(l.ledger.Pool(), time.Now, 0), stop: throttle.NewLagStop(throttle.LagConfig{}),
-		known: map[string]bool{}, leased: map[job.ID][]throttle.Slot{},
+		known: map[string]bool{},
 	}
 }
 
@@ -192,14 +192,18 @@ func (g *governor) publish(ctx context.Context, active []job.Job, decision throt
 		here[j.ID], names[j.ID] = true, j.Name
 	}
 	slots, holding := g.c.roster.slots(g.ledger.Database(), here)
-	for _, grant := range throttle.Allocate(decision.RowsPerSec, slots, g.demands(ctx, active, holding, len(slots)), 0) {
-		id := job.ID(grant.Job)
-		b.Leases = append(b.Leases, job.Lease{Worker: grant.Worker, Slot: grant.Slot.Slot, Job: id, Name: names[id], Rate: grant.Rate})
+	demands, err := g.demands(ctx, active, holding, len(slots))
+	if err != nil {
+		// A worker whose lease is withdrawn now could not commit its hand-back: it keeps the lease, and starts no batch.
+		g.complain(ctx, "open ranges not counted", err)
+		b.Hold, b.Leases = true, g.leases
+	} else {
+		for _, grant := range throttle.Allocate(decision.RowsPerSec, slots, demands, 0) {
+			id := job.ID(grant.Job)
+			b.Leases = append(b.Leases, job.Lease{Worker: grant.Worker, Slot: grant.Slot.Slot, Job: id, Name: names[id], Rate: grant.Rate})
+		}
 	}
-	clear(g.leased)
-	for _, l := range b.Leases {
-		g.leased[l.Job] = append(g.leased[l.Job], throttle.Slot{Worker: l.Worker, Slot: l.Slot})
-	}
+	g.leases = b.Leases
 	if err := g.c.cfg.Queue.PublishBudget(b); err != nil {
 		g.complain(ctx, "budget not published", err)
 	}
@@ -207,21 +211,23 @@ func (g *governor) publish(ctx context.Context, active []job.Job, decision throt
 }
 
 // demands says what each job could use.
-func (g *governor) demands(ctx context.Context, active []job.Job, holding map[job.ID][]throttle.Slot, slots int) []throttle.Demand {
+func (g *governor) demands(ctx context.Context, active []job.Job, holding map[job.ID][]throttle.Slot, slots int) ([]throttle.Demand, error) {
+	for _, l := range g.leases {
+		holding[l.Job] = append(holding[l.Job], throttle.Slot{Worker: l.Worker, Slot: l.Slot})
+	}
 	demands := make([]throttle.Demand, 0, len(active))
 	for _, j := range active {
 		runnable, err := g.ledger.Runnable(ctx, j.ID, slots)
 		if err != nil {
-			g.complain(ctx, "open ranges not counted", err)
-			return nil
+			return nil, err
 		}
 		demands = append(demands, throttle.Demand{
 			Job: string(j.ID), Weight: j.Limits.Weight, MaxSlots: j.Limits.Workers.Max,
 			Runnable: runnable, MaxRate: float64(j.Limits.Throttle.MaxRowsPerSecond),
-			Holding: append(holding[j.ID], g.leased[j.ID]...),
+			Holding: holding[j.ID],
 		})
 	}
-	return demands
+	return demands, nil
 }
 
 // lags reports the replicas for people.

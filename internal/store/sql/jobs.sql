@@ -35,7 +35,9 @@ RETURNING *
 UPDATE backfleet.jobs SET limits = $2, revision = revision + 1 WHERE id = $1 RETURNING *
 
 -- name: job_reason
-UPDATE backfleet.jobs SET reason = $2 WHERE id = $1 AND reason IS DISTINCT FROM $2
+-- Not over the reason of a pause or of an end that came meanwhile.
+UPDATE backfleet.jobs SET reason = $2
+ WHERE id = $1 AND state IN ('planning', 'running', 'verifying') AND reason IS DISTINCT FROM $2
 
 -- name: job_started
 UPDATE backfleet.jobs SET state = 'running', reason = '', started_at = coalesce(started_at, clock_timestamp()),

@@ -144,7 +144,7 @@ check: v = norm(f) and n = 1
 late_rows: ignore
 rows_per_range: 300
 `)
-	f.workAs(f.as("", "search_path", "two,public", "datestyle", "German, DMY", "timezone", "Asia/Kolkata", "intervalstyle", "sql_standard",
+	f.workAs(f.as("", "search_path", "two,public", "datestyle", "German", "timezone", "Asia/Kolkata", "intervalstyle", "sql_standard",
 		"extra_float_digits", "-5", "default_transaction_isolation", "serializable", "default_transaction_read_only", "on"))
 	f.start()
 	f.completes(j)

@@ -123,7 +123,7 @@ func (l *leadership) end(ctx context.Context, j job.Job, to job.State, reason st
 // judge decides what a job that found nothing open may be called.
 func judge(r job.Report) (job.State, string) {
 	for _, c := range r.Coverage {
-		if len(c.Gaps) > 0 && len(r.Skipped) == 0 {
+		if len(c.Gaps) > 0 {
 			return job.Failed, fmt.Sprintf("the ranges of %s do not cover it: %s", c.Relation, strings.Join(c.Gaps, "; "))
 		}
 	}

@@ -88,6 +88,31 @@ func TestACheckThatFailsIsNeverDoneTwice(t *testing.T) {
 	require.Zero(t, f.number("select count(*) from t where n <> 1 and id <> 42"))
 }
 
+// Invariants 1 and 8: a job whose ledger has a gap is never complete, even where everything else is done.
+func TestAGapInTheLedgerFailsTheJob(t *testing.T) {
+	f := started(t, openTable()...)
+	j := f.inTheMiddle(openSpec, 10, `with gone as (delete from backfleet.ranges where index = 4)
+		update backfleet.ranges set state = 'skipped' where index = 7`)
+	st := f.reaches(j, job.Failed)
+	require.Contains(t, st.Reason, `the ranges of "public"."t" do not cover it`)
+	require.NotContains(t, st.Reason, "skipped")
+}
+
+// A range that a person skips is left as it is, and the job says so.
+func TestASkippedRangeIsNamed(t *testing.T) {
+	f := started(t, counter(5000)...)
+	release := f.lock("select from t where id = 2500 for update")
+	j := f.submit(counterSpec)
+	f.until("all ranges but one are done", func() bool { return f.done(j) == 4 })
+	_, err := f.store.SkipRange(t.Context(), j.ID, "ann", 2, "its owner is on holiday")
+	require.NoError(t, err)
+	r := f.ends(j, job.CompleteWithErrors)
+	release()
+	require.Len(t, r.Skipped, 1)
+	require.Contains(t, r.Reason, "1 ranges were skipped")
+	require.Zero(t, f.number("select count(*) from t where n > 1 or n = 0 and id not between 2001 and 3000"))
+}
+
 // Invariant 8: `verify` proves a job that has ended once more.
 func TestVerifyOnRequest(t *testing.T) {
 	f := started(t, openTable()...)

@@ -29,7 +29,7 @@ const (
 func (l *leadership) deliver(ctx context.Context) {
 	d := &delivery{leadership: l, consumers: map[job.ID]int{}, controls: map[job.ID]int64{}, cleared: map[job.ID]bool{}}
 	d.lost = true // a new leader knows nothing of the stream
-	every(ctx, deliverEvery, d.tick)
+	every(ctx, deliverEvery, within(longestTick, d.tick))
 }
 
 type delivery struct {
@@ -46,6 +46,9 @@ type delivery struct {
 }
 
 func (d *delivery) tick(ctx context.Context) {
+	if !d.ready() {
+		return
+	}
 	now := time.Now()
 	if n := d.c.reconnects.Load(); n != d.connects {
 		d.connects, d.lost = n, true
@@ -165,15 +168,11 @@ func (d *delivery) consumer(ctx context.Context, j job.Job) error {
 // release publishes queued ranges. What was surely not published goes back to the ledger at once; what nobody answered for stays
 // released, for the next comparison to find or to miss in the stream.
 func (d *delivery) release(ctx context.Context, j job.Job) error {
-	open, err := d.ledger.OpenCounts(ctx, j.ID)
-	if err != nil {
+	room, err := d.ledger.Room(ctx, j.ID, releasedMost)
+	if err != nil || room == 0 {
 		return err
 	}
-	n := min(open.Queued, releaseStep, releasedMost-open.Released-open.Running)
-	if n <= 0 {
-		return nil
-	}
-	refs, err := d.ledger.Release(ctx, j, n)
+	refs, err := d.ledger.Release(ctx, j, min(room, releaseStep))
 	if err != nil || len(refs) == 0 {
 		return err
 	}

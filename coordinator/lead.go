@@ -16,6 +16,7 @@ import (
 const (
 	renewTimeout = 3 * time.Second // two renewals may be lost before the leadership lapses
 	jobsEvery    = 200 * time.Millisecond
+	longestTick  = 2 * time.Minute // of the loops that do more than read; a freeze of thousands of partitions takes a part of it
 )
 
 // candidate leads a database whenever it may.
@@ -95,7 +96,7 @@ func newLeadership(c *Coordinator, log *zap.Logger, leader *store.Leader) *leade
 
 // watchJobs keeps the list of jobs that there is something to do for.
 func (l *leadership) watchJobs(ctx context.Context) {
-	every(ctx, jobsEvery, func(ctx context.Context) {
+	every(ctx, jobsEvery, within(governTimeout, func(ctx context.Context) {
 		jobs, err := l.ledger.Open(ctx)
 		if err != nil {
 			l.complain(ctx, "jobs not read", err)
@@ -104,7 +105,7 @@ func (l *leadership) watchJobs(ctx context.Context) {
 		l.mu.Lock()
 		l.jobs, l.readJobs = jobs, true
 		l.mu.Unlock()
-	})
+	}))
 }
 
 // each calls fn for the jobs of a snapshot that match.
@@ -116,6 +117,13 @@ func (l *leadership) each(ctx context.Context, match func(job.Job) bool, fn func
 	}
 }
 
+// ready reports whether the jobs were read at all: until then an empty list means nothing.
+func (l *leadership) ready() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.readJobs
+}
+
 func (l *leadership) snapshot() []job.Job {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -124,7 +132,7 @@ func (l *leadership) snapshot() []job.Job {
 
 // complain logs an error that a later tick may not have; the end of the term is none.
 func (l *leadership) complain(ctx context.Context, what string, err error, fields ...zap.Field) {
-	if ctx.Err() != nil || errors.Is(err, store.ErrNotLeader) {
+	if errors.Is(ctx.Err(), context.Canceled) || errors.Is(err, store.ErrNotLeader) {
 		return
 	}
 	l.log.Warn(what, append(fields, zap.Error(err))...)

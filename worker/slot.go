@@ -155,7 +155,9 @@ func (s *slot) receive(ctx, stop context.Context, cancel context.CancelCauseFunc
 		s.w.ack(live, delivery)
 		return
 	case errors.Is(err, job.ErrNotRunnable):
-		if err := d.db.Ledger.GiveBack(live, delivery.Ref); err != nil {
+		try, cancel := context.WithTimeout(live, concludeTimeout)
+		defer cancel()
+		if err := d.db.Ledger.GiveBack(try, delivery.Ref); err != nil {
 			log.Warn("range not given back", zap.Error(err))
 			s.nak(log, delivery, time.Second)
 			return
@@ -211,8 +213,7 @@ func (s *slot) conclude(live context.Context, log *zap.Logger, d *desk, c *carri
 		s.w.ack(live, delivery)
 		return
 	case errors.Is(end, job.ErrFenced):
-		log.Warn("range lost to another claim; nothing of it was committed", zap.Int64("fence", c.claim.Fence))
-		return // the message is the other's
+		commit = end
 	case errors.As(end, &failed):
 		log.Error("range failed", zap.Error(failed.cause))
 		if commit = d.db.Ledger.FailRange(ctx, c.claim, failed.cause.Error()); commit == nil {
@@ -221,25 +222,26 @@ func (s *slot) conclude(live context.Context, log *zap.Logger, d *desk, c *carri
 			}
 			return
 		}
-	case errors.Is(end, errStopped):
-		if commit = d.db.Ledger.HandBack(ctx, c.claim, false); commit == nil {
-			log.Info("range handed back", zap.String("reason", end.Error()), zap.Stringer("at", c.claim.Checkpoint.Key))
+	default: // stopped, withdrawn, shutdown, or trouble that another try may outlive
+		var again bool
+		again, commit = d.db.Ledger.HandBack(ctx, c.claim, !errors.Is(end, errStopped))
+		if commit != nil {
+			break
+		}
+		log.Info("range handed back", zap.String("reason", end.Error()), zap.Stringer("at", c.claim.Checkpoint.Key))
+		switch {
+		case !again:
 			s.w.ack(live, delivery)
-			return
+		case errors.Is(end, errShutdown), errors.Is(end, errWithdrawn):
+			s.nak(log, delivery, 0)
+		default:
+			s.nak(log, delivery, 2*time.Second)
 		}
-	default: // shutdown, withdrawn, or trouble that another try may outlive
-		delay := time.Duration(0)
-		if !errors.Is(end, errShutdown) && !errors.Is(end, errWithdrawn) {
-			delay = 2 * time.Second
-		}
-		if commit = d.db.Ledger.HandBack(ctx, c.claim, true); commit == nil {
-			log.Info("range handed back", zap.String("reason", end.Error()), zap.Stringer("at", c.claim.Checkpoint.Key))
-			s.nak(log, delivery, delay)
-			return
-		}
+		return
 	}
 	if errors.Is(commit, job.ErrFenced) {
-		return
+		log.Warn("range lost to another claim; nothing was committed after it", zap.Int64("fence", c.claim.Fence))
+		return // the message is the other's
 	}
 	// The ledger did not hear it: the lease runs out and the coordinator takes the range back.
 	log.Warn("hand-back not committed; the lease will run out", zap.NamedError("why", end), zap.Error(commit))

@@ -32,7 +32,7 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run JOB.yaml",
 		Short: "Carry a job from submit to proof in one process",
 		Long: `Carry a job from submit to proof in one process: an embedded NATS with JetStream on disk, a coordinator, workers and
-the API. Progress is shown on stderr, the report on stdout. It exits 0 only when the job is complete, which means verified.
+the API. Progress is shown on stderr, the report on stdout; on a terminal logs begin at warn. It exits 0 only when the job is complete, which means verified.
 
 Stop it at any moment, by Ctrl-C or kill -9, and run it again: it goes on from the committed checkpoints. A second Ctrl-C ends it
 at once. When the file's job has ended already, its report is shown and nothing is done twice.
@@ -46,7 +46,12 @@ The ledger is created in the database when it is missing. --state-dir keeps the 
   backfleet run users-email-norm.yaml --workers 8 --listen 127.0.0.1:8080
   backfleet run users-email-norm.yaml --workers 0 --nats-listen 10.0.0.5:4222`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.runJob(cmd.Context(), flags, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, terminal := a.terminal(a.stderr); terminal && !cmd.Flags().Changed("log-level") {
+				a.logLevel = "warn" // the progress says the rest
+			}
+			return a.runJob(cmd.Context(), flags, args[0])
+		},
 	}
 	f := cmd.Flags()
 	f.IntVar(&flags.workers, "workers", 4, "slots that carry ranges in this process; 0 leaves the work to others")
@@ -91,7 +96,10 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 	p := newParts()
 	defer func() { err = errors.Join(err, p.stop()) }()
 	p.then("database", db.pool.Close)
-	if err := a.ensureLedger(ctx, db); err != nil {
+	if err := flags.nats.probe(ctx); err != nil {
+		return err
+	}
+	if err := a.ensureLedger(ctx, db, spec); err != nil {
 		return err
 	}
 	dbs := databases{db}
@@ -130,18 +138,45 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 		}
 		return a.handedBack(local, name, path)
 	}
+	if end == jobEnded {
+		awaitClear(ctx, store.New(db.pool, db.name), got.Job.ID)
+	}
 	err = errors.Join(p.stopButFirst(), a.finish(context.WithoutCancel(ctx), local, name))
 	return err
 }
 
-// ensureLedger creates or upgrades the ledger where it is missing or old.
-func (a *app) ensureLedger(ctx context.Context, db database) error {
+// awaitClear gives the coordinator a moment to take what is left of an ended job out of the stream, which may outlive this process.
+func awaitClear(ctx context.Context, ledger *store.Store, id job.ID) {
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	tick := time.NewTicker(clearEvery)
+	defer tick.Stop()
+	for {
+		if j, err := ledger.Get(ctx, id); err == nil && j.StreamClear {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// ensureLedger creates or upgrades the ledger where it is missing or old. A spec that will be refused is refused first, so that it
+// leaves nothing behind.
+func (a *app) ensureLedger(ctx context.Context, db database, spec job.Spec) error {
 	if err := requirePrimary(ctx, db); err != nil {
 		return err
 	}
 	st := store.New(db.pool, db.name)
 	if st.Ready(ctx) == nil {
 		return nil
+	}
+	if version, err := st.Version(ctx); err == nil && version == 0 {
+		if _, err := (planner{db.pool, st}).Plan(ctx, spec); err != nil {
+			return err
+		}
 	}
 	from, to, err := st.Migrate(ctx)
 	if err != nil {
@@ -167,6 +202,9 @@ func (a *app) startFleet(ctx context.Context, p *parts, flags runFlags, db datab
 		return nil, err
 	}
 	p.then("NATS of the coordinator", func() { drain(conn) })
+	if _, err := conn.EnsureStream(ctx); err != nil { // before the workers look for it
+		return nil, err
+	}
 	health, metrics := &observe.Health{}, observe.NewRegistry()
 	dbs := databases{db}
 	lead := newLeader(id, dbs, conn, log)
@@ -238,6 +276,7 @@ const (
 	pausedByUs         // the fleet paused the job, so a person must act
 	stillOpen          // a signal came first
 	followEvery = time.Second
+	clearEvery  = 50 * time.Millisecond
 )
 
 // follow shows the job until it ends, the fleet pauses it, or a signal comes. A pause that a person asked for is waited out.

@@ -125,8 +125,11 @@ func estimateText(s job.Status) string {
 }
 
 func rateText(s job.Status) string {
-	if s.ETA == nil {
+	switch {
+	case s.ETA == nil:
 		return rate(s.Rate) + ", time left not known"
+	case s.ETA.D() < time.Second:
+		return rate(s.Rate) + ", less than a second left"
 	}
 	return fmt.Sprintf("%s, about %s left", rate(s.Rate), long(s.ETA.D()))
 }

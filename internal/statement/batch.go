@@ -20,7 +20,8 @@ type Step struct {
 
 // fence locks the claim's ledger row if it still has this fence, this token and this checkpoint, and no brake is on. Every
 // other part of the statement acts only if it returned a row. Under READ COMMITTED a claim that raises the fence while this waits
-// for the lock makes it return none.
+// for the lock makes it return none. So does a table that was swapped for another of its name: the name is resolved with that of
+// the rows.
 func (s Step) fence(p *params) string {
 	c := s.Claim
 	return `backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
@@ -32,8 +33,14 @@ backfleet_lock AS MATERIALIZED (
 		p.add([]string(c.Checkpoint.ChunkLo)) + `::text[], ` + p.add([]string(c.Checkpoint.ChunkHi)) + `::text[], ` +
 		p.add(int16(c.Checkpoint.K)) + `::smallint, ` + p.add(int16(c.Checkpoint.Pass)) + `::smallint, ` +
 		p.add([]string(c.Checkpoint.Key)) + `::text[])
+   AND relation = ` + regclass(Target{Schema: c.Schema, Name: c.Table}) + `
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE)`
+}
+
+// regclass is the OID of the relation that the name means when the statement is parsed.
+func regclass(t Target) string {
+	return "'" + strings.ReplaceAll(t.Relation(), "'", "''") + "'::regclass"
 }
 
 // advance moves the checkpoint to s.Next, renews the lease and adds to the row's counters, if the gate returned a row. A last step
@@ -133,7 +140,7 @@ func (t Target) Failing(s Step) SQL {
 }
 
 // Quarantine sets the one row aside that the span holds, and moves the checkpoint past it, in one fenced statement that does neither
-// where the span meanwhile holds another row. It returns (held, moved, rows of the job in quarantine). Move false leaves the
+// where the span meanwhile holds another row. It returns (held, moved, rows of the job in quarantine, whether the fence held). Move false leaves the
 // checkpoint: a repair found the row.
 func (t Target) Quarantine(s Step, key ranges.Key, sqlstate, message string, move bool) SQL {
 	var p params
@@ -150,7 +157,7 @@ func (t Target) Quarantine(s Step, key ranges.Key, sqlstate, message string, mov
 		text += "backfleet_move AS (SELECT 1 FROM backfleet_alone)"
 	}
 	return SQL{text + outcome + ", (SELECT count(*) FROM backfleet.quarantine WHERE job_id = " + p.add(string(s.Claim.Ref.Job)) +
-		") + (SELECT count(*) FROM backfleet_put WHERE fresh)", p.args}
+		") + (SELECT count(*) FROM backfleet_put WHERE fresh), (SELECT count(*) FROM backfleet_lock)", p.args}
 }
 
 // Again does one quarantined row again and takes it out of quarantine, or does neither. It returns the number of quarantine rows

@@ -140,7 +140,7 @@ func TestAPausedJobStopsAClaimAfterAnUnknownCommit(t *testing.T) {
 	require.NoError(t, err)
 	_, err = sc.s.Claim(t.Context(), c.Ref, "worker-1", "reply", &c)
 	require.ErrorIs(t, err, job.ErrNotRunnable)
-	require.NoError(t, sc.s.HandBack(t.Context(), c, false))
+	require.False(t, sc.handBack(c, true), "a stopped job's message is acknowledged, whatever the worker asked")
 	require.Equal(t, "queued", sc.rangeState(c.Ref))
 }
 
@@ -149,8 +149,8 @@ func TestARangeIsHandedBackAtItsCheckpoint(t *testing.T) {
 	for _, redeliver := range []bool{true, false} {
 		sc := begun(t, 10, 10)
 		_, c := sc.fill(to(sc.claim(sc.refs[0], "worker-1"), key(4), false))
-		require.NoError(t, sc.s.HandBack(t.Context(), c, redeliver))
-		require.ErrorIs(t, sc.s.HandBack(t.Context(), c, redeliver), job.ErrFenced)
+		require.Equal(t, redeliver, sc.handBack(c, redeliver))
+		sc.handBackRefused(c, redeliver)
 		b, _ := sc.fill(to(c, key(10), true))
 		require.Equal(t, fenced, b, "what was handed back is nobody's")
 
@@ -178,7 +178,7 @@ func TestTheSweepTakesBackOnlyWhatRanOut(t *testing.T) {
 	sc.expire(dead)
 	expired, err := sc.l.Sweep(t.Context(), sc.j.ID)
 	require.NoError(t, err)
-	require.Equal(t, []Expired{{Index: 0, Owner: "dead", ReplySubject: "reply.dead"}}, expired)
+	require.Equal(t, []Expired{{Index: 0, Generation: dead.Ref.Generation, Owner: "dead", ReplySubject: "reply.dead"}}, expired)
 	require.Equal(t, "released", sc.rangeState(dead.Ref), "the message in the stream is still good")
 
 	b, _ := sc.fill(to(dead, key(10), false))

@@ -36,10 +36,18 @@ func (e *RevisionError) Error() string {
 	return fmt.Sprintf("job %q was changed meanwhile (revision %d, you saw %d); read it again", e.Name, e.Have, e.Saw)
 }
 
+// decision says what becomes of a job that its transaction has locked.
+type decision func(pgx.Tx, job.Job) (job.Job, error)
+
 // change locks a job, lets fn decide, and returns the job as it then stands.
-func (s *Store) change(ctx context.Context, op string, id job.ID, fn func(pgx.Tx, job.Job) (job.Job, error)) (job.Job, error) {
+func (s *Store) change(ctx context.Context, op string, id job.ID, fn decision) (job.Job, error) {
+	return changeIn(ctx, s.tx, op, id, fn)
+}
+
+// changeIn is change in a transaction of the store's, or of a leader's, which is refused once another leads.
+func changeIn(ctx context.Context, in func(context.Context, string, func(pgx.Tx) error) error, op string, id job.ID, fn decision) (job.Job, error) {
 	var out job.Job
-	err := s.tx(ctx, op, func(tx pgx.Tx) error {
+	err := in(ctx, op, func(tx pgx.Tx) error {
 		j, err := lockJob(ctx, tx, id)
 		if err != nil {
 			return err
@@ -76,7 +84,16 @@ func setState(ctx context.Context, tx pgx.Tx, j job.Job, to, resume job.State, b
 
 // Pause stops a job: workers finish their batch, checkpoint and hand their ranges back. Pausing a paused job changes nothing.
 func (s *Store) Pause(ctx context.Context, id job.ID, by, reason string) (job.Job, error) {
-	return s.change(ctx, "pause", id, func(tx pgx.Tx, j job.Job) (job.Job, error) {
+	return changeIn(ctx, s.tx, "pause", id, pause(ctx, by, reason))
+}
+
+// Pause is the coordinator's own, refused once another leads: what it saw may be past.
+func (l *Leader) Pause(ctx context.Context, id job.ID, by, reason string) (job.Job, error) {
+	return changeIn(ctx, l.tx, "pause", id, pause(ctx, by, reason))
+}
+
+func pause(ctx context.Context, by, reason string) decision {
+	return func(tx pgx.Tx, j job.Job) (job.Job, error) {
 		switch {
 		case j.State == job.Paused:
 			return j, nil
@@ -84,7 +101,7 @@ func (s *Store) Pause(ctx context.Context, id job.ID, by, reason string) (job.Jo
 			return j, &StateError{j.Name, "pause", j.State, "there is nothing to pause"}
 		}
 		return setState(ctx, tx, j, job.Paused, j.State, by, "pause", reason, nil)
-	})
+	}
 }
 
 // Resume lets a paused job go on from its checkpoints. Resuming a running job changes nothing.
@@ -122,7 +139,16 @@ func (s *Store) Cancel(ctx context.Context, id job.ID, by, reason string) (job.J
 
 // Fail ends a job that cannot go on, with one clear line; `retry` revives it where it stood. Failing an ended job changes nothing.
 func (s *Store) Fail(ctx context.Context, id job.ID, by, reason string) (job.Job, error) {
-	return s.change(ctx, "fail", id, func(tx pgx.Tx, j job.Job) (job.Job, error) {
+	return changeIn(ctx, s.tx, "fail", id, fail(ctx, by, reason))
+}
+
+// Fail is the coordinator's own, refused once another leads.
+func (l *Leader) Fail(ctx context.Context, id job.ID, by, reason string) (job.Job, error) {
+	return changeIn(ctx, l.tx, "fail", id, fail(ctx, by, reason))
+}
+
+func fail(ctx context.Context, by, reason string) decision {
+	return func(tx pgx.Tx, j job.Job) (job.Job, error) {
 		if j.State.Ended() {
 			return j, nil
 		}
@@ -131,7 +157,7 @@ func (s *Store) Fail(ctx context.Context, id job.ID, by, reason string) (job.Job
 			back = resumeState(j)
 		}
 		return setState(ctx, tx, j, job.Failed, back, by, "fail", reason, nil)
-	})
+	}
 }
 
 // SetLimits replaces a job's limits. ifRevision refuses a change that was made from an older view; 0 does not ask.
@@ -253,6 +279,8 @@ type RetryResult struct {
 	Rows   int64             `json:"rows_done"`
 	Left   []job.Quarantined `json:"still_failing"`
 	State  job.State         `json:"state"`
+
+	taken int64 // rows that left the quarantine, done now or by somebody else before
 }
 
 // Retry queues failed ranges again, tries every row in quarantine once more, each with its removal in one transaction, and revives a
@@ -275,25 +303,9 @@ func (s *Store) Retry(ctx context.Context, id job.ID, by string) (RetryResult, e
 			return j, err
 		}
 		res.Ranges = tag.RowsAffected()
-		to := j.State
-		switch j.State {
-		case job.Failed, job.Paused:
-			to = resumeState(j)
-		case job.CompleteWithErrors:
-			if res.Rows == 0 && res.Ranges == 0 {
-				break
-			}
-			to = job.Running // the verifier finds all ranges done and proves the job again
-			if err := forgetProof(ctx, tx, id); err != nil {
-				return j, err
-			}
-		}
-		if j.State == job.Failed && j.Round > 0 {
-			// A verification that failed begins anew, from its first round.
-			if err := forgetProof(ctx, tx, id); err != nil {
-				return j, err
-			}
-			to = job.Running
+		to, err := revive(ctx, tx, j, res)
+		if err != nil {
+			return j, err
 		}
 		res.State = to
 		detail := map[string]any{"ranges": res.Ranges, "rows": res.Rows, "left": len(res.Left)}
@@ -303,6 +315,18 @@ func (s *Store) Retry(ctx context.Context, id job.ID, by string) (RetryResult, e
 		return setState(ctx, tx, j, to, "", by, "retry", "", detail)
 	})
 	return res, err
+}
+
+// revive says where a retry takes a job. One whose verification is over, well or not, is proved again from the first round.
+func revive(ctx context.Context, tx pgx.Tx, j job.Job, res RetryResult) (job.State, error) {
+	proved := j.State == job.CompleteWithErrors && res.taken+res.Ranges > 0 || j.State == job.Failed && j.Round > 0
+	switch {
+	case proved:
+		return job.Running, forgetProof(ctx, tx, j.ID)
+	case j.State == job.Failed, j.State == job.Paused:
+		return resumeState(j), nil
+	}
+	return j.State, nil
 }
 
 // retryRows does the quarantined rows again, one transaction each.
@@ -341,6 +365,7 @@ func (s *Store) retryRows(ctx context.Context, j job.Job, res *RetryResult) erro
 				return err
 			}
 			res.Rows += done
+			res.taken += taken
 			return nil
 		})
 		if err == nil {

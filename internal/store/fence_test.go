@@ -140,7 +140,7 @@ func TestAFenceTakenBackStillFences(t *testing.T) {
 	b, _ := sc.fill(to(before, key(10), true))
 	require.Equal(t, fenced, b)
 	require.ErrorIs(t, sc.s.Renew(t.Context(), before), job.ErrFenced)
-	require.ErrorIs(t, sc.s.HandBack(t.Context(), before, true), job.ErrFenced)
+	sc.handBackRefused(before, true)
 	require.ErrorIs(t, sc.s.FailRange(t.Context(), before, "x"), job.ErrFenced)
 	require.ErrorIs(t, sc.s.NoteError(t.Context(), before, "x"), job.ErrFenced)
 	require.ErrorIs(t, sc.s.NoteFailing(t.Context(), before, key(1)), job.ErrFenced)

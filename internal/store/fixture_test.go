@@ -191,3 +191,18 @@ func (sc *scene) waitsForLock() {
 		return sc.one("select count(*) from pg_stat_activity where datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0") > 0
 	}, 10*time.Second, 5*time.Millisecond, "nobody waits for a lock")
 }
+
+// handBack hands a claim back, and returns whether its message is to be delivered again.
+func (sc *scene) handBack(c job.Claim, redeliver bool) (again bool) {
+	sc.Helper()
+	again, err := sc.s.HandBack(sc.Context(), c, redeliver)
+	require.NoError(sc, err)
+	return again
+}
+
+// handBackRefused asserts that a hand-back finds its claim gone.
+func (sc *scene) handBackRefused(c job.Claim, redeliver bool) {
+	sc.Helper()
+	_, err := sc.s.HandBack(sc.Context(), c, redeliver)
+	require.ErrorIs(sc, err, job.ErrFenced)
+}

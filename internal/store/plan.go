@@ -156,7 +156,7 @@ func scanRelation(row pgx.CollectableRow) (Relation, error) {
 	return r, err
 }
 
-// Progress of planning.
+// PlanCounts says how far a plan is.
 type PlanCounts struct {
 	Next   int // the index of the next range
 	Queued int // ranges that wait for release
@@ -233,7 +233,8 @@ func (l *Leader) DropRelation(ctx context.Context, id job.ID, rel Relation) erro
 	})
 }
 
-// StartRound adds the ranges of a verification round and returns the job in it. A round that is there already is not added again.
+// StartRound adds the ranges of a verification round and returns the job in it. A round that is there already is not added again,
+// and none begins while a range is open.
 func (l *Leader) StartRound(ctx context.Context, id job.ID, round int) (job.Job, error) {
 	var out job.Job
 	err := l.tx(ctx, "verify", func(tx pgx.Tx) error {
@@ -241,8 +242,11 @@ func (l *Leader) StartRound(ctx context.Context, id job.ID, round int) (job.Job,
 		if err != nil {
 			return err
 		}
-		if out = j; j.Round >= round || j.State.Ended() || j.State == job.Paused {
+		if out = j; j.Round >= round || !j.State.Active() {
 			return nil
+		}
+		if open, err := unsettled(ctx, tx, id); err != nil || open {
+			return err // a retry was faster: what it queued must be part of the round
 		}
 		if j.Spec.Where != "" || j.Spec.Check != "" {
 			if _, err := tx.Exec(ctx, q("verify_insert"), id, round); err != nil {
@@ -257,6 +261,12 @@ func (l *Leader) StartRound(ctx context.Context, id job.ID, round int) (job.Job,
 		return err
 	})
 	return out, err
+}
+
+// unsettled reports whether a range of the job, which the caller has locked, is not at its end.
+func unsettled(ctx context.Context, tx pgx.Tx, id job.ID) (open bool, err error) {
+	err = tx.QueryRow(ctx, q("unsettled"), id).Scan(&open)
+	return open, err
 }
 
 // RoundResult is what a verification round found.
@@ -302,7 +312,8 @@ func (l *Leader) EndLSN(ctx context.Context, id job.ID) (lsn string, err error) 
 	return lsn, err
 }
 
-// End finishes a job with its report.
+// End finishes a job with its report, unless it is no longer verifying or a range of it is open again; the job is returned as it then
+// stands.
 func (l *Leader) End(ctx context.Context, id job.ID, to job.State, reason string, report job.Report) (job.Job, error) {
 	var out job.Job
 	err := l.tx(ctx, "end", func(tx pgx.Tx) error {
@@ -312,6 +323,9 @@ func (l *Leader) End(ctx context.Context, id job.ID, to job.State, reason string
 		}
 		if out = j; j.State != job.Verifying {
 			return nil // a person was faster
+		}
+		if open, err := unsettled(ctx, tx, id); err != nil || open {
+			return err // a retry was: what it queued is not proved
 		}
 		back := job.State("")
 		if to == job.Failed {

@@ -29,8 +29,8 @@ func (sc *scene) quarantine(s statement.Step, k ranges.Key) (moved int64, c job.
 	sc.Helper()
 	sql := sc.target().Quarantine(s, k, "23514", "violates poison", true)
 	var held bool
-	var total int64
-	require.NoError(sc, sc.s.pool.QueryRow(sc.Context(), sql.Text, sql.Args...).Scan(&held, &moved, &total))
+	var total, locked int64
+	require.NoError(sc, sc.s.pool.QueryRow(sc.Context(), sql.Text, sql.Args...).Scan(&held, &moved, &total, &locked))
 	c = s.Claim
 	if moved > 0 {
 		c.Checkpoint = c.Checkpoint.Advance(s.Next)
@@ -119,7 +119,7 @@ func TestARowThatIsDoneCannotBeSkipped(t *testing.T) {
 	sc := begun(t, 20, 10)
 	sc.finish(sc.claim(sc.refs[0], "worker-1"))
 	_, c := sc.fill(to(sc.claim(sc.refs[1], "worker-1"), key(15), false))
-	require.NoError(t, sc.s.HandBack(t.Context(), c, false))
+	sc.handBack(c, false)
 	_, err := sc.s.Pause(t.Context(), sc.j.ID, "ann", "")
 	require.NoError(t, err)
 	for _, done := range []int{5, 14} {

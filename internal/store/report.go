@@ -97,8 +97,8 @@ func (s *Store) BuildReport(ctx context.Context, id job.ID) (job.Report, error) 
 	return r, err
 }
 
-// coverage proves, relation by relation, that the ranges tile the key space up to the frozen bound and that each is at its end; ranges
-// that a person skipped are told apart, not among the gaps. It reads the ledger in pages, so a plan of any length fits in memory.
+// coverage proves, relation by relation, that the ranges tile the key space up to the frozen bound and that each is at its end. It
+// reads the ledger in pages, so a plan of any length fits in memory.
 func (s *Store) coverage(ctx context.Context, id job.ID) (cover []job.Coverage, dropped []string, err error) {
 	rels, err := s.Relations(ctx, id)
 	if err != nil {
@@ -134,7 +134,7 @@ func (s *Store) coverage(ctx context.Context, id job.ID) (cover []job.Coverage, 
 				return nil
 			}
 			t.Add(span)
-			if state != job.Done && state != job.RangeExcluded || short {
+			if state != job.Done && state != job.RangeExcluded || short { // what a person took out is listed by itself
 				if len(notDone[rel]) < 10 {
 					notDone[rel] = append(notDone[rel], fmt.Sprintf("%s is %s", span, state))
 				}

@@ -124,16 +124,18 @@ INSERT INTO backfleet.samples (job_id, rows, rate, lag, limiting) VALUES ($1, $2
 UPDATE backfleet.jobs SET report = $2 WHERE id = $1
 
 -- name: replica_seen
-INSERT INTO backfleet.replicas (name) VALUES ($1) ON CONFLICT (name) DO UPDATE SET seen_at = clock_timestamp()
+INSERT INTO backfleet.replicas (name, timeline) VALUES ($1, left(pg_walfile_name(pg_current_wal_lsn()), 8))
+ON CONFLICT (name) DO UPDATE SET timeline = EXCLUDED.timeline, seen_at = clock_timestamp()
 
 -- name: replicas
-SELECT name FROM backfleet.replicas ORDER BY name
+SELECT name FROM backfleet.replicas WHERE timeline = left(pg_walfile_name(pg_current_wal_lsn()), 8) ORDER BY name
 
 -- name: not_flushed
--- Replicas that do not hold everything up to a position yet.
-SELECT coalesce(nullif(application_name, ''), client_addr::text, 'unnamed') FROM pg_stat_replication
- WHERE state = 'streaming' AND (flush_lsn IS NULL OR flush_lsn < $1::pg_lsn)
-
--- name: open_counts
-SELECT count(*) FILTER (WHERE state = 'queued'), count(*) FILTER (WHERE state = 'released'), count(*) FILTER (WHERE state = 'running')
-  FROM backfleet.ranges WHERE job_id = $1 AND state IN ('queued', 'released', 'running')
+-- Replicas that do not hold everything up to a position yet, also while they catch up. Which sessions are replicas, and how they are
+-- called, is said in throttle/signals/lag.sql: throttle.replicas must name the same ones.
+SELECT CASE WHEN w.application_name NOT IN ('', 'walreceiver') THEN w.application_name
+            ELSE coalesce(s.slot_name::text, 'walreceiver@' || coalesce(host(w.client_addr), 'local')) END
+  FROM pg_stat_replication w LEFT JOIN pg_replication_slots s ON s.active_pid = w.pid
+ WHERE s.slot_type IS DISTINCT FROM 'logical'
+   AND (w.state IS NULL OR w.state <> 'backup' AND w.replay_lsn IS NOT NULL)
+   AND (w.flush_lsn IS NULL OR w.flush_lsn < $1::pg_lsn)

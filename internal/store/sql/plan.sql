@@ -5,7 +5,10 @@ ON CONFLICT (job_id, relation) DO NOTHING
 
 -- name: relation_back
 -- A leaf partition that was detached and is attached again: it keeps the bound and the checkpoints that it had.
-UPDATE backfleet.relations SET dropped = false, name = $3, planned = bound IS NULL OR planned_to IS NOT DISTINCT FROM bound
+-- A boundary may fall on the bound itself, so only the range that is closed above says that its plan is whole.
+UPDATE backfleet.relations l SET dropped = false, name = $3,
+       planned = bound IS NULL OR EXISTS (SELECT 1 FROM backfleet.ranges r
+          WHERE r.job_id = l.job_id AND r.relation = l.relation AND r.kind = 'fill' AND r.hi_inclusive)
  WHERE job_id = $1 AND relation = $2 AND dropped
 
 -- name: ranges_back
@@ -42,7 +45,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $4, $5, $4)
 UPDATE backfleet.relations SET planned_to = $3, planned = $4 WHERE job_id = $1 AND relation = $2
 
 -- name: plan_counts
-SELECT coalesce(max(index), -1) + 1, count(*) FILTER (WHERE state = 'queued') FROM backfleet.ranges WHERE job_id = $1
+SELECT (SELECT coalesce(max(index), -1) + 1 FROM backfleet.ranges WHERE job_id = $1),
+       (SELECT count(*) FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued')
 
 -- name: planned
 UPDATE backfleet.jobs SET planned_at = clock_timestamp() WHERE id = $1 AND planned_at IS NULL
@@ -69,6 +73,10 @@ SELECT r.job_id, (SELECT max(index) FROM backfleet.ranges WHERE job_id = $1) + r
 
 -- name: verify_round
 UPDATE backfleet.jobs SET verify_round = $2, state = 'verifying', revision = revision + 1 WHERE id = $1 RETURNING *
+
+-- name: unsettled
+-- Whether a range is still to be done: open, or given up until a person decides.
+SELECT EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state IN ('queued', 'released', 'running', 'failed'))
 
 -- name: round_result
 SELECT count(*), coalesce(sum(residual), 0)::bigint, coalesce(sum(check_fails), 0)::bigint

@@ -86,6 +86,8 @@ CREATE TABLE backfleet.ranges (
 ) WITH (fillfactor = 50);                                 -- every batch updates one row: keep it HOT
 -- None of these name a column that a batch writes, so a batch's update of its row stays HOT.
 CREATE INDEX ranges_open ON backfleet.ranges (job_id, index) WHERE state IN ('queued', 'released', 'running');
+CREATE INDEX ranges_queued ON backfleet.ranges (job_id, index) WHERE state = 'queued';
+CREATE INDEX ranges_running ON backfleet.ranges (job_id, index) WHERE state = 'running';
 
 CREATE TABLE backfleet.quarantine (
     job_id      text NOT NULL REFERENCES backfleet.jobs ON DELETE CASCADE,
@@ -128,10 +130,12 @@ CREATE TABLE backfleet.heartbeat (
 ) WITH (fillfactor = 10);
 INSERT INTO backfleet.heartbeat (ts) VALUES (clock_timestamp());
 
--- Replicas ever seen: a new leader waits for those that are away now.
+-- Replicas seen on a WAL timeline: a new leader waits for those that are away now. A failover forgets them, for one of them is the
+-- primary now.
 CREATE TABLE backfleet.replicas (
-    name    text PRIMARY KEY,
-    seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    name     text PRIMARY KEY,
+    timeline text NOT NULL,
+    seen_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
 -- Who governs this database. The epoch begins with the WAL timeline, so a failover never reuses one.

@@ -18,6 +18,9 @@ func (s *Store) Grants(ctx context.Context, role, table string) (string, error) 
 	if err != nil {
 		return "", err
 	}
+	if schema == "" {
+		schema = "public" // as in a spec
+	}
 	var oid *uint32
 	if err := s.pool.QueryRow(ctx, "select to_regclass($1)::oid", pgx.Identifier{schema, name}.Sanitize()).Scan(&oid); err != nil {
 		return "", s.explain("find "+table, err)

@@ -33,14 +33,17 @@ type app struct {
 	output              string
 }
 
-// Main runs one command line and returns the exit code. The first SIGINT or SIGTERM ends the command's context, so that it can
-// stop in order; at the second Main returns at once, whatever still runs.
+// Main runs one command line and returns the exit code. The first SIGINT, SIGTERM or SIGHUP (a closed terminal, unless nohup
+// ignores it) ends the command's context, so that it can stop in order; at the second Main returns at once, whatever still runs.
 func Main(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, environ: environ, now: time.Now}
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	defer signal.Stop(signals)
 	ended := make(chan int, 1)
 	go func() { ended <- a.run(ctx, args) }()
@@ -92,7 +95,7 @@ they work while every coordinator is down.`,
 		Example: `  export BACKFLEET_DATABASE_MAIN=postgres://backfleet@db1/app
   backfleet plan users-email-norm.yaml
   backfleet run users-email-norm.yaml`,
-		SilenceErrors: true, SilenceUsage: true, SuggestionsMinimumDistance: 2,
+		Version: observe.ThisBuild().Version, SilenceErrors: true, SilenceUsage: true, SuggestionsMinimumDistance: 2,
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkFlags() },
 	}
 	root.SetIn(a.stdin)
@@ -191,7 +194,11 @@ func (a *app) env(name string) string {
 // print answers a command: the value as JSON with -o json, else the text.
 func (a *app) print(v any, text func(io.Writer)) error {
 	if a.output != "json" {
-		text(a.stdout)
+		out := &answer{Writer: a.stdout}
+		text(out)
+		if out.err != nil {
+			return fmt.Errorf("write the answer: %w", out.err)
+		}
 		return nil
 	}
 	enc := json.NewEncoder(a.stdout)
@@ -203,11 +210,28 @@ func (a *app) print(v any, text func(io.Writer)) error {
 	return nil
 }
 
+// answer remembers the first error of a writer, as of a full disk, so that no command ends well whose answer is lost.
+type answer struct {
+	io.Writer
+	err error
+}
+
+func (w *answer) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	if w.err == nil {
+		w.err = err
+	}
+	return n, err
+}
+
 // say writes one line of text.
 func say(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
 
 // terminal returns the width of w where it is a terminal that understands cursor moves.
 func (a *app) terminal(w io.Writer) (width int, ok bool) {
+	if out, wrapped := w.(*answer); wrapped {
+		w = out.Writer
+	}
 	f, isFile := w.(*os.File)
 	if !isFile || !term.IsTerminal(int(f.Fd())) || a.env("TERM") == "dumb" {
 		return 0, false

@@ -3,17 +3,12 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/api"
 	"github.com/backfleet/backfleet/internal/job"
-	"github.com/backfleet/backfleet/internal/observe"
-	"github.com/backfleet/backfleet/internal/queue"
 	"github.com/backfleet/backfleet/internal/store"
 )
 
@@ -104,6 +99,13 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 	}
 	dbs := databases{db}
 	local := api.InProcess(api.New(api.Config{Databases: dbs.served(), Log: log}), actor())
+	// What the fleet needs is there before the job is: who is told of a bad address must not find a job in the ledger.
+	var f *fleet
+	if flags.again || !hasEnded(ctx, local, spec) {
+		if f, err = a.prepareFleet(ctx, p, flags, db, spec, log); err != nil {
+			return err
+		}
+	}
 	got, err := local.Submit(ctx, text, file, flags.again)
 	if err != nil {
 		return err
@@ -123,11 +125,15 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 	}
 	say(a.stderr, "job %s (%s) of database %s %s", got.Job.Name, got.Job.ID, got.Job.Database, verb)
 
-	server, err := a.startFleet(ctx, p, flags, db, spec, log)
-	if err != nil {
+	if f == nil { // the job had ended a moment ago, and somebody revived it since
+		if f, err = a.prepareFleet(ctx, p, flags, db, spec, log); err != nil {
+			return err
+		}
+	}
+	if err := f.start(ctx, a, p); err != nil {
 		return err
 	}
-	end, err := a.follow(ctx, p, screen, api.InProcess(server, actor()), name)
+	end, err := a.follow(ctx, p, screen, api.InProcess(f.served.server, actor()), name)
 	if err != nil {
 		return err
 	}
@@ -184,88 +190,6 @@ func (a *app) ensureLedger(ctx context.Context, db database, spec job.Spec) erro
 	}
 	say(a.stderr, "ledger of database %s: version %d → %d", db.name, from, to)
 	return nil
-}
-
-// startFleet starts NATS, the coordinator, the API and the workers as parts, and says how to reach them.
-func (a *app) startFleet(ctx context.Context, p *parts, flags runFlags, db database, spec job.Spec, log *zap.Logger) (*api.Server, error) {
-	dir, err := a.stateDir(flags.state, spec.Database+"-"+spec.Name)
-	if err != nil {
-		return nil, err
-	}
-	connect, joinable, err := a.natsOf(p, flags, dir, log)
-	if err != nil {
-		return nil, err
-	}
-	id := processID()
-	conn, err := connect(ctx, "backfleet coordinator "+id)
-	if err != nil {
-		return nil, err
-	}
-	p.then("NATS of the coordinator", func() { drain(conn) })
-	if _, err := conn.EnsureStream(ctx); err != nil { // before the workers look for it
-		return nil, err
-	}
-	health, metrics := &observe.Health{}, observe.NewRegistry()
-	dbs := databases{db}
-	lead := newLeader(id, dbs, conn, log)
-	served, err := a.serveAPI(ctx, p, flags.api, dir, api.Config{
-		Databases: dbs.served(), Live: lead, Health: health, Metrics: metrics, Log: log,
-	}, log)
-	if err != nil {
-		return nil, err
-	}
-	watchFleet(p, health, dbs, conn)
-	p.start("coordinator", lead.Run)
-
-	if flags.workers > 0 {
-		own, err := a.open(ctx, db.name, "backfleet worker "+id, workerConns(flags.workers))
-		if err != nil {
-			return nil, err
-		}
-		p.then("database of the worker", own.pool.Close)
-		conn, err := connect(ctx, "backfleet worker "+id)
-		if err != nil {
-			return nil, err
-		}
-		p.then("NATS of the worker", func() { drain(conn) })
-		p.start("worker", newCarrier(id, flags.workers, databases{own}, conn, log))
-	}
-	say(a.stderr, "API at %s: backfleet status %s --api %s --api-token-file %s", served.url, spec.Name, served.url, served.tokenFile)
-	if joinable != "" {
-		say(a.stderr, "more workers: %s", joinable)
-	}
-	return served.server, nil
-}
-
-// natsOf starts the embedded NATS, or takes the external one, and returns how to connect and how others may join.
-func (a *app) natsOf(p *parts, flags runFlags, dir string, log *zap.Logger) (connect func(context.Context, string) (*queue.Conn, error), joinable string, err error) {
-	if flags.nats.url != "" {
-		return func(ctx context.Context, name string) (*queue.Conn, error) {
-			o, err := flags.nats.options(name, log)
-			if err != nil {
-				return nil, err
-			}
-			return queue.Connect(ctx, o)
-		}, "", nil
-	}
-	o := queue.EmbedOptions{StoreDir: filepath.Join(dir, "nats"), Listen: flags.natsListen, Logger: log}
-	tokenFile := filepath.Join(dir, "nats.token")
-	if o.Listen != "" {
-		if o.Token, err = api.EnsureToken(tokenFile); err != nil {
-			return nil, "", usage("%w", err)
-		}
-	}
-	embedded, err := queue.Embed(o)
-	if err != nil {
-		return nil, "", err
-	}
-	p.then("embedded NATS", embedded.Shutdown)
-	if o.Listen != "" {
-		joinable = fmt.Sprintf("backfleet worker --nats-url %s --nats-token-file %s", embedded.URL(), tokenFile)
-	}
-	return func(ctx context.Context, name string) (*queue.Conn, error) {
-		return embedded.Connect(ctx, queue.Options{Name: name, Logger: log})
-	}, joinable, nil
 }
 
 // ending is why follow returned.
@@ -346,7 +270,7 @@ func (a *app) handedBack(c *api.Client, name api.JobName, path string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	if st, err := c.Status(ctx, name); err == nil {
-		say(a.stderr, "stopped at %s, every range handed back; go on with: backfleet run %s", percent(st.Fraction), path)
+		say(a.stderr, "stopped at %s, every range handed back; go on with: backfleet run %s", percent(st.Fraction), shellWord(path))
 	}
 	return &exitError{code: exitInterrupted}
 }

@@ -1,0 +1,120 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"go.uber.org/zap"
+
+	"github.com/backfleet/backfleet/internal/api"
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/observe"
+	"github.com/backfleet/backfleet/internal/queue"
+)
+
+// hasEnded reports whether the ledger holds a job of this spec's name that has ended, so that nothing but its report is wanted.
+func hasEnded(ctx context.Context, c *api.Client, spec job.Spec) bool {
+	st, err := c.Status(ctx, api.JobName(spec.Database+"/"+spec.Name))
+	return err == nil && st.State.Ended()
+}
+
+// fleet is the coordinator, the workers and the API of one `run`, between preparation and start.
+type fleet struct {
+	id       string
+	job      string
+	workers  int
+	db       database
+	lead     leader
+	health   *observe.Health
+	conn     *queue.Conn
+	connect  func(context.Context, string) (*queue.Conn, error)
+	joinable string // how other workers join; empty when they cannot
+	served   endpoint
+	log      *zap.Logger
+}
+
+// prepareFleet makes the state directory, connects to NATS and serves the API. Nothing leads or carries a range before start.
+func (a *app) prepareFleet(ctx context.Context, p *parts, flags runFlags, db database, spec job.Spec, log *zap.Logger) (*fleet, error) {
+	dir, err := a.stateDir(flags.state, spec.Database+"-"+spec.Name)
+	if err != nil {
+		return nil, err
+	}
+	f := &fleet{id: processID(), job: spec.Name, workers: flags.workers, db: db, health: &observe.Health{}, log: log}
+	if f.connect, f.joinable, err = a.natsOf(p, flags, dir, log); err != nil {
+		return nil, err
+	}
+	if f.conn, err = f.connect(ctx, "backfleet coordinator "+f.id); err != nil {
+		return nil, err
+	}
+	p.then("NATS of the coordinator", func() { drain(f.conn) })
+	if _, err := f.conn.EnsureStream(ctx); err != nil { // before the workers look for it
+		return nil, err
+	}
+	dbs := databases{db}
+	f.lead = newLeader(f.id, dbs, f.conn, log)
+	f.served, err = a.serveAPI(ctx, p, flags.api, dir, api.Config{
+		Databases: dbs.served(), Live: f.lead, Health: f.health, Metrics: observe.NewRegistry(), Log: log,
+	}, log)
+	return f, err
+}
+
+// start lets the coordinator and the workers go, and says how to reach them.
+func (f *fleet) start(ctx context.Context, a *app, p *parts) error {
+	watchFleet(p, f.health, databases{f.db}, f.conn)
+	p.start("coordinator", f.lead.Run)
+	if f.workers > 0 {
+		own, err := a.open(ctx, f.db.name, "backfleet worker "+f.id, workerConns(f.workers))
+		if err != nil {
+			return err
+		}
+		p.then("database of the worker", own.pool.Close)
+		conn, err := f.connect(ctx, "backfleet worker "+f.id)
+		if err != nil {
+			return err
+		}
+		p.then("NATS of the worker", func() { drain(conn) })
+		p.start("worker", newCarrier(f.id, f.workers, databases{own}, conn, f.log))
+	}
+	say(a.stderr, "API at %s: backfleet status %s --api %s --api-token-file %s", f.served.url, f.job, f.served.url, shellWord(f.served.tokenFile))
+	if f.joinable != "" {
+		say(a.stderr, "more workers: %s", f.joinable)
+	}
+	return nil
+}
+
+// natsOf starts the embedded NATS, or takes the external one, and returns how to connect and how others may join.
+func (a *app) natsOf(p *parts, flags runFlags, dir string, log *zap.Logger) (connect func(context.Context, string) (*queue.Conn, error), joinable string, err error) {
+	if flags.nats.url != "" {
+		return func(ctx context.Context, name string) (*queue.Conn, error) {
+			o, err := flags.nats.options(name, log)
+			if err != nil {
+				return nil, err
+			}
+			return queue.Connect(ctx, o)
+		}, "", nil
+	}
+	o := queue.EmbedOptions{StoreDir: filepath.Join(dir, "nats"), Listen: flags.natsListen, Logger: log}
+	tokenFile := filepath.Join(dir, "nats.token")
+	if o.Listen != "" {
+		if o.Token, err = api.EnsureToken(tokenFile); err != nil {
+			return nil, "", usage("%w", err)
+		}
+	}
+	embedded, err := queue.Embed(o)
+	if err != nil {
+		var wrong *queue.ConnectError
+		if errors.As(err, &wrong) && errors.Is(err, queue.ErrBadOptions) && wrong.Cause != nil {
+			err = usage("embedded NATS: %w; %s", wrong.Cause, wrong.Hint)
+		}
+		return nil, "", err
+	}
+	p.then("embedded NATS", embedded.Shutdown)
+	if o.Listen != "" {
+		joinable = fmt.Sprintf("backfleet worker --nats-url %s --nats-token-file %s", embedded.URL(), shellWord(tokenFile))
+	}
+	return func(ctx context.Context, name string) (*queue.Conn, error) {
+		return embedded.Connect(ctx, queue.Options{Name: name, Logger: log})
+	}, joinable, nil
+}

@@ -18,6 +18,9 @@ import (
 	"github.com/backfleet/backfleet/ranges"
 )
 
+// planningTrouble begins the reason of a job whose planning has met an error.
+const planningTrouble = "planning: "
+
 const (
 	planEvery = 100 * time.Millisecond
 	planAhead = 10_000 // ranges that may wait for release before planning pauses
@@ -33,7 +36,9 @@ func (l *leadership) plan(ctx context.Context) {
 		l.each(ctx, func(j job.Job) bool { return j.State == job.Planning || j.State.Active() }, func(j job.Job) {
 			if err := p.advance(ctx, j); err != nil {
 				l.complain(ctx, "planning stopped for now", err, zap.String("job", j.Name))
-				l.explain(ctx, j, "planning: "+postgres.Describe(err))
+				l.explain(ctx, j, planningTrouble+postgres.Describe(err))
+			} else if strings.HasPrefix(j.Reason, planningTrouble) {
+				l.explain(ctx, j, "") // it is over
 			}
 		})
 	}))

@@ -50,6 +50,7 @@ func walking(t *testing.T, spec job.Spec) *walk {
 	w.exec("create table leaf partition of t default")
 	w.exec("insert into t select i, 0 from generate_series(1, 100) i")
 	spec.Name, spec.Database, spec.Table, spec.LateRows = "walk", "main", "public.t", "ignore"
+	spec.OnError.QuarantineRows = 100
 	w.job, err = w.ledger.Submit(ctx, "ann", store.NewJob{Spec: spec.WithDefaults(), Key: []job.Column{{Name: "id", Type: "bigint"}},
 		Idempotent: true, SearchPath: "public", Estimate: 100, EstimateBy: "the test"})
 	require.NoError(t, err)

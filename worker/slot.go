@@ -202,6 +202,9 @@ func (s *slot) receive(ctx, stop context.Context, cancel context.CancelCauseFunc
 func (s *slot) conclude(live context.Context, log *zap.Logger, d *desk, c *carrier, delivery *queue.Delivery, end error) {
 	ctx, cancel := context.WithTimeout(live, concludeTimeout)
 	defer cancel()
+	if _, may := d.runnable(c.job); !may && errors.Is(end, errWithdrawn) {
+		end = errStopped // that is why the lease went
+	}
 	var failed *rangeFailedError
 	var commit error
 	switch {

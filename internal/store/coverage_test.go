@@ -20,6 +20,9 @@ func TestTheReportFindsWhatIsNotCovered(t *testing.T) {
 		return r.Coverage[0].Gaps
 	}
 	require.Empty(t, gaps())
+	sc.exec("update backfleet.ranges set state = 'skipped', key = '{13}' where index = 1")
+	require.Empty(t, gaps(), "what a person skipped is told apart")
+	sc.exec("update backfleet.ranges set state = 'done', key = hi where index = 1")
 	for _, damage := range []string{
 		"delete from backfleet.ranges where index = 0",
 		"delete from backfleet.ranges where index = 1",

@@ -24,6 +24,12 @@ var sqlFiles embed.FS
 // queries holds every static statement by name.
 var queries = mustLoad("sql/jobs.sql", "sql/plan.sql", "sql/ranges.sql")
 
+// jobColumns stands for @job in the statements: the columns of a jobRow by name, so that a later version's column is no concern of
+// this one.
+const jobColumns = "id, name, database, spec, spec_hash, limits, state, resume_state, reason, revision, key_columns, idempotent," +
+	" search_path, estimate, estimate_by, freeze_wait, planned_at, verify_round, submitted_by, submitted_at, started_at, ended_at," +
+	" end_lsn, stream_clear, report"
+
 // mustLoad reads "-- name: x" sections; a mistake in an embedded file is a mistake in the program.
 func mustLoad(files ...string) map[string]string {
 	all := map[string]string{}
@@ -37,7 +43,7 @@ func mustLoad(files ...string) map[string]string {
 			if _, twice := all[name]; twice {
 				panic("store: statement " + name + " stands twice")
 			}
-			all[name] = strings.TrimSpace(text)
+			all[name] = strings.TrimSpace(strings.ReplaceAll(text, "@job", jobColumns))
 		}
 	}
 	return all

@@ -125,7 +125,9 @@ func (f *fleet) run(parts map[string]func(context.Context) error) (stop func()) 
 // exec runs a statement as the application.
 func (f *fleet) exec(sql string, args ...any) {
 	f.Helper()
-	_, err := f.admin.Exec(f.Context(), sql, args...)
+	ctx, cancel := context.WithTimeout(f.Context(), patience)
+	defer cancel()
+	_, err := f.admin.Exec(ctx, sql, args...)
 	require.NoError(f, err, sql)
 }
 

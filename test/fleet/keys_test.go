@@ -53,7 +53,7 @@ func TestEveryKindOfKey(t *testing.T) {
 		f.exec(fmt.Sprintf("create table %q (%s, n int not null default 0, primary key (%s))", k.name, k.columns, k.key))
 		f.exec(fmt.Sprintf("insert into %q select %s", k.name, k.rows))
 		f.exec(fmt.Sprintf("analyze %q", k.name))
-		jobs[k.name] = f.submit(fmt.Sprintf("name: %s\ntable: public.\"%s\"\nset: {n: n + 1}\ncheck: n = 1\nlate_rows: ignore\nrows_per_range: 290\nbatch: {max_rows: 60}", k.name, k.name))
+		jobs[k.name] = f.submit(fmt.Sprintf("name: %s\ntable: public.%q\nset: {n: n + 1}\ncheck: n = 1\nlate_rows: ignore\nrows_per_range: 290\nbatch: {max_rows: 60}", k.name, k.name))
 	}
 	f.start()
 	for _, k := range all {

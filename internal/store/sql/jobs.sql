@@ -2,25 +2,25 @@
 INSERT INTO backfleet.jobs (id, name, database, spec, spec_hash, limits, state, key_columns, idempotent, search_path,
                             estimate, estimate_by, submitted_by)
 VALUES ($1, $2, $3, $4, $5, $6, 'planning', $7, $8, $9, $10, $11, $12)
-RETURNING *
+RETURNING @job
 
 -- name: job_by_name
 -- The unfinished job of the name, else its latest.
-SELECT * FROM backfleet.jobs WHERE name = $1 OR id = $1
+SELECT @job FROM backfleet.jobs WHERE name = $1 OR id = $1
 ORDER BY state NOT IN ('complete', 'complete_with_errors', 'failed', 'cancelled') DESC, submitted_at DESC LIMIT 1
 
 -- name: job_lock
-SELECT * FROM backfleet.jobs WHERE id = $1 FOR NO KEY UPDATE
+SELECT @job FROM backfleet.jobs WHERE id = $1 FOR NO KEY UPDATE
 
 -- name: job_get
-SELECT * FROM backfleet.jobs WHERE id = $1
+SELECT @job FROM backfleet.jobs WHERE id = $1
 
 -- name: jobs_all
-SELECT * FROM backfleet.jobs ORDER BY submitted_at DESC LIMIT 1000
+SELECT @job FROM backfleet.jobs ORDER BY submitted_at DESC LIMIT 1000
 
 -- name: jobs_open
 -- Every job that the coordinator still has something to do for.
-SELECT * FROM backfleet.jobs
+SELECT @job FROM backfleet.jobs
  WHERE state NOT IN ('complete', 'complete_with_errors', 'failed', 'cancelled') OR NOT stream_clear
  ORDER BY submitted_at
 
@@ -29,19 +29,21 @@ UPDATE backfleet.jobs SET state = $2, resume_state = $3, reason = $4, revision =
        ended_at = CASE WHEN $5 THEN clock_timestamp() END,
        stream_clear = CASE WHEN $5 THEN stream_clear ELSE false END
  WHERE id = $1
-RETURNING *
+RETURNING @job
 
 -- name: job_limits
-UPDATE backfleet.jobs SET limits = $2, revision = revision + 1 WHERE id = $1 RETURNING *
+UPDATE backfleet.jobs SET limits = $2, revision = revision + 1 WHERE id = $1 RETURNING @job
 
 -- name: job_reason
-UPDATE backfleet.jobs SET reason = $2 WHERE id = $1 AND reason IS DISTINCT FROM $2
+-- Not over the reason of a pause or of an end that came meanwhile.
+UPDATE backfleet.jobs SET reason = $2
+ WHERE id = $1 AND state IN ('planning', 'running', 'verifying') AND reason IS DISTINCT FROM $2
 
 -- name: job_started
 UPDATE backfleet.jobs SET state = 'running', reason = '', started_at = coalesce(started_at, clock_timestamp()),
        revision = revision + 1
  WHERE id = $1 AND state = 'planning'
-RETURNING *
+RETURNING @job
 
 -- name: job_stream_clear
 -- Not for a job that a retry has revived meanwhile.

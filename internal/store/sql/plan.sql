@@ -72,7 +72,7 @@ SELECT r.job_id, (SELECT max(index) FROM backfleet.ranges WHERE job_id = $1) + r
    AND CASE WHEN $2::int = 1 THEN r.kind = 'fill' ELSE r.kind = 'verify' AND r.round = $2::int - 1 AND r.residual + r.check_fails > 0 END
 
 -- name: verify_round
-UPDATE backfleet.jobs SET verify_round = $2, state = 'verifying', revision = revision + 1 WHERE id = $1 RETURNING *
+UPDATE backfleet.jobs SET verify_round = $2, state = 'verifying', revision = revision + 1 WHERE id = $1 RETURNING @job
 
 -- name: unsettled
 -- Whether a range is still to be done: open, or given up until a person decides.

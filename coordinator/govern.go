@@ -25,6 +25,7 @@ const (
 type governor struct {
 	*leadership
 	lag    *signals.Lag
+	turns  throttle.Turns
 	stop   *throttle.LagStop
 	seq    int64
 	known  map[string]bool
@@ -198,7 +199,7 @@ func (g *governor) publish(ctx context.Context, active []job.Job, decision throt
 		g.complain(ctx, "open ranges not counted", err)
 		b.Hold, b.Leases = true, g.leases
 	} else {
-		for _, grant := range throttle.Allocate(decision.RowsPerSec, slots, demands, 0) {
+		for _, grant := range throttle.Allocate(decision.RowsPerSec, slots, g.turns.Choose(time.Now(), len(slots), demands), 0) {
 			id := job.ID(grant.Job)
 			b.Leases = append(b.Leases, job.Lease{Worker: grant.Worker, Slot: grant.Slot.Slot, Job: id, Name: names[id], Rate: grant.Rate})
 		}

@@ -74,7 +74,7 @@ func reportText(w io.Writer, r job.Report) {
 		return fmt.Sprintf("%s key %s: %s; %s, by %s", q.Relation, q.Key, text, plural(q.Attempts, "attempt"), q.By)
 	})
 	section(w, "Keys that reappeared or fail the check", r.Samples, ranges.Key.String)
-	section(w, "Workers", r.Workers, func(t job.WorkerTotal) string {
+	section(w, "Workers, by the ranges that each was last to carry", r.Workers, func(t job.WorkerTotal) string {
 		return fmt.Sprintf("%s: %s, %s", t.Worker, plural(t.Ranges, "range"), plural(t.Rows, "row"))
 	})
 	events := slices.Clone(r.Events)

@@ -122,7 +122,7 @@ type Coverage struct {
 	Gaps     []string   `json:"gaps"`         // empty: gap-free, without overlap, all at their end
 }
 
-// WorkerTotal is what one worker did for a job.
+// WorkerTotal sums up the ranges that one worker was the last to carry. What a worker before it did of them counts here, too.
 type WorkerTotal struct {
 	Worker string `json:"worker"`
 	Ranges int64  `json:"ranges"`

@@ -160,17 +160,19 @@ func (t Target) Quarantine(s Step, key ranges.Key, sqlstate, message string, mov
 		") + (SELECT count(*) FROM backfleet_put WHERE fresh), (SELECT count(*) FROM backfleet_lock)", p.args}
 }
 
-// Again does one quarantined row again and takes it out of quarantine, or does neither. It returns the number of quarantine rows
-// taken out: 0 where somebody else did.
+// Again does one quarantined row again, takes it out of quarantine and counts it with its range, or does none of these. It returns
+// the number of quarantine rows taken out, 0 where somebody else did, and of rows updated.
 func (t Target) Again(id job.ID, relation uint32, key ranges.Key) SQL {
 	var p params
 	text := "WITH backfleet_take AS (\n DELETE FROM backfleet.quarantine WHERE job_id = " + p.add(string(id)) + " AND relation = " +
-		p.add(relation) + " AND key = " + p.add([]string(key)) + "::text[] RETURNING 1),\nbackfleet_update AS (\n UPDATE " + t.from() + " SET " +
+		p.add(relation) + " AND key = " + p.add([]string(key)) + "::text[] RETURNING range_index),\nbackfleet_update AS (\n UPDATE " + t.from() + " SET " +
 		t.assignments() + "\n  WHERE " + t.within(&p, ranges.Span{Lo: key, Hi: key, HiClosed: true}) + " AND EXISTS (SELECT 1 FROM backfleet_take)"
 	if t.Where != "" {
 		text += " AND " + Paren(t.Where)
 	}
-	return SQL{text + "\n RETURNING 1)\nSELECT (SELECT count(*) FROM backfleet_take), (SELECT count(*) FROM backfleet_update)", p.args}
+	text += "\n RETURNING 1),\nbackfleet_count AS (\n UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update)" +
+		"\n  WHERE job_id = " + p.add(string(id)) + " AND index = (SELECT range_index FROM backfleet_take))"
+	return SQL{text + "\nSELECT (SELECT count(*) FROM backfleet_take), (SELECT count(*) FROM backfleet_update)", p.args}
 }
 
 // Ahead looks for the row of a key, in whatever form the key is written, and whether its batch is still to come: no checkpoint of the

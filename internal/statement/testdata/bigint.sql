@@ -641,7 +641,7 @@ SELECT ARRAY["users"."id"::text], EXISTS (SELECT 1 FROM backfleet.ranges AS back
 
 -- again
 WITH backfleet_take AS (
- DELETE FROM backfleet.quarantine WHERE job_id = $1 AND relation = $2 AND key = $3::text[] RETURNING 1),
+ DELETE FROM backfleet.quarantine WHERE job_id = $1 AND relation = $2 AND key = $3::text[] RETURNING range_index),
 backfleet_update AS (
  UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
 lower(email)
@@ -649,11 +649,15 @@ lower(email)
   WHERE "users"."id" >= CAST($4 AS bigint) AND "users"."id" <= CAST($5 AS bigint) AND EXISTS (SELECT 1 FROM backfleet_take) AND (
 email_norm IS NULL
 )
- RETURNING 1)
+ RETURNING 1),
+backfleet_count AS (
+ UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update)
+  WHERE job_id = $6 AND index = (SELECT range_index FROM backfleet_take))
 SELECT (SELECT count(*) FROM backfleet_take), (SELECT count(*) FROM backfleet_update);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 0x4000
 -- $3 = []string{"-5"}
 -- $4 = "-5"
 -- $5 = "-5"
+-- $6 = "01JD8Z7Q4T0000000000000001"
 

@@ -611,17 +611,21 @@ SELECT ARRAY["words"."word"::text], EXISTS (SELECT 1 FROM backfleet.ranges AS ba
 
 -- again
 WITH backfleet_take AS (
- DELETE FROM backfleet.quarantine WHERE job_id = $1 AND relation = $2 AND key = $3::text[] RETURNING 1),
+ DELETE FROM backfleet.quarantine WHERE job_id = $1 AND relation = $2 AND key = $3::text[] RETURNING range_index),
 backfleet_update AS (
  UPDATE ONLY "public"."words" AS "words" SET "n" = (
 length(word)
 )
   WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($4 AS text) AND "words"."word" COLLATE "pg_catalog"."C" <= CAST($5 AS text) AND EXISTS (SELECT 1 FROM backfleet_take)
- RETURNING 1)
+ RETURNING 1),
+backfleet_count AS (
+ UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update)
+  WHERE job_id = $6 AND index = (SELECT range_index FROM backfleet_take))
 SELECT (SELECT count(*) FROM backfleet_take), (SELECT count(*) FROM backfleet_update);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 0x4000
 -- $3 = []string{""}
 -- $4 = ""
 -- $5 = ""
+-- $6 = "01JD8Z7Q4T0000000000000001"
 

@@ -674,7 +674,7 @@ SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text], EXISTS (SELECT 1 FRO
 
 -- again
 WITH backfleet_take AS (
- DELETE FROM backfleet.quarantine WHERE job_id = $1 AND relation = $2 AND key = $3::text[] RETURNING 1),
+ DELETE FROM backfleet.quarantine WHERE job_id = $1 AND relation = $2 AND key = $3::text[] RETURNING range_index),
 backfleet_update AS (
  UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
 n
@@ -682,7 +682,10 @@ n
 n + 1
 )
   WHERE ("orders"."tenant", "orders"."id") >= (CAST($4 AS integer), CAST($5 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($6 AS integer), CAST($7 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_take)
- RETURNING 1)
+ RETURNING 1),
+backfleet_count AS (
+ UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update)
+  WHERE job_id = $8 AND index = (SELECT range_index FROM backfleet_take))
 SELECT (SELECT count(*) FROM backfleet_take), (SELECT count(*) FROM backfleet_update);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 0x4000
@@ -691,4 +694,5 @@ SELECT (SELECT count(*) FROM backfleet_take), (SELECT count(*) FROM backfleet_up
 -- $5 = "00000000-0000-0000-0000-000000000001"
 -- $6 = "7"
 -- $7 = "00000000-0000-0000-0000-000000000001"
+-- $8 = "01JD8Z7Q4T0000000000000001"
 

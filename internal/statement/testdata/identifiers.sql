@@ -629,7 +629,7 @@ SELECT ARRAY["we""ird; drop table x"."select"::text], EXISTS (SELECT 1 FROM back
 
 -- again
 WITH backfleet_take AS (
- DELETE FROM backfleet.quarantine WHERE job_id = $1 AND relation = $2 AND key = $3::text[] RETURNING 1),
+ DELETE FROM backfleet.quarantine WHERE job_id = $1 AND relation = $2 AND key = $3::text[] RETURNING range_index),
 backfleet_update AS (
  UPDATE ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" SET "a""b" = (
 upper("--") -- a comment that ends with its line
@@ -637,11 +637,15 @@ upper("--") -- a comment that ends with its line
   WHERE "we""ird; drop table x"."select" >= CAST($4 AS bigint) AND "we""ird; drop table x"."select" <= CAST($5 AS bigint) AND EXISTS (SELECT 1 FROM backfleet_take) AND (
 "we""ird; drop table x"."a""b" IS NULL
 )
- RETURNING 1)
+ RETURNING 1),
+backfleet_count AS (
+ UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update)
+  WHERE job_id = $6 AND index = (SELECT range_index FROM backfleet_take))
 SELECT (SELECT count(*) FROM backfleet_take), (SELECT count(*) FROM backfleet_update);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 0x4000
 -- $3 = []string{"1"}
 -- $4 = "1"
 -- $5 = "1"
+-- $6 = "01JD8Z7Q4T0000000000000001"
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -155,6 +156,8 @@ type trial struct {
 	name  string
 	pool  *pgxpool.Pool
 	fleet []*harness.Process
+	// scripted counts the rows that the usual script has written.
+	scripted atomic.Int64
 }
 
 func (t *trial) dsn() string { return t.cluster.DSN(t.name) }

@@ -16,6 +16,7 @@ import (
 const (
 	patience = 5 * time.Minute
 	pollJob  = 50 * time.Millisecond
+	pollSoon = 2 * time.Millisecond
 )
 
 // databaseVariable hands the DSN to backfleet's processes.
@@ -157,6 +158,24 @@ func (t *trial) complete(ctx context.Context) (outcome, error) {
 	}
 	o.filled, o.verified = seconds(filled), seconds(verified)
 	return o, err
+}
+
+// await waits until a query of one boolean is true.
+func (t *trial) await(ctx context.Context, what, query string, args ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		var yes bool
+		if err := t.pool.QueryRow(ctx, query, args...).Scan(&yes); err != nil {
+			return fmt.Errorf("wait for %s: %w", what, err)
+		}
+		if yes {
+			return nil
+		}
+		if err := sleep(ctx, pollSoon); err != nil {
+			return fmt.Errorf("wait for %s: %w", what, err)
+		}
+	}
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

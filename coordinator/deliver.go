@@ -45,6 +45,9 @@ type delivery struct {
 }
 
 func (d *delivery) tick(ctx context.Context) {
+	if !d.ready() {
+		return
+	}
 	now := time.Now()
 	if n := d.c.reconnects.Load(); n != d.connects {
 		d.connects, d.lost = n, true

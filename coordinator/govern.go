@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -15,8 +16,9 @@ import (
 )
 
 const (
-	governEvery = 200 * time.Millisecond
-	idleEvery   = 2 * time.Second // between readings while no batch may run
+	governEvery   = 200 * time.Millisecond
+	governTimeout = 3 * time.Second
+	idleEvery     = 2 * time.Second // between readings while no batch may run
 )
 
 // governor reads one database's signals, decides its budget, and shares it out as leases.
@@ -62,11 +64,11 @@ func (l *leadership) govern(ctx context.Context) {
 	every(ctx, governEvery, g.tick)
 }
 
-func (g *governor) tick(ctx context.Context) {
-	g.leadership.mu.Lock()
-	ready := g.readJobs
-	g.leadership.mu.Unlock()
-	if !ready {
+func (g *governor) tick(term context.Context) {
+	// A link that hangs must not silence the governor for longer than it takes to find out.
+	ctx, cancel := context.WithTimeout(term, governTimeout)
+	defer cancel()
+	if !g.ready() {
 		return
 	}
 	var active []job.Job
@@ -76,7 +78,9 @@ func (g *governor) tick(ctx context.Context) {
 		}
 	}
 	decision := g.decide(ctx, active)
-	g.publish(ctx, active, decision)
+	if term.Err() == nil {
+		g.publish(ctx, active, decision)
+	}
 }
 
 // decide reads the signals and asks the controller. The brake of backfleet.hold() is a decision above it.
@@ -99,6 +103,8 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 	decision := g.stop.Step(sample)
 	until, by, on, err := g.ledger.Brake(ctx)
 	switch {
+	case errors.Is(err, context.Canceled): // the term is over
+		return decision
 	case err != nil:
 		decision.Hold = true
 		decision.Reasons = append([]throttle.Reason{{Signal: "ledger", Hard: true, Text: "the database does not answer: " + postgres.Describe(err)}}, decision.Reasons...)

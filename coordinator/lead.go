@@ -113,6 +113,13 @@ func (l *leadership) each(ctx context.Context, match func(job.Job) bool, fn func
 	}
 }
 
+// ready reports whether the jobs were read at all: until then an empty list means nothing.
+func (l *leadership) ready() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.readJobs
+}
+
 func (l *leadership) snapshot() []job.Job {
 	l.mu.Lock()
 	defer l.mu.Unlock()

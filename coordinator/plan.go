@@ -131,7 +131,10 @@ func (p *planning) extend(ctx context.Context, j job.Job) error {
 			var found []ranges.Range
 			found, planned, err = planner.Next(ctx, rel.OID, next, from, rel.Bound, min(room, stepMost))
 			if err != nil {
-				return p.unlessGone(ctx, j, rel, err)
+				if rel.Leaf && postgres.Classify(err) == postgres.Schema {
+					delete(p.looked, j.ID) // dropped meanwhile: compare the leaves at the next turn
+				}
+				return err
 			}
 			if err := p.ledger.AddRanges(ctx, j.ID, rel.OID, found, planned); err != nil {
 				return err
@@ -151,14 +154,6 @@ func (p *planning) extend(ctx context.Context, j job.Job) error {
 	}
 	p.log.Info("job planned", zap.String("job", j.Name), zap.Int("ranges", next))
 	return nil
-}
-
-// unlessGone forgives an error of a leaf partition that was dropped meanwhile.
-func (p *planning) unlessGone(ctx context.Context, j job.Job, rel store.Relation, err error) error {
-	if rel.Leaf && postgres.Classify(err) == postgres.Schema {
-		p.looked[j.ID] = time.Time{}
-	}
-	return err
 }
 
 // leaves lists the relations that the job's table has now.

@@ -6,6 +6,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/store"
 )
 
 // sweep takes back the ranges of workers whose lease ran out, and has their messages delivered again at once.
@@ -16,15 +17,29 @@ func (d *delivery) sweep(ctx context.Context, j job.Job) error {
 	}
 	for _, e := range expired {
 		d.log.Warn("lease ran out; range taken back", zap.String("job", j.Name), zap.Int("range", e.Index), zap.String("worker", e.Owner))
-		if e.ReplySubject == "" {
-			continue
-		}
-		if err := d.c.cfg.Queue.ProxyNak(ctx, e.ReplySubject); err != nil {
-			// The message comes again after its ack wait, or the next comparison releases the range anew.
-			d.complain(ctx, "message not given back", err, zap.Int("range", e.Index))
-		}
+		d.redeliver(ctx, e)
 	}
 	return nil
+}
+
+// redeliver has a range's message delivered again at once. Without it the message comes after its ack wait, or the next comparison
+// releases the range anew.
+func (d *delivery) redeliver(ctx context.Context, e store.Expired) {
+	if e.ReplySubject == "" {
+		return
+	}
+	if err := d.c.cfg.Queue.ProxyNak(ctx, e.ReplySubject); err != nil {
+		d.complain(ctx, "message not given back", err, zap.Int("range", e.Index))
+	}
+}
+
+// remind repeats what workers said of ranges that they gave back: a NATS server that was restarted has forgotten it.
+func (d *delivery) remind(ctx context.Context, j job.Job) error {
+	back, err := d.ledger.GivenBack(ctx, j.ID)
+	for _, e := range back {
+		d.redeliver(ctx, e)
+	}
+	return err
 }
 
 // reconcile compares the ledger with the stream in full. A released range without a message goes back to the ledger, to be released
@@ -32,6 +47,9 @@ func (d *delivery) sweep(ctx context.Context, j job.Job) error {
 func (d *delivery) reconcile(ctx context.Context, j job.Job) error {
 	age := settleSeconds
 	if d.compared.IsZero() {
+		if err := d.remind(ctx, j); err != nil {
+			return err
+		}
 		age = 0 // this loop alone publishes, and it publishes nothing now
 	}
 	released, err := d.ledger.ReleasedFor(ctx, j, age)

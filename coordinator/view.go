@@ -52,6 +52,13 @@ func (v *views) forget(database string) {
 	v.mu.Unlock()
 }
 
+// keep forgets the jobs of a database that have ended.
+func (v *views) keep(database string, open map[job.ID]bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	maps.DeleteFunc(v.live[database], func(id job.ID, _ Live) bool { return !open[id] })
+}
+
 // update changes what is known of a job.
 func (v *views) update(database string, id job.ID, fn func(*Live)) {
 	v.mu.Lock()
@@ -143,7 +150,9 @@ func (l *leadership) record(ctx context.Context) {
 	sampled := time.Time{}
 	every(ctx, recordEvery, func(ctx context.Context) {
 		keep := time.Since(sampled) >= sampleEvery
+		open := map[job.ID]bool{}
 		l.each(ctx, func(j job.Job) bool { return !j.State.Ended() }, func(j job.Job) {
+			open[j.ID] = true
 			st, err := l.ledger.Status(ctx, j.ID)
 			if err != nil {
 				l.complain(ctx, "status not read", err, zap.String("job", j.Name))
@@ -178,6 +187,7 @@ func (l *leadership) record(ctx context.Context) {
 				}
 			}
 		})
+		l.c.views.keep(l.ledger.Database(), open)
 		if keep {
 			sampled = time.Now()
 		}

@@ -24,7 +24,8 @@ const (
 	patience     = 30 // contended batches in a row before another range gets its turn
 	mostUnknown  = 5  // errors in a row that no class explains
 	heldPause    = 500 * time.Millisecond
-	lockWait     = 200 * time.Millisecond // below deadlock_timeout: the batch yields before the application is examined
+	lockWait     = 200 * time.Millisecond // the most a batch waits for a row
+	lockShare    = 0.8                    // of deadlock_timeout, if that is shorter
 	shortestStmt = 2 * time.Second
 	stmtTargets  = 20 // statement_timeout, in batch targets
 )
@@ -48,6 +49,8 @@ type carrier struct {
 	target statement.Target
 	sizer  *throttle.Sizer
 	conn   *pgxpool.Conn
+	// lockWait is the session's lock_timeout.
+	lockWait time.Duration
 
 	next     boundary // found ahead, for the batch that begins at the checkpoint
 	poison   isolation
@@ -81,6 +84,9 @@ func (c *carrier) carry(ctx, stop context.Context) error {
 			return err
 		}
 		finished, err := c.step(ctx, stop)
+		if err != nil && postgres.Classify(err) == postgres.Data {
+			finished, err = c.isolate(ctx, err)
+		}
 		if err == nil {
 			retry.Reset()
 			contended, unknown = 0, 0
@@ -111,14 +117,10 @@ func (c *carrier) carry(ctx, stop context.Context) error {
 			}
 			c.note(ctx, err)
 		case postgres.Connection, postgres.Exhausted:
-			if err := c.reclaim(ctx, stop, err); err != nil {
-				return unlessFinished(err)
+			done, err := c.reclaim(ctx, stop, err)
+			if done || err != nil {
+				return err
 			}
-		case postgres.Data:
-			if err := c.isolate(ctx, err); err != nil {
-				return unlessFinished(err)
-			}
-			continue
 		case postgres.Permission:
 			return c.pauseJob(ctx, fmt.Errorf("a privilege is missing: %s; `backfleet db grants` prints what the role needs", postgres.Describe(err)))
 		case postgres.Schema:
@@ -182,8 +184,9 @@ func (c *carrier) permit(stop context.Context) error {
 }
 
 // reclaim settles what became of a batch whose session was lost: a new claim, fence + 1, waits for whatever is still in flight
-// and brings the true checkpoint. It tries until the database is back or the range is to be given up.
-func (c *carrier) reclaim(ctx, stop context.Context, cause error) error {
+// and brings the true checkpoint. It tries until the database is back or the range is to be given up. finished: the batch was
+// committed, and it was the range's last.
+func (c *carrier) reclaim(ctx, stop context.Context, cause error) (finished bool, err error) {
 	c.dropConn()
 	c.next = boundary{}
 	c.log.Warn("session lost; claiming anew", zap.String("cause", postgres.Describe(cause)))
@@ -197,31 +200,19 @@ func (c *carrier) reclaim(ctx, stop context.Context, cause error) error {
 			c.claim = claim
 			c.exclude = claim.Quarantine > 0
 			c.beat()
-			return nil
+			return false, nil
 		case errors.Is(err, job.ErrStale): // the batch with the unknown commit was the range's last
-			return errFinished
+			return true, nil
 		case errors.Is(err, job.ErrNotRunnable):
-			return errStopped
-		case errors.Is(err, job.ErrFenced):
-			return err
-		case errors.Is(err, job.ErrRelationGone):
-			return err
+			return false, errStopped
+		case errors.Is(err, job.ErrFenced), errors.Is(err, job.ErrRelationGone):
+			return false, err
 		}
 		c.log.Debug("not claimed yet", zap.String("cause", postgres.Describe(err)))
 		if err := pause(stop, retry.NextBackOff()); err != nil {
-			return err
+			return false, err
 		}
 	}
-}
-
-// errFinished says that the range's end is committed, found out on the way of mending something.
-var errFinished = errors.New("the range is done")
-
-func unlessFinished(err error) error {
-	if errors.Is(err, errFinished) {
-		return nil
-	}
-	return err
 }
 
 // errHeld says that backfleet.hold() stands.

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/postgres"
 	"github.com/backfleet/backfleet/internal/statement"
 	"github.com/backfleet/backfleet/ranges"
@@ -40,53 +41,55 @@ func (i *isolation) passed(to ranges.Key) {
 }
 
 // isolate answers a data error of the batch from the checkpoint to c.next: a smaller batch, or, where it held one row alone, that row's
-// quarantine in the transaction that moves the checkpoint past it.
-func (c *carrier) isolate(ctx context.Context, cause error) error {
+// quarantine in the transaction that moves the checkpoint past it. finished: that row was the range's last.
+func (c *carrier) isolate(ctx context.Context, cause error) (finished bool, err error) {
 	s := c.move()
 	keys := c.next.keys
 	c.next = boundary{}
 	if keys > 1 {
 		c.log.Info("isolating a row", zap.Int("keys", keys), zap.String("cause", postgres.Describe(cause)))
 		c.poison.failed(keys, s.Next)
-		return nil
+		return false, nil
 	}
-	key, err := c.quarantine(ctx, s, cause, true)
-	if err != nil || key == nil {
-		return err
+	moved, err := c.quarantine(ctx, s, cause, true)
+	if err != nil || !moved {
+		return false, err
 	}
 	c.claim.Checkpoint = c.claim.Checkpoint.Advance(s.Next)
 	c.poison = isolation{}
 	c.beat()
-	if s.Last {
-		return errFinished
-	}
-	return nil
+	return s.Last, nil
 }
 
-// quarantine sets the only row of a step aside. A nil key: the span held none, or more than one; look again.
-func (c *carrier) quarantine(ctx context.Context, s statement.Step, cause error, move bool) (ranges.Key, error) {
+// quarantine sets the only row of a step aside, and pauses the job if that was one too many. put is false where the span meanwhile
+// holds no row, or another one: look again.
+func (c *carrier) quarantine(ctx context.Context, s statement.Step, cause error, move bool) (put bool, err error) {
 	if err := c.connect(ctx); err != nil {
-		return nil, nil // the next step meets the same trouble, and knows what to do
+		return false, err
 	}
 	key, err := c.key(ctx, c.target.FirstKey(s.Span))
 	if err != nil || key == nil {
-		return nil, nil
+		return false, err
 	}
 	s.Keys = 1
-	var total int64
-	_, _, err = c.transact(ctx, c.target.Quarantine(s, key, postgres.SQLState(cause), postgres.Describe(cause), move), s, &total)
-	switch {
-	case err == nil:
-	case errors.Is(err, errHeld), postgres.SQLState(err) != "":
-		return nil, nil // tried again with the batch
-	default:
-		return nil, err
+	var total, locked int64
+	_, _, err = c.transact(ctx, c.target.Quarantine(s, key, postgres.SQLState(cause), postgres.Describe(cause), move), s, &total, &locked)
+	if errors.Is(err, job.ErrFenced) && locked > 0 {
+		return false, nil // the claim stands, but the row is not alone
+	}
+	if err != nil {
+		return false, err
 	}
 	c.exclude = true
 	c.log.Warn("row quarantined", zap.Stringer("key", key), zap.String("cause", postgres.Describe(cause)), zap.Int64("total", total))
-	if limit := c.limits.OnError.QuarantineRows; total > int64(limit) {
-		return key, c.pauseJob(ctx, fmt.Errorf("%d rows in quarantine, on_error.quarantine_rows is %d; last: row %s: %s",
-			total, limit, key, postgres.Describe(cause)))
+	limit := c.limits.OnError.QuarantineRows
+	if total <= int64(limit) {
+		return true, nil
 	}
-	return key, nil
+	err = c.pauseJob(ctx, fmt.Errorf("%d rows in quarantine, on_error.quarantine_rows is %d; last: row %s: %s",
+		total, limit, key, postgres.Describe(cause)))
+	if s.Last && errors.Is(err, errStopped) {
+		return true, nil // nothing is left to hand back
+	}
+	return true, err
 }

@@ -17,7 +17,9 @@ const (
 	pullWait     = 5 * time.Second
 	idlePause    = 250 * time.Millisecond // after a pull that failed
 	claimTimeout = 15 * time.Second
-	mostClaims   = 10 // of a range without one batch in between: whatever carries it dies
+	// concludeTimeout bounds the last word on a claim; without it the lease runs out, which says the same later.
+	concludeTimeout = 5 * time.Second
+	mostClaims      = 10 // of a range without one batch in between: whatever carries it dies
 )
 
 // slot carries one range at a time.
@@ -195,17 +197,18 @@ func (s *slot) receive(ctx, stop context.Context, cancel context.CancelCauseFunc
 }
 
 // conclude commits how the claim ended, and only then answers the message.
-func (s *slot) conclude(ctx context.Context, log *zap.Logger, d *desk, c *carrier, delivery *queue.Delivery, end error) {
+func (s *slot) conclude(live context.Context, log *zap.Logger, d *desk, c *carrier, delivery *queue.Delivery, end error) {
+	ctx, cancel := context.WithTimeout(live, concludeTimeout)
+	defer cancel()
 	var failed *rangeFailedError
 	var commit error
 	switch {
 	case end == nil:
 		log.Debug("range done", zap.Int64("rows", c.rows), zap.Int64("batches", c.batches))
-		s.w.ack(ctx, delivery)
+		s.w.ack(live, delivery)
 		return
 	case errors.Is(end, job.ErrFenced):
-		log.Warn("range lost to another claim; nothing of it was committed", zap.Int64("fence", c.claim.Fence))
-		return // the message is the other's
+		commit = end
 	case errors.As(end, &failed):
 		log.Error("range failed", zap.Error(failed.cause))
 		if commit = d.db.Ledger.FailRange(ctx, c.claim, failed.cause.Error()); commit == nil {
@@ -214,25 +217,26 @@ func (s *slot) conclude(ctx context.Context, log *zap.Logger, d *desk, c *carrie
 			}
 			return
 		}
-	case errors.Is(end, errStopped):
-		if commit = d.db.Ledger.HandBack(ctx, c.claim, false); commit == nil {
-			log.Info("range handed back", zap.String("reason", end.Error()), zap.Stringer("at", c.claim.Checkpoint.Key))
-			s.w.ack(ctx, delivery)
-			return
+	default: // stopped, withdrawn, shutdown, or trouble that another try may outlive
+		var again bool
+		again, commit = d.db.Ledger.HandBack(ctx, c.claim, !errors.Is(end, errStopped))
+		if commit != nil {
+			break
 		}
-	default: // shutdown, withdrawn, or trouble that another try may outlive
-		delay := time.Duration(0)
-		if !errors.Is(end, errShutdown) && !errors.Is(end, errWithdrawn) {
-			delay = 2 * time.Second
+		log.Info("range handed back", zap.String("reason", end.Error()), zap.Stringer("at", c.claim.Checkpoint.Key))
+		switch {
+		case !again:
+			s.w.ack(live, delivery)
+		case errors.Is(end, errShutdown), errors.Is(end, errWithdrawn):
+			s.nak(log, delivery, 0)
+		default:
+			s.nak(log, delivery, 2*time.Second)
 		}
-		if commit = d.db.Ledger.HandBack(ctx, c.claim, true); commit == nil {
-			log.Info("range handed back", zap.String("reason", end.Error()), zap.Stringer("at", c.claim.Checkpoint.Key))
-			s.nak(log, delivery, delay)
-			return
-		}
+		return
 	}
 	if errors.Is(commit, job.ErrFenced) {
-		return
+		log.Warn("range lost to another claim; nothing was committed after it", zap.Int64("fence", c.claim.Fence))
+		return // the message is the other's
 	}
 	// The ledger did not hear it: the lease runs out and the coordinator takes the range back.
 	log.Warn("hand-back not committed; the lease will run out", zap.NamedError("why", end), zap.Error(commit))

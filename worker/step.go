@@ -176,6 +176,10 @@ func (c *carrier) key(ctx context.Context, sql statement.SQL) (key ranges.Key, e
 	return key, err
 }
 
+// connectSQL readies a session. lock_timeout must stay below deadlock_timeout, so that it is the batch that yields.
+const connectSQL = `select set_config('search_path', $1, false),
+ extract(epoch from current_setting('deadlock_timeout')::interval)::float8 * 1000`
+
 // connect takes a session for this range. The search path is set for the session as well as in each transaction: statements are
 // prepared before the transaction begins.
 func (c *carrier) connect(ctx context.Context) error {
@@ -189,10 +193,13 @@ func (c *carrier) connect(ctx context.Context) error {
 		return fmt.Errorf("connect: %w", err)
 	}
 	c.conn = conn
-	if _, err := conn.Exec(ctx, "select set_config('search_path', $1, false)", c.job.SearchPath); err != nil {
+	var deadlockMillis float64
+	err = conn.QueryRow(ctx, connectSQL, c.job.SearchPath).Scan(nil, &deadlockMillis)
+	if err != nil {
 		c.dropConn()
 		return fmt.Errorf("connect: %w", err)
 	}
+	c.lockWait = min(lockWait, time.Duration(deadlockMillis*lockShare)*time.Millisecond)
 	return nil
 }
 
@@ -208,7 +215,7 @@ func (c *carrier) settings(last bool) postgres.Settings {
 		Job:               c.claim.Ref.Name,
 		SearchPath:        c.job.SearchPath,
 		SynchronousCommit: commit,
-		LockTimeout:       lockWait,
+		LockTimeout:       c.lockWait,
 		StatementTimeout:  max(shortestStmt, stmtTargets*c.limits.Batch.Target.D()),
 	}
 }

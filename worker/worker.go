@@ -28,7 +28,7 @@ type Ledger interface {
 	Claim(ctx context.Context, ref job.Ref, owner, replySubject string, prior *job.Claim) (job.Claim, error)
 	GiveBack(ctx context.Context, ref job.Ref) error
 	Renew(ctx context.Context, c job.Claim) error
-	HandBack(ctx context.Context, c job.Claim, redeliver bool) error
+	HandBack(ctx context.Context, c job.Claim, redeliver bool) (again bool, err error)
 	FailRange(ctx context.Context, c job.Claim, reason string) error
 	NoteError(ctx context.Context, c job.Claim, reason string) error
 	NoteFailing(ctx context.Context, c job.Claim, key ranges.Key) error
@@ -186,7 +186,11 @@ func (w *Worker) probe(ctx context.Context) {
 		all.Go(func() {
 			try, cancel := context.WithTimeout(ctx, databaseTry)
 			defer cancel()
-			if d.setReachable(d.db.Pool.Ping(try) == nil) {
+			reachable := d.db.Pool.Ping(try) == nil
+			if ctx.Err() != nil {
+				return // the worker ends, not the database
+			}
+			if d.setReachable(reachable) {
 				w.log.Info("database reachable", zap.String("database", d.db.Name), zap.Bool("yes", d.isReachable()))
 			}
 		})

@@ -261,7 +261,7 @@ func TestADatabaseThatIsDownDoesNotHideTheOthers(t *testing.T) {
 	_, err = b.client.Status(t.Context(), "norm")
 	require.NoError(t, err)
 	_, err = b.client.Status(t.Context(), "other")
-	problem(t, err, Unavailable)
+	_ = problem(t, err, Unavailable)
 	dbs, err := b.client.Databases(t.Context())
 	require.NoError(t, err)
 	require.True(t, dbs.Databases[0].Reachable)
@@ -278,7 +278,7 @@ func TestLimitsAreLaidOverARival(t *testing.T) {
 	require.Equal(t, 3, got.Job.Limits.Weight, "the rival's change stays")
 	b.main.rivals = limitTries
 	_, err = b.client.SetLimits(t.Context(), "norm", map[string]string{"workers.max": "9"})
-	problem(t, err, Conflict)
+	_ = problem(t, err, Conflict)
 }
 
 type live struct{}
@@ -309,7 +309,7 @@ func TestOpenAPIAndMetricsNeedNoToken(t *testing.T) {
 	}
 	require.NoError(t, json.Unmarshal([]byte(body), &doc))
 	require.Equal(t, "3.1.0", doc.OpenAPI)
-	require.Equal(t, 15, len(doc.Paths))
+	require.Len(t, doc.Paths, 15)
 	for path, ops := range doc.Paths {
 		for verb, op := range ops {
 			require.Contains(t, string(op), "#/components/schemas/Problem", "%s %s", verb, path)
@@ -347,7 +347,7 @@ func TestHTTPClientAndInProcessAgree(t *testing.T) {
 	_, err = gone.Jobs(t.Context(), "")
 	require.Contains(t, problem(t, err, Unavailable).Hint, "BACKFLEET_DATABASE_")
 	_, err = NewClient("localhost:80", "", "")
-	problem(t, err, Invalid)
+	_ = problem(t, err, Invalid)
 	wrong := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(wrong.Close)
 	c, err := NewClient(wrong.URL, "", "")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/observe"
+	"github.com/backfleet/backfleet/internal/postgres"
 	"github.com/backfleet/backfleet/internal/store"
 )
 
@@ -182,10 +183,17 @@ func (s *Server) skip(ctx context.Context, in *struct {
 		return nil, Fail(Invalid, errors.New("skip: name one range or one row's key"), "send range or key, not both")
 	}
 	return s.change(ctx, in.OnJob, "skip", func(l Ledger, id job.ID, who string) (job.Job, error) {
+		var j job.Job
+		var err error
 		if in.Body.Range != nil {
-			return l.SkipRange(ctx, id, who, *in.Body.Range, in.Body.Reason)
+			j, err = l.SkipRange(ctx, id, who, *in.Body.Range, in.Body.Reason)
+		} else {
+			j, err = l.SkipRow(ctx, id, who, in.Body.Relation, in.Body.Key, in.Body.Reason)
 		}
-		return l.SkipRow(ctx, id, who, in.Body.Relation, in.Body.Key, in.Body.Reason)
+		if err != nil && postgres.SQLState(err) == "" && AsProblem(err).Kind == Internal {
+			err = Fail(Refused, err, "") // no such range, or a key of another shape
+		}
+		return j, err
 	})
 }
 

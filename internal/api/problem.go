@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 
@@ -95,6 +97,7 @@ func AsProblem(err error) *Problem {
 		revision    *store.RevisionError
 		unreachable *postgres.UnreachableError
 		connect     *pgconn.ConnectError
+		network     net.Error
 	)
 	switch {
 	case errors.As(err, &p):
@@ -115,6 +118,8 @@ func AsProblem(err error) *Problem {
 		return Fail(Unavailable, err, "is the server up and its DSN right? See backfleet doctor")
 	case errors.Is(err, context.DeadlineExceeded):
 		return Fail(Unavailable, err, "the database did not answer in time; see backfleet doctor")
+	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return Fail(Unavailable, err, "the connection was lost; try again")
 	case postgres.SQLState(err) == "":
 		return Fail(Internal, err, "")
 	}
@@ -123,8 +128,9 @@ func AsProblem(err error) *Problem {
 		return Fail(Unavailable, err, "the database is restarting or read-only; try again")
 	case postgres.Permission, postgres.Schema: // the ledger's errors say themselves what to run
 		return Fail(Refused, err, "")
+	default:
+		return Fail(Internal, err, "")
 	}
-	return Fail(Internal, err, "")
 }
 
 // fromHuma translates what huma found wrong with a request, so that callers see one error body only.

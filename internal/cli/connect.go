@@ -16,8 +16,8 @@ import (
 )
 
 // client returns the way to the jobs: the API at --api, else a server of this process over the ledgers of the databases in the
-// environment. close gives the connections back.
-func (a *app) client(ctx context.Context) (c *api.Client, close func(), err error) {
+// environment. done gives the connections back.
+func (a *app) client(ctx context.Context) (c *api.Client, done func(), err error) {
 	if a.api != "" {
 		token := a.env("BACKFLEET_API_TOKEN")
 		if a.tokenFile != "" {
@@ -121,11 +121,11 @@ func openError(err error) error {
 // onJob is a command that acts on one job through the API.
 func (a *app) onJob(do func(ctx context.Context, c *api.Client, name api.JobName) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		c, close, err := a.client(cmd.Context())
+		c, done, err := a.client(cmd.Context())
 		if err != nil {
 			return err
 		}
-		defer close()
+		defer done()
 		return do(cmd.Context(), c, api.JobName(args[0]))
 	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -88,11 +89,26 @@ func (a *app) fleetDatabases(ctx context.Context, p *parts, application string, 
 		return nil, usage("database: none is known; set BACKFLEET_DATABASE_<NAME> to a DSN such as postgres://backfleet@db1:5432/app")
 	}
 	for _, db := range dbs {
+		if err := requirePrimary(ctx, db); err != nil {
+			return nil, err
+		}
 		if err := store.New(db.pool, db.name).Ready(ctx); err != nil {
 			return nil, refused(err)
 		}
 	}
 	return dbs, nil
+}
+
+// requirePrimary refuses a standby: what the fleet would write it cannot take.
+func requirePrimary(ctx context.Context, db database) error {
+	var standby bool
+	if err := db.pool.QueryRow(ctx, "select pg_is_in_recovery()").Scan(&standby); err != nil {
+		return fmt.Errorf("database %q: ask whether it is a primary: %w", db.name, err)
+	}
+	if standby {
+		return usage("database: %q is a standby, and only a primary takes writes; give the primary's DSN, or one with target_session_attrs=read-write", db.name)
+	}
+	return nil
 }
 
 // refused makes an error that a person must mend first bad input, unless the database does not answer.

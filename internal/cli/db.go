@@ -53,10 +53,14 @@ is. A ledger that is up to date stays as it is. It needs CREATE on the database,
 				if err != nil {
 					return err
 				}
+				if err := requirePrimary(cmd.Context(), db); err != nil {
+					db.pool.Close()
+					return err
+				}
 				from, to, err := store.New(db.pool, name).Migrate(cmd.Context())
 				db.pool.Close()
 				if err != nil {
-					return err
+					return refused(err)
 				}
 				done = append(done, migrated{name, from, to})
 			}
@@ -100,7 +104,7 @@ partitions included. Nothing is changed: read them, then run them as the owner.`
 			defer db.pool.Close()
 			text, err := grants(cmd.Context(), db, role, table)
 			if err != nil {
-				return err
+				return refused(err)
 			}
 			return a.print(map[string]string{"database": args[0], "role": role, "table": table, "statements": text}, func(w io.Writer) {
 				_, _ = io.WriteString(w, text)

@@ -199,11 +199,11 @@ func examineNATS(ctx context.Context, nats natsFlags) finding {
 func (a *app) examineAPI(ctx context.Context) []finding {
 	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()
-	c, close, err := a.client(ctx)
+	c, done, err := a.client(ctx)
 	if err != nil {
 		return []finding{failed("api", err)}
 	}
-	defer close()
+	defer done()
 	dbs, err := c.Databases(ctx)
 	if err != nil {
 		return []finding{failed("api", err)}

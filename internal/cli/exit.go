@@ -118,6 +118,7 @@ func stateExit(s job.State) int {
 		return exitWithErrors
 	case job.Failed, job.Cancelled, job.Paused, job.AwaitingApproval:
 		return exitNeedsPerson
+	default:
+		return exitOK
 	}
-	return exitOK
 }

@@ -24,11 +24,11 @@ reason and exit code 2. "-" reads the spec from the standard input.`,
 			if err != nil {
 				return err
 			}
-			c, close, err := a.client(cmd.Context())
+			c, done, err := a.client(cmd.Context())
 			if err != nil {
 				return err
 			}
-			defer close()
+			defer done()
 			plan, err := c.Plan(cmd.Context(), spec, file)
 			if err != nil {
 				return err

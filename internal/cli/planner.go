@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/backfleet/backfleet/internal/api"
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/preflight"
 	"github.com/backfleet/backfleet/internal/store"
@@ -27,6 +28,9 @@ func (p planner) Plan(ctx context.Context, spec job.Spec) (any, error) {
 // Submit implements api.Planner.
 func (p planner) Submit(ctx context.Context, by string, spec job.Spec, again bool) (job.Job, error) {
 	if err := p.st.Ready(ctx); err != nil {
+		if api.AsProblem(err).Kind == api.Internal { // the ledger is of another version
+			err = api.Fail(api.Refused, err, "")
+		}
 		return job.Job{}, err
 	}
 	// The job may be there: a `set` expression that has done its work need not pass a second time.

@@ -104,16 +104,17 @@ func progressLines(st job.Status, width int) []string {
 	if st.Reason != "" {
 		head += ": " + st.Reason
 	}
-	tail := " " + percent(st.Fraction)
-	lines := []string{
-		head,
-		bar(st.Fraction, min(60, width-len(tail)-1)) + tail,
-		fmt.Sprintf("%s written, %s, %d workers, %s", plural(st.Rows, "row"), rateText(st), len(st.Workers), rangesText(st)),
+	tail := " " + percent(st.Fraction) + ", " + rangesText(st)
+	lines := []string{head, bar(st.Fraction, min(60, width-len(tail))) + tail}
+	if st.State.Ended() {
+		lines = append(lines, plural(st.Rows, "row")+" written")
+	} else {
+		lines = append(lines, fmt.Sprintf("%s, %s, %d workers", plural(st.Rows, "row"), rateText(st), len(st.Workers)))
+		if len(st.Lag) > 0 {
+			lines = append(lines, "lag: "+lags(st.Lag, false))
+		}
+		lines = append(lines, "limited by: "+limitedBy(st))
 	}
-	if len(st.Lag) > 0 {
-		lines = append(lines, "lag: "+lags(st.Lag, false))
-	}
-	lines = append(lines, "limited by: "+limitedBy(st))
 	if t := troubleText(st); t != "" {
 		lines = append(lines, "trouble: "+t)
 	}
@@ -125,14 +126,14 @@ func progressLines(st job.Status, width int) []string {
 
 // progressLine is a status in one line, for logs and pipes.
 func progressLine(st job.Status) string {
-	parts := []string{
-		fmt.Sprintf("%s %s %s", st.Name, st.State, percent(st.Fraction)), plural(st.Rows, "row"), rateText(st),
-		fmt.Sprintf("%d workers", len(st.Workers)), rangesText(st),
+	parts := []string{fmt.Sprintf("%s %s %s", st.Name, st.State, percent(st.Fraction)), rangesText(st), plural(st.Rows, "row")}
+	if !st.State.Ended() {
+		parts = append(parts, rateText(st), fmt.Sprintf("%d workers", len(st.Workers)))
+		if len(st.Lag) > 0 {
+			parts = append(parts, "lag "+lags(st.Lag, false))
+		}
+		parts = append(parts, "limited by "+limitedBy(st))
 	}
-	if len(st.Lag) > 0 {
-		parts = append(parts, "lag "+lags(st.Lag, false))
-	}
-	parts = append(parts, "limited by "+limitedBy(st))
 	if t := troubleText(st); t != "" {
 		parts = append(parts, t)
 	}

@@ -34,7 +34,7 @@ type app struct {
 }
 
 // Main runs one command line and returns the exit code. The first SIGINT or SIGTERM ends the command's context, so that it can
-// stop in order; the second ends the process at once.
+// stop in order; at the second Main returns at once, whatever still runs.
 func Main(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, environ: environ, now: time.Now}
 	ctx, stop := context.WithCancelCause(context.Background())
@@ -42,17 +42,19 @@ func Main(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
-	go func() {
+	ended := make(chan int, 1)
+	go func() { ended <- a.run(ctx, args) }()
+	for {
 		select {
+		case code := <-ended:
+			return code
 		case s := <-signals:
+			if ctx.Err() != nil {
+				return exitInterrupted
+			}
 			stop(interrupt{s})
-		case <-ctx.Done():
-			return
 		}
-		<-signals
-		os.Exit(exitInterrupted)
-	}()
-	return a.run(ctx, args)
+	}
 }
 
 // interrupt is the cause of a context that a signal ended.
@@ -90,7 +92,7 @@ they work while every coordinator is down.`,
 		Example: `  export BACKFLEET_DATABASE_MAIN=postgres://backfleet@db1/app
   backfleet plan users-email-norm.yaml
   backfleet run users-email-norm.yaml`,
-		SilenceErrors: true, SilenceUsage: true,
+		SilenceErrors: true, SilenceUsage: true, SuggestionsMinimumDistance: 2,
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkFlags() },
 	}
 	root.SetIn(a.stdin)

@@ -32,7 +32,7 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run JOB.yaml",
 		Short: "Carry a job from submit to proof in one process",
 		Long: `Carry a job from submit to proof in one process: an embedded NATS with JetStream on disk, a coordinator, workers and
-the API. Progress is shown on stderr, the report on stdout. It exits 0 only when the job is complete, which means verified.
+the API. Progress is shown on stderr, the report on stdout; on a terminal logs begin at warn. It exits 0 only when the job is complete, which means verified.
 
 Stop it at any moment, by Ctrl-C or kill -9, and run it again: it goes on from the committed checkpoints. A second Ctrl-C ends it
 at once. When the file's job has ended already, its report is shown and nothing is done twice.
@@ -46,7 +46,12 @@ The ledger is created in the database when it is missing. --state-dir keeps the 
   backfleet run users-email-norm.yaml --workers 8 --listen 127.0.0.1:8080
   backfleet run users-email-norm.yaml --workers 0 --nats-listen 10.0.0.5:4222`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.runJob(cmd.Context(), flags, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, terminal := a.terminal(a.stderr); terminal && !cmd.Flags().Changed("log-level") {
+				a.logLevel = "warn" // the progress says the rest
+			}
+			return a.runJob(cmd.Context(), flags, args[0])
+		},
 	}
 	f := cmd.Flags()
 	f.IntVar(&flags.workers, "workers", 4, "slots that carry ranges in this process; 0 leaves the work to others")
@@ -102,7 +107,11 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 	}
 	name := api.JobName(got.Job.ID)
 	if got.Job.State.Ended() {
-		say(a.stderr, "job %s is %s already; nothing is done again. --again makes a new job", got.Job.Name, got.Job.State)
+		next := "--again makes a new job"
+		if got.Job.State != job.Complete {
+			next = "backfleet retry " + got.Job.Name + " lets it go on, " + next
+		}
+		say(a.stderr, "job %s is %s already, so nothing is done again; %s", got.Job.Name, got.Job.State, next)
 		return a.finish(ctx, local, name)
 	}
 	verb := "goes on from its checkpoints"
@@ -132,6 +141,9 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 
 // ensureLedger creates or upgrades the ledger where it is missing or old.
 func (a *app) ensureLedger(ctx context.Context, db database) error {
+	if err := requirePrimary(ctx, db); err != nil {
+		return err
+	}
 	st := store.New(db.pool, db.name)
 	if st.Ready(ctx) == nil {
 		return nil
@@ -160,6 +172,9 @@ func (a *app) startFleet(ctx context.Context, p *parts, flags runFlags, db datab
 		return nil, err
 	}
 	p.then("NATS of the coordinator", func() { drain(conn) })
+	if _, err := conn.EnsureStream(ctx); err != nil { // before the workers look for it
+		return nil, err
+	}
 	health, metrics := &observe.Health{}, observe.NewRegistry()
 	dbs := databases{db}
 	lead := newLeader(id, dbs, conn, log)

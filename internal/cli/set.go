@@ -34,11 +34,11 @@ The paths are those of the spec:
 				}
 				values[path] = value
 			}
-			c, close, err := a.client(cmd.Context())
+			c, done, err := a.client(cmd.Context())
 			if err != nil {
 				return err
 			}
-			defer close()
+			defer done()
 			got, err := c.SetLimits(cmd.Context(), api.JobName(args[0]), values)
 			if err != nil {
 				return err

@@ -27,11 +27,11 @@ known to the coordinator that leads the database.`,
   backfleet status users-email-norm -o json | jq .fraction`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, close, err := a.client(cmd.Context())
+			c, done, err := a.client(cmd.Context())
 			if err != nil {
 				return err
 			}
-			defer close()
+			defer done()
 			if len(args) == 1 {
 				st, err := c.Status(cmd.Context(), api.JobName(args[0]))
 				if err != nil {
@@ -125,8 +125,11 @@ func estimateText(s job.Status) string {
 }
 
 func rateText(s job.Status) string {
-	if s.ETA == nil {
+	switch {
+	case s.ETA == nil:
 		return rate(s.Rate) + ", time left not known"
+	case s.ETA.D() < time.Second:
+		return rate(s.Rate) + ", less than a second left"
 	}
 	return fmt.Sprintf("%s, about %s left", rate(s.Rate), long(s.ETA.D()))
 }
@@ -178,8 +181,9 @@ func nextStep(s job.Status) string {
 		return "backfleet report " + s.Name + ", then backfleet retry " + s.Name
 	case job.Complete:
 		return "backfleet report " + s.Name
+	default:
+		return ""
 	}
-	return ""
 }
 
 // jobsText writes one line a job.

@@ -21,11 +21,11 @@ it. Submitting the same file again returns the job that is there, ended or not, 
 			if err != nil {
 				return err
 			}
-			c, close, err := a.client(cmd.Context())
+			c, done, err := a.client(cmd.Context())
 			if err != nil {
 				return err
 			}
-			defer close()
+			defer done()
 			got, err := c.Submit(cmd.Context(), spec, file, again)
 			if err != nil {
 				return err

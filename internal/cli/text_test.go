@@ -87,6 +87,7 @@ func TestProgressText(t *testing.T) {
 		}
 		say(w, "%s", progressLine(runningStatus()))
 		say(w, "%s", progressLine(job.Status{Name: "a", State: job.Planning}))
+		say(w, "%s", strings.Join(progressLines(job.Status{Name: "a", State: job.Failed, Planned: true, Reason: "disk full"}, 60), "\n"))
 		say(w, "%s", progressLine(job.Status{Name: "a", State: job.Running, Planned: true}))
 	})
 }

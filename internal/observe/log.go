@@ -22,7 +22,7 @@ func NewLogger(w io.Writer, format, level string) (*zap.Logger, error) {
 	if !slices.Contains(LogLevels, level) {
 		return nil, fmt.Errorf("log-level: %q is not a level; use %s", level, strings.Join(LogLevels, ", "))
 	}
-	min, err := zapcore.ParseLevel(level)
+	from, err := zapcore.ParseLevel(level)
 	if err != nil {
 		return nil, fmt.Errorf("log-level: %w", err)
 	}
@@ -44,5 +44,5 @@ func NewLogger(w io.Writer, format, level string) (*zap.Logger, error) {
 	default:
 		return nil, fmt.Errorf("log-format: %q is not a format; use %s", format, strings.Join(LogFormats, " or "))
 	}
-	return zap.New(zapcore.NewCore(enc, zapcore.Lock(zapcore.AddSync(Redacting(w))), min)), nil
+	return zap.New(zapcore.NewCore(enc, zapcore.Lock(zapcore.AddSync(Redacting(w))), from)), nil
 }

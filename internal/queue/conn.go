@@ -63,10 +63,10 @@ func (c *Conn) Healthy() error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.away.IsZero() {
+	if c.away.IsZero() || c.cause == nil {
 		return errors.New("NATS is not connected; reconnecting")
 	}
-	return fmt.Errorf("NATS has been away for %s (%v); reconnecting", time.Since(c.away).Round(time.Second), c.cause)
+	return fmt.Errorf("NATS has been away for %s (%w); reconnecting", time.Since(c.away).Round(time.Second), c.cause)
 }
 
 // Drain sends what is buffered, lets subscriptions finish, and closes. It closes at once when ctx ends first.

@@ -105,8 +105,8 @@ func (p *process) kill() {
 	if p.cmd == nil {
 		return
 	}
-	p.cmd.Process.Kill()
-	p.cmd.Wait()
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
 	p.cmd = nil
 }
 

@@ -33,13 +33,19 @@ func (c *Conn) Watch(ctx context.Context, databases []string, onControl func(job
 	}
 	live := make(chan *nats.Msg, watchBuffer)
 	var stored []string
+	var subs []*nats.Subscription
+	defer func() {
+		for _, sub := range subs {
+			_ = sub.Unsubscribe() // the connection may be gone
+		}
+	}()
 	for _, db := range databases {
 		for _, key := range []string{c.names.control(db, ">"), c.names.throttle(db)} {
 			sub, err := c.nc.ChanSubscribe(c.names.ctl(key), live)
 			if err != nil {
 				return explain("subscribe to "+c.names.ctl(key), err)
 			}
-			defer sub.Unsubscribe() //nolint:errcheck // the connection may be gone
+			subs = append(subs, sub)
 		}
 		stored = append(stored, bucketSubject(c.names.controlBucket(), c.names.control(db, ">")))
 	}

@@ -130,7 +130,7 @@ func (t Target) Failing(s Step) SQL {
 }
 
 // Quarantine sets the one row aside that the span holds, and moves the checkpoint past it, in one fenced statement that does neither
-// where the span meanwhile holds another row. It returns (held, moved, rows of the job in quarantine). Move false leaves the
+// where the span meanwhile holds another row. It returns (held, moved, rows of the job in quarantine, whether the fence held). Move false leaves the
 // checkpoint: a repair found the row.
 func (t Target) Quarantine(s Step, key ranges.Key, sqlstate, message string, move bool) SQL {
 	var p params
@@ -147,7 +147,7 @@ func (t Target) Quarantine(s Step, key ranges.Key, sqlstate, message string, mov
 		text += "backfleet_move AS (SELECT 1 FROM backfleet_alone)"
 	}
 	return SQL{text + outcome + ", (SELECT count(*) FROM backfleet.quarantine WHERE job_id = " + p.add(string(s.Claim.Ref.Job)) +
-		") + (SELECT count(*) FROM backfleet_put WHERE fresh)", p.args}
+		") + (SELECT count(*) FROM backfleet_put WHERE fresh), (SELECT count(*) FROM backfleet_lock)", p.args}
 }
 
 // Again does one quarantined row again and takes it out of quarantine, or does neither. It returns the number of quarantine rows

@@ -188,7 +188,7 @@ func (t Target) Steps(s ranges.Span, rows, count int) SQL {
 	for i, c := range t.Key {
 		names[i] = fmt.Sprintf("k%d", i+1)
 		keys[i] = t.alias() + "." + Quote(c.Name) + " AS " + names[i]
-		texts[i] = "s." + names[i] + "::text"
+		texts[i] = "backfleet_s." + names[i] + "::text"
 	}
 	list := strings.Join(keys, ", ")
 	first := t.within(&p, s)
@@ -196,18 +196,18 @@ func (t Target) Steps(s ranges.Span, rows, count int) SQL {
 	offset, limit := p.add(rows), p.add(count)
 	prior := make([]string, len(names))
 	for i := range names {
-		prior[i] = "s." + names[i]
+		prior[i] = "backfleet_s." + names[i]
 	}
 	from := strings.Join(prior, ", ")
 	if len(prior) > 1 {
 		from = "(" + from + ")"
 	}
-	return SQL{fmt.Sprintf(`WITH RECURSIVE s AS (
+	return SQL{fmt.Sprintf(`WITH RECURSIVE backfleet_s AS (
  (SELECT %[1]s, 1 AS n FROM %[2]s WHERE %[3]s ORDER BY %[4]s OFFSET %[5]s LIMIT 1)
  UNION ALL
- SELECT b.*, s.n + 1 FROM s CROSS JOIN LATERAL
-  (SELECT %[1]s FROM %[2]s WHERE %[6]s >= %[7]s AND %[8]s ORDER BY %[4]s OFFSET %[5]s LIMIT 1) AS b
-  WHERE s.n < %[9]s)
-SELECT ARRAY[%[10]s] FROM s ORDER BY s.n`,
+ SELECT backfleet_b.*, backfleet_s.n + 1 FROM backfleet_s CROSS JOIN LATERAL
+  (SELECT %[1]s FROM %[2]s WHERE %[6]s >= %[7]s AND %[8]s ORDER BY %[4]s OFFSET %[5]s LIMIT 1) AS backfleet_b
+  WHERE backfleet_s.n < %[9]s)
+SELECT ARRAY[%[10]s] FROM backfleet_s ORDER BY backfleet_s.n`,
 		list, t.from(), first, t.order(""), offset, t.keyRow(), from, upper, limit, strings.Join(texts, ", ")), p.args}
 }

@@ -91,14 +91,17 @@ func (s *Store) Renew(ctx context.Context, c job.Claim) error {
 	return s.claimed(ctx, "renew the lease", "renew", c)
 }
 
-// HandBack ends a claim before its range's end, at its checkpoint. Redeliver says that the message will be delivered again;
-// otherwise the range goes back to the ledger and the message is to be acknowledged.
-func (s *Store) HandBack(ctx context.Context, c job.Claim, redeliver bool) error {
-	to := job.Queued
-	if redeliver {
-		to = job.Released
+// HandBack ends a claim before its range's end, at its checkpoint. redeliver asks that the message be delivered again; it is answered
+// with false where the job may not run now: the range is then back in the ledger, and the message is to be acknowledged.
+func (s *Store) HandBack(ctx context.Context, c job.Claim, redeliver bool) (again bool, err error) {
+	var state job.RangeState
+	err = s.tx(ctx, "hand back", func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, q("hand_back"), c.Ref.Job, c.Ref.Index, c.Fence, c.Token, redeliver).Scan(&state)
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, job.ErrFenced
 	}
-	return s.claimed(ctx, "hand back", "hand_back", c, to)
+	return state == job.Released, err
 }
 
 // FailRange gives a range up until a person retries it.

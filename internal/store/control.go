@@ -223,25 +223,9 @@ func (s *Store) Retry(ctx context.Context, id job.ID, by string) (RetryResult, e
 			return j, err
 		}
 		res.Ranges = tag.RowsAffected()
-		to := j.State
-		switch j.State {
-		case job.Failed, job.Paused:
-			to = resumeState(j)
-		case job.CompleteWithErrors:
-			if res.Rows == 0 && res.Ranges == 0 {
-				break
-			}
-			to = job.Running // the verifier finds all ranges done and proves the job again
-			if err := forgetProof(ctx, tx, id); err != nil {
-				return j, err
-			}
-		}
-		if j.State == job.Failed && j.Round > 0 {
-			// A verification that failed begins anew, from its first round.
-			if err := forgetProof(ctx, tx, id); err != nil {
-				return j, err
-			}
-			to = job.Running
+		to, err := revive(ctx, tx, j, res)
+		if err != nil {
+			return j, err
 		}
 		res.State = to
 		if to == j.State {
@@ -250,6 +234,18 @@ func (s *Store) Retry(ctx context.Context, id job.ID, by string) (RetryResult, e
 		return setState(ctx, tx, j, to, "", by, "retry", "")
 	})
 	return res, err
+}
+
+// revive says where a retry takes a job. One whose verification is over, well or not, is proved again from the first round.
+func revive(ctx context.Context, tx pgx.Tx, j job.Job, res RetryResult) (job.State, error) {
+	proved := j.State == job.CompleteWithErrors && res.Rows+res.Ranges > 0 || j.State == job.Failed && j.Round > 0
+	switch {
+	case proved:
+		return job.Running, forgetProof(ctx, tx, j.ID)
+	case j.State == job.Failed, j.State == job.Paused:
+		return resumeState(j), nil
+	}
+	return j.State, nil
 }
 
 // retryRows does the quarantined rows again, one transaction each.

@@ -126,7 +126,7 @@ func (s *Store) Relations(ctx context.Context, id job.ID) ([]Relation, error) {
 	return rels, nil
 }
 
-// Progress of planning.
+// PlanCounts says how far a plan is.
 type PlanCounts struct {
 	Next   int // the index of the next range
 	Queued int // ranges that wait for release

@@ -89,6 +89,16 @@ func (l *Leader) Sweep(ctx context.Context, id job.ID) ([]Expired, error) {
 	return out, err
 }
 
+// GivenBack lists the ranges whose message was given back and that nobody has claimed since. A NATS server that restarts forgets
+// that it was told, and would wait for the ack to time out.
+func (s *Store) GivenBack(ctx context.Context, id job.ID) ([]Expired, error) {
+	rows, err := s.pool.Query(ctx, q("given_back"), id)
+	if err != nil {
+		return nil, s.explain("list ranges given back", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[Expired])
+}
+
 // StreamCleared notes that an ended job left nothing in the stream.
 func (l *Leader) StreamCleared(ctx context.Context, id job.ID) error {
 	return l.tx(ctx, "clear", func(tx pgx.Tx) error {

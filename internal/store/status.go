@@ -67,22 +67,6 @@ func (s *Store) counts(ctx context.Context, id job.ID) (map[int]*phaseCounts, er
 	return phases, nil
 }
 
-// Open counts the ranges of a job's present phase that are not at their end, and those that failed.
-func (s *Store) OpenRanges(ctx context.Context, j job.Job) (open, failed, total int, err error) {
-	phases, err := s.counts(ctx, j.ID)
-	if err != nil {
-		return 0, 0, 0, err
-	}
-	for round, p := range phases {
-		if round == 0 || round == j.Round {
-			open += p.ranges.Queued + p.ranges.Released + p.ranges.Running
-			failed += p.ranges.Failed
-			total += p.ranges.Total
-		}
-	}
-	return open, failed, total, nil
-}
-
 // Status reads what the ledger knows of a job. Rate, lag, limits in force and the stream are the coordinator's to add.
 func (s *Store) Status(ctx context.Context, id job.ID) (job.Status, error) {
 	j, err := s.Get(ctx, id)

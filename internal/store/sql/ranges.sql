@@ -22,10 +22,15 @@ SELECT index, generation FROM backfleet.ranges
 WITH e AS (
     SELECT index, owner, reply_subject FROM backfleet.ranges
      WHERE job_id = $1 AND state = 'running' AND lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED)
-UPDATE backfleet.ranges r SET state = 'released', released_at = clock_timestamp(), lease_until = NULL, reply_subject = NULL,
+UPDATE backfleet.ranges r SET state = 'released', released_at = clock_timestamp(), lease_until = NULL,
        last_error = 'the lease of ' || e.owner || ' ran out'
   FROM e WHERE r.job_id = $1 AND r.index = e.index
 RETURNING r.index, e.owner, coalesce(e.reply_subject, '')
+
+-- name: given_back
+-- Ranges whose message was given back and that nobody has claimed since.
+SELECT index, coalesce(owner, ''), reply_subject FROM backfleet.ranges
+ WHERE job_id = $1 AND state = 'released' AND reply_subject IS NOT NULL
 
 -- name: claim
 -- One of: released and free; running with an expired lease; running and mine, claimed anew after an unknown commit.
@@ -58,10 +63,15 @@ UPDATE backfleet.ranges SET lease_until = clock_timestamp() + interval '10 secon
  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4::uuid AND state = 'running'
 
 -- name: hand_back
--- To `queued` when the message will be acked, to `released` when it will be delivered again.
-UPDATE backfleet.ranges SET state = $5, lease_until = NULL, reply_subject = NULL, attempts = 0,
-       released_at = CASE WHEN $5 = 'released' THEN clock_timestamp() ELSE released_at END
- WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4::uuid AND state = 'running'
+-- To `released` where the message shall be delivered again ($5) and the job may run, else to `queued`.
+UPDATE backfleet.ranges r
+   SET state = n.state, lease_until = NULL, attempts = 0,
+       reply_subject = CASE WHEN n.state = 'released' THEN r.reply_subject END,
+       released_at = CASE WHEN n.state = 'released' THEN clock_timestamp() ELSE r.released_at END
+  FROM (SELECT CASE WHEN $5 AND state IN ('running', 'verifying') THEN 'released' ELSE 'queued' END AS state
+          FROM backfleet.jobs WHERE id = $1) n
+ WHERE r.job_id = $1 AND r.index = $2 AND r.fence = $3 AND r.claim_token = $4::uuid AND r.state = 'running'
+RETURNING r.state
 
 -- name: unclaimed_back
 -- A message that came while its job may not run: back to the ledger, if nobody has it.

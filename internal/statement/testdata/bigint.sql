@@ -1,0 +1,637 @@
+-- update, half-open
+UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
+lower(email)
+)
+ WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" < CAST($2 AS bigint) AND (
+email_norm IS NULL
+);
+-- $1 = "-5"
+-- $2 = "1000"
+
+-- boundary, half-open
+SELECT ARRAY["users"."id"::text] FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" < CAST($2 AS bigint) ORDER BY "users"."id" OFFSET $3 LIMIT 1;
+-- $1 = "-5"
+-- $2 = "1000"
+-- $3 = 200
+
+-- steps, half-open
+WITH RECURSIVE backfleet_s AS (
+ (SELECT "users"."id" AS k1, 1 AS n FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" < CAST($2 AS bigint) ORDER BY "users"."id" OFFSET $4 LIMIT 1)
+ UNION ALL
+ SELECT backfleet_b.*, backfleet_s.n + 1 FROM backfleet_s CROSS JOIN LATERAL
+  (SELECT "users"."id" AS k1 FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= backfleet_s.k1 AND "users"."id" < CAST($3 AS bigint) ORDER BY "users"."id" OFFSET $4 LIMIT 1) AS backfleet_b
+  WHERE backfleet_s.n < $5)
+SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
+-- $1 = "-5"
+-- $2 = "1000"
+-- $3 = "1000"
+-- $4 = 50000
+-- $5 = 100
+
+-- update, open below
+UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
+lower(email)
+)
+ WHERE "users"."id" < CAST($1 AS bigint) AND (
+email_norm IS NULL
+);
+-- $1 = "1000"
+
+-- boundary, open below
+SELECT ARRAY["users"."id"::text] FROM ONLY "public"."users" AS "users" WHERE "users"."id" < CAST($1 AS bigint) ORDER BY "users"."id" OFFSET $2 LIMIT 1;
+-- $1 = "1000"
+-- $2 = 200
+
+-- steps, open below
+WITH RECURSIVE backfleet_s AS (
+ (SELECT "users"."id" AS k1, 1 AS n FROM ONLY "public"."users" AS "users" WHERE "users"."id" < CAST($1 AS bigint) ORDER BY "users"."id" OFFSET $3 LIMIT 1)
+ UNION ALL
+ SELECT backfleet_b.*, backfleet_s.n + 1 FROM backfleet_s CROSS JOIN LATERAL
+  (SELECT "users"."id" AS k1 FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= backfleet_s.k1 AND "users"."id" < CAST($2 AS bigint) ORDER BY "users"."id" OFFSET $3 LIMIT 1) AS backfleet_b
+  WHERE backfleet_s.n < $4)
+SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
+-- $1 = "1000"
+-- $2 = "1000"
+-- $3 = 50000
+-- $4 = 100
+
+-- update, closed above
+UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
+lower(email)
+)
+ WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" <= CAST($2 AS bigint) AND (
+email_norm IS NULL
+);
+-- $1 = "-5"
+-- $2 = "1000"
+
+-- boundary, closed above
+SELECT ARRAY["users"."id"::text] FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" <= CAST($2 AS bigint) ORDER BY "users"."id" OFFSET $3 LIMIT 1;
+-- $1 = "-5"
+-- $2 = "1000"
+-- $3 = 200
+
+-- steps, closed above
+WITH RECURSIVE backfleet_s AS (
+ (SELECT "users"."id" AS k1, 1 AS n FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" <= CAST($2 AS bigint) ORDER BY "users"."id" OFFSET $4 LIMIT 1)
+ UNION ALL
+ SELECT backfleet_b.*, backfleet_s.n + 1 FROM backfleet_s CROSS JOIN LATERAL
+  (SELECT "users"."id" AS k1 FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= backfleet_s.k1 AND "users"."id" <= CAST($3 AS bigint) ORDER BY "users"."id" OFFSET $4 LIMIT 1) AS backfleet_b
+  WHERE backfleet_s.n < $5)
+SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
+-- $1 = "-5"
+-- $2 = "1000"
+-- $3 = "1000"
+-- $4 = 50000
+-- $5 = 100
+
+-- update, open above
+UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
+lower(email)
+)
+ WHERE "users"."id" >= CAST($1 AS bigint) AND (
+email_norm IS NULL
+);
+-- $1 = "-5"
+
+-- boundary, open above
+SELECT ARRAY["users"."id"::text] FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($1 AS bigint) ORDER BY "users"."id" OFFSET $2 LIMIT 1;
+-- $1 = "-5"
+-- $2 = 200
+
+-- steps, open above
+WITH RECURSIVE backfleet_s AS (
+ (SELECT "users"."id" AS k1, 1 AS n FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($1 AS bigint) ORDER BY "users"."id" OFFSET $2 LIMIT 1)
+ UNION ALL
+ SELECT backfleet_b.*, backfleet_s.n + 1 FROM backfleet_s CROSS JOIN LATERAL
+  (SELECT "users"."id" AS k1 FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= backfleet_s.k1 AND true ORDER BY "users"."id" OFFSET $2 LIMIT 1) AS backfleet_b
+  WHERE backfleet_s.n < $3)
+SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
+-- $1 = "-5"
+-- $2 = 50000
+-- $3 = 100
+
+-- update, unbounded
+UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
+lower(email)
+)
+ WHERE true AND (
+email_norm IS NULL
+);
+
+-- boundary, unbounded
+SELECT ARRAY["users"."id"::text] FROM ONLY "public"."users" AS "users" WHERE true ORDER BY "users"."id" OFFSET $1 LIMIT 1;
+-- $1 = 200
+
+-- steps, unbounded
+WITH RECURSIVE backfleet_s AS (
+ (SELECT "users"."id" AS k1, 1 AS n FROM ONLY "public"."users" AS "users" WHERE true ORDER BY "users"."id" OFFSET $1 LIMIT 1)
+ UNION ALL
+ SELECT backfleet_b.*, backfleet_s.n + 1 FROM backfleet_s CROSS JOIN LATERAL
+  (SELECT "users"."id" AS k1 FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= backfleet_s.k1 AND true ORDER BY "users"."id" OFFSET $1 LIMIT 1) AS backfleet_b
+  WHERE backfleet_s.n < $2)
+SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
+-- $1 = 50000
+-- $2 = 100
+
+-- bound
+SELECT ARRAY["users"."id"::text] FROM ONLY "public"."users" AS "users" ORDER BY "users"."id" DESC LIMIT 1;
+
+-- first key
+SELECT ARRAY["users"."id"::text] FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" < CAST($2 AS bigint) ORDER BY "users"."id" OFFSET $3 LIMIT 1;
+-- $1 = "-5"
+-- $2 = "1000"
+-- $3 = 0
+
+-- fill
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_update AS (
+ UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
+lower(email)
+)
+  WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" < CAST($11 AS bigint) AND EXISTS (SELECT 1 FROM backfleet_lock) AND (
+email_norm IS NULL
+)
+ RETURNING 1),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $12::text[], batches = batches + 1,
+  walked = walked + $13, rows = rows + (SELECT count(*) FROM backfleet_update), attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $14 AND index = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"1000"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"-5"}
+-- $10 = "-5"
+-- $11 = "1000"
+-- $12 = []string{"1000"}
+-- $13 = 200
+-- $14 = "01JD8Z7Q4T0000000000000001"
+-- $15 = 3
+
+-- proof
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_proof AS MATERIALIZED (
+ SELECT count(*) FILTER (WHERE (
+email_norm IS NULL
+)) AS residual, count(*) FILTER (WHERE (
+email_norm = lower(email)
+) IS NOT TRUE) AS check_fails
+  FROM ONLY "public"."users" AS "users"
+  WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" < CAST($11 AS bigint) AND EXISTS (SELECT 1 FROM backfleet_lock)),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $12::text[], batches = batches + 1,
+  walked = walked + $13, residual = residual + (SELECT residual FROM backfleet_proof), check_fails = check_fails + (SELECT check_fails FROM backfleet_proof), attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $14 AND index = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT residual FROM backfleet_proof), (SELECT check_fails FROM backfleet_proof);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"1000"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"-5"}
+-- $10 = "-5"
+-- $11 = "1000"
+-- $12 = []string{"1000"}
+-- $13 = 200
+-- $14 = "01JD8Z7Q4T0000000000000001"
+-- $15 = 3
+
+-- repair the residual
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_update AS (
+ UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
+lower(email)
+)
+  WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" < CAST($11 AS bigint) AND EXISTS (SELECT 1 FROM backfleet_lock) AND (
+email_norm IS NULL
+)
+ RETURNING 1),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $12 AND index = $13 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"1000"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"-5"}
+-- $10 = "-5"
+-- $11 = "1000"
+-- $12 = "01JD8Z7Q4T0000000000000001"
+-- $13 = 3
+
+-- repair what fails its check too
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_update AS (
+ UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
+lower(email)
+)
+  WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" < CAST($11 AS bigint) AND EXISTS (SELECT 1 FROM backfleet_lock) AND ((
+email_norm IS NULL
+) OR (
+email_norm = lower(email)
+) IS NOT TRUE)
+ RETURNING 1),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $12 AND index = $13 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"1000"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"-5"}
+-- $10 = "-5"
+-- $11 = "1000"
+-- $12 = "01JD8Z7Q4T0000000000000001"
+-- $13 = 3
+
+-- failing
+SELECT ARRAY["users"."id"::text] FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" < CAST($2 AS bigint) AND ((
+email_norm IS NULL
+) OR (
+email_norm = lower(email)
+) IS NOT TRUE) ORDER BY "users"."id" LIMIT 1;
+-- $1 = "-5"
+-- $2 = "1000"
+
+-- quarantine
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_alone AS MATERIALIZED (
+ SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
+  SELECT 1 FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" < CAST($11 AS bigint) AND "users"."id" <> CAST($12 AS bigint))),
+backfleet_put AS (
+ INSERT INTO backfleet.quarantine AS q (job_id, relation, key, range_index, sqlstate, error, by)
+ SELECT $13, $14::oid, $15::text[], $16::int, $17, $18, $19
+ FROM backfleet_alone
+ ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()
+ RETURNING (xmax = 0) AS fresh),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $20::text[], batches = batches + 1,
+  walked = walked + $21, rows = rows, attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $22 AND index = $23 AND EXISTS (SELECT 1 FROM backfleet_alone)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $24) + (SELECT count(*) FROM backfleet_put WHERE fresh);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"1000"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"-5"}
+-- $10 = "-5"
+-- $11 = "1000"
+-- $12 = "-5"
+-- $13 = "01JD8Z7Q4T0000000000000001"
+-- $14 = 0x4000
+-- $15 = []string{"-5"}
+-- $16 = 3
+-- $17 = "23514"
+-- $18 = "violates a check"
+-- $19 = "worker-1"
+-- $20 = []string{"1000"}
+-- $21 = 200
+-- $22 = "01JD8Z7Q4T0000000000000001"
+-- $23 = 3
+-- $24 = "01JD8Z7Q4T0000000000000001"
+
+-- fill, last, with rows in quarantine
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_update AS (
+ UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
+lower(email)
+)
+  WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" <= CAST($11 AS bigint) AND EXISTS (SELECT 1 FROM backfleet_lock) AND (
+email_norm IS NULL
+)
+  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = $13 AND backfleet_q.key = ARRAY["users"."id"::text])
+ RETURNING 1),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $14::text[], batches = batches + 1,
+  walked = walked + $15, rows = rows + (SELECT count(*) FROM backfleet_update), attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
+  WHERE job_id = $16 AND index = $17 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"1000"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"-5"}
+-- $10 = "-5"
+-- $11 = "1000"
+-- $12 = "01JD8Z7Q4T0000000000000001"
+-- $13 = 0x4000
+-- $14 = []string{"1000"}
+-- $15 = 0
+-- $16 = "01JD8Z7Q4T0000000000000001"
+-- $17 = 3
+
+-- proof, last, with rows in quarantine
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_proof AS MATERIALIZED (
+ SELECT count(*) FILTER (WHERE (
+email_norm IS NULL
+)) AS residual, count(*) FILTER (WHERE (
+email_norm = lower(email)
+) IS NOT TRUE) AS check_fails
+  FROM ONLY "public"."users" AS "users"
+  WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" <= CAST($11 AS bigint) AND EXISTS (SELECT 1 FROM backfleet_lock)
+  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = $13 AND backfleet_q.key = ARRAY["users"."id"::text])),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $14::text[], batches = batches + 1,
+  walked = walked + $15, residual = residual + (SELECT residual FROM backfleet_proof), check_fails = check_fails + (SELECT check_fails FROM backfleet_proof), attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
+  WHERE job_id = $16 AND index = $17 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT residual FROM backfleet_proof), (SELECT check_fails FROM backfleet_proof);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"1000"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"-5"}
+-- $10 = "-5"
+-- $11 = "1000"
+-- $12 = "01JD8Z7Q4T0000000000000001"
+-- $13 = 0x4000
+-- $14 = []string{"1000"}
+-- $15 = 0
+-- $16 = "01JD8Z7Q4T0000000000000001"
+-- $17 = 3
+
+-- repair the residual, last, with rows in quarantine
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_update AS (
+ UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
+lower(email)
+)
+  WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" <= CAST($11 AS bigint) AND EXISTS (SELECT 1 FROM backfleet_lock) AND (
+email_norm IS NULL
+)
+  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = $13 AND backfleet_q.key = ARRAY["users"."id"::text])
+ RETURNING 1),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $14 AND index = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"1000"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"-5"}
+-- $10 = "-5"
+-- $11 = "1000"
+-- $12 = "01JD8Z7Q4T0000000000000001"
+-- $13 = 0x4000
+-- $14 = "01JD8Z7Q4T0000000000000001"
+-- $15 = 3
+
+-- repair what fails its check too, last, with rows in quarantine
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_update AS (
+ UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
+lower(email)
+)
+  WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" <= CAST($11 AS bigint) AND EXISTS (SELECT 1 FROM backfleet_lock) AND ((
+email_norm IS NULL
+) OR (
+email_norm = lower(email)
+) IS NOT TRUE)
+  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = $13 AND backfleet_q.key = ARRAY["users"."id"::text])
+ RETURNING 1),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $14 AND index = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"1000"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"-5"}
+-- $10 = "-5"
+-- $11 = "1000"
+-- $12 = "01JD8Z7Q4T0000000000000001"
+-- $13 = 0x4000
+-- $14 = "01JD8Z7Q4T0000000000000001"
+-- $15 = 3
+
+-- failing, last, with rows in quarantine
+SELECT ARRAY["users"."id"::text] FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" <= CAST($2 AS bigint) AND ((
+email_norm IS NULL
+) OR (
+email_norm = lower(email)
+) IS NOT TRUE) AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $3 AND backfleet_q.relation = $4 AND backfleet_q.key = ARRAY["users"."id"::text]) ORDER BY "users"."id" LIMIT 1;
+-- $1 = "-5"
+-- $2 = "1000"
+-- $3 = "01JD8Z7Q4T0000000000000001"
+-- $4 = 0x4000
+
+-- quarantine, last, with rows in quarantine
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_alone AS MATERIALIZED (
+ SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
+  SELECT 1 FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" <= CAST($11 AS bigint) AND "users"."id" <> CAST($12 AS bigint))),
+backfleet_put AS (
+ INSERT INTO backfleet.quarantine AS q (job_id, relation, key, range_index, sqlstate, error, by)
+ SELECT $13, $14::oid, $15::text[], $16::int, $17, $18, $19
+ FROM backfleet_alone
+ ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()
+ RETURNING (xmax = 0) AS fresh),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $20::text[], batches = batches + 1,
+  walked = walked + $21, rows = rows, attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
+  WHERE job_id = $22 AND index = $23 AND EXISTS (SELECT 1 FROM backfleet_alone)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $24) + (SELECT count(*) FROM backfleet_put WHERE fresh);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"1000"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"-5"}
+-- $10 = "-5"
+-- $11 = "1000"
+-- $12 = "-5"
+-- $13 = "01JD8Z7Q4T0000000000000001"
+-- $14 = 0x4000
+-- $15 = []string{"-5"}
+-- $16 = 3
+-- $17 = "23514"
+-- $18 = "violates a check"
+-- $19 = "worker-1"
+-- $20 = []string{"1000"}
+-- $21 = 0
+-- $22 = "01JD8Z7Q4T0000000000000001"
+-- $23 = 3
+-- $24 = "01JD8Z7Q4T0000000000000001"
+
+-- quarantine, without a move
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_alone AS MATERIALIZED (
+ SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
+  SELECT 1 FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" < CAST($11 AS bigint) AND "users"."id" <> CAST($12 AS bigint))),
+backfleet_put AS (
+ INSERT INTO backfleet.quarantine AS q (job_id, relation, key, range_index, sqlstate, error, by)
+ SELECT $13, $14::oid, $15::text[], $16::int, $17, $18, $19
+ FROM backfleet_alone
+ ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()
+ RETURNING (xmax = 0) AS fresh),
+backfleet_move AS (SELECT 1 FROM backfleet_alone)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $20) + (SELECT count(*) FROM backfleet_put WHERE fresh);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"1000"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"-5"}
+-- $10 = "-5"
+-- $11 = "1000"
+-- $12 = "-5"
+-- $13 = "01JD8Z7Q4T0000000000000001"
+-- $14 = 0x4000
+-- $15 = []string{"-5"}
+-- $16 = 3
+-- $17 = "23514"
+-- $18 = "violates a check"
+-- $19 = "worker-1"
+-- $20 = "01JD8Z7Q4T0000000000000001"
+
+-- again
+WITH backfleet_take AS (
+ DELETE FROM backfleet.quarantine WHERE job_id = $1 AND relation = $2 AND key = $3::text[] RETURNING 1),
+backfleet_update AS (
+ UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
+lower(email)
+)
+  WHERE "users"."id" >= CAST($4 AS bigint) AND "users"."id" <= CAST($5 AS bigint) AND EXISTS (SELECT 1 FROM backfleet_take) AND (
+email_norm IS NULL
+)
+ RETURNING 1)
+SELECT (SELECT count(*) FROM backfleet_take), (SELECT count(*) FROM backfleet_update);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 0x4000
+-- $3 = []string{"-5"}
+-- $4 = "-5"
+-- $5 = "-5"
+

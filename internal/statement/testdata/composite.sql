@@ -1,0 +1,671 @@
+-- update, half-open
+UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
+n
+), "n" = (
+n + 1
+)
+ WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid));
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = "8"
+-- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+-- boundary, half-open
+SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid)) ORDER BY "orders"."tenant", "orders"."id" OFFSET $5 LIMIT 1;
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = "8"
+-- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $5 = 200
+
+-- steps, half-open
+WITH RECURSIVE backfleet_s AS (
+ (SELECT "orders"."tenant" AS k1, "orders"."id" AS k2, 1 AS n FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid)) ORDER BY "orders"."tenant", "orders"."id" OFFSET $7 LIMIT 1)
+ UNION ALL
+ SELECT backfleet_b.*, backfleet_s.n + 1 FROM backfleet_s CROSS JOIN LATERAL
+  (SELECT "orders"."tenant" AS k1, "orders"."id" AS k2 FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (backfleet_s.k1, backfleet_s.k2) AND ("orders"."tenant", "orders"."id") < (CAST($5 AS integer), CAST($6 AS uuid)) ORDER BY "orders"."tenant", "orders"."id" OFFSET $7 LIMIT 1) AS backfleet_b
+  WHERE backfleet_s.n < $8)
+SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER BY backfleet_s.n;
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = "8"
+-- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $5 = "8"
+-- $6 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $7 = 50000
+-- $8 = 100
+
+-- update, open below
+UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
+n
+), "n" = (
+n + 1
+)
+ WHERE ("orders"."tenant", "orders"."id") < (CAST($1 AS integer), CAST($2 AS uuid));
+-- $1 = "8"
+-- $2 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+-- boundary, open below
+SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") < (CAST($1 AS integer), CAST($2 AS uuid)) ORDER BY "orders"."tenant", "orders"."id" OFFSET $3 LIMIT 1;
+-- $1 = "8"
+-- $2 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $3 = 200
+
+-- steps, open below
+WITH RECURSIVE backfleet_s AS (
+ (SELECT "orders"."tenant" AS k1, "orders"."id" AS k2, 1 AS n FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") < (CAST($1 AS integer), CAST($2 AS uuid)) ORDER BY "orders"."tenant", "orders"."id" OFFSET $5 LIMIT 1)
+ UNION ALL
+ SELECT backfleet_b.*, backfleet_s.n + 1 FROM backfleet_s CROSS JOIN LATERAL
+  (SELECT "orders"."tenant" AS k1, "orders"."id" AS k2 FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (backfleet_s.k1, backfleet_s.k2) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid)) ORDER BY "orders"."tenant", "orders"."id" OFFSET $5 LIMIT 1) AS backfleet_b
+  WHERE backfleet_s.n < $6)
+SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER BY backfleet_s.n;
+-- $1 = "8"
+-- $2 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $3 = "8"
+-- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $5 = 50000
+-- $6 = 100
+
+-- update, closed above
+UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
+n
+), "n" = (
+n + 1
+)
+ WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($3 AS integer), CAST($4 AS uuid));
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = "8"
+-- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+-- boundary, closed above
+SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($3 AS integer), CAST($4 AS uuid)) ORDER BY "orders"."tenant", "orders"."id" OFFSET $5 LIMIT 1;
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = "8"
+-- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $5 = 200
+
+-- steps, closed above
+WITH RECURSIVE backfleet_s AS (
+ (SELECT "orders"."tenant" AS k1, "orders"."id" AS k2, 1 AS n FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($3 AS integer), CAST($4 AS uuid)) ORDER BY "orders"."tenant", "orders"."id" OFFSET $7 LIMIT 1)
+ UNION ALL
+ SELECT backfleet_b.*, backfleet_s.n + 1 FROM backfleet_s CROSS JOIN LATERAL
+  (SELECT "orders"."tenant" AS k1, "orders"."id" AS k2 FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (backfleet_s.k1, backfleet_s.k2) AND ("orders"."tenant", "orders"."id") <= (CAST($5 AS integer), CAST($6 AS uuid)) ORDER BY "orders"."tenant", "orders"."id" OFFSET $7 LIMIT 1) AS backfleet_b
+  WHERE backfleet_s.n < $8)
+SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER BY backfleet_s.n;
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = "8"
+-- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $5 = "8"
+-- $6 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $7 = 50000
+-- $8 = 100
+
+-- update, open above
+UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
+n
+), "n" = (
+n + 1
+)
+ WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid));
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+
+-- boundary, open above
+SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) ORDER BY "orders"."tenant", "orders"."id" OFFSET $3 LIMIT 1;
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = 200
+
+-- steps, open above
+WITH RECURSIVE backfleet_s AS (
+ (SELECT "orders"."tenant" AS k1, "orders"."id" AS k2, 1 AS n FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) ORDER BY "orders"."tenant", "orders"."id" OFFSET $3 LIMIT 1)
+ UNION ALL
+ SELECT backfleet_b.*, backfleet_s.n + 1 FROM backfleet_s CROSS JOIN LATERAL
+  (SELECT "orders"."tenant" AS k1, "orders"."id" AS k2 FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (backfleet_s.k1, backfleet_s.k2) AND true ORDER BY "orders"."tenant", "orders"."id" OFFSET $3 LIMIT 1) AS backfleet_b
+  WHERE backfleet_s.n < $4)
+SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER BY backfleet_s.n;
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = 50000
+-- $4 = 100
+
+-- update, unbounded
+UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
+n
+), "n" = (
+n + 1
+)
+ WHERE true;
+
+-- boundary, unbounded
+SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" WHERE true ORDER BY "orders"."tenant", "orders"."id" OFFSET $1 LIMIT 1;
+-- $1 = 200
+
+-- steps, unbounded
+WITH RECURSIVE backfleet_s AS (
+ (SELECT "orders"."tenant" AS k1, "orders"."id" AS k2, 1 AS n FROM ONLY "public"."orders" AS "orders" WHERE true ORDER BY "orders"."tenant", "orders"."id" OFFSET $1 LIMIT 1)
+ UNION ALL
+ SELECT backfleet_b.*, backfleet_s.n + 1 FROM backfleet_s CROSS JOIN LATERAL
+  (SELECT "orders"."tenant" AS k1, "orders"."id" AS k2 FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (backfleet_s.k1, backfleet_s.k2) AND true ORDER BY "orders"."tenant", "orders"."id" OFFSET $1 LIMIT 1) AS backfleet_b
+  WHERE backfleet_s.n < $2)
+SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER BY backfleet_s.n;
+-- $1 = 50000
+-- $2 = 100
+
+-- bound
+SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" ORDER BY "orders"."tenant" DESC, "orders"."id" DESC LIMIT 1;
+
+-- first key
+SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid)) ORDER BY "orders"."tenant", "orders"."id" OFFSET $5 LIMIT 1;
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = "8"
+-- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $5 = 0
+
+-- fill
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_update AS (
+ UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
+n
+), "n" = (
+n + 1
+)
+  WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $14::text[], batches = batches + 1,
+  walked = walked + $15, rows = rows + (SELECT count(*) FROM backfleet_update), attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $16 AND index = $17 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $10 = "7"
+-- $11 = "00000000-0000-0000-0000-000000000001"
+-- $12 = "8"
+-- $13 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $14 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $15 = 200
+-- $16 = "01JD8Z7Q4T0000000000000001"
+-- $17 = 3
+
+-- proof
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_proof AS MATERIALIZED (
+ SELECT 0::bigint AS residual, 0::bigint AS check_fails
+  FROM ONLY "public"."orders" AS "orders"
+  WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock)),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $14::text[], batches = batches + 1,
+  walked = walked + $15, residual = residual + (SELECT residual FROM backfleet_proof), check_fails = check_fails + (SELECT check_fails FROM backfleet_proof), attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $16 AND index = $17 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT residual FROM backfleet_proof), (SELECT check_fails FROM backfleet_proof);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $10 = "7"
+-- $11 = "00000000-0000-0000-0000-000000000001"
+-- $12 = "8"
+-- $13 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $14 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $15 = 200
+-- $16 = "01JD8Z7Q4T0000000000000001"
+-- $17 = 3
+
+-- repair the residual
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_update AS (
+ UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
+n
+), "n" = (
+n + 1
+)
+  WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock) AND false
+ RETURNING 1),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $14 AND index = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $10 = "7"
+-- $11 = "00000000-0000-0000-0000-000000000001"
+-- $12 = "8"
+-- $13 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $14 = "01JD8Z7Q4T0000000000000001"
+-- $15 = 3
+
+-- repair what fails its check too
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_update AS (
+ UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
+n
+), "n" = (
+n + 1
+)
+  WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock) AND false
+ RETURNING 1),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $14 AND index = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $10 = "7"
+-- $11 = "00000000-0000-0000-0000-000000000001"
+-- $12 = "8"
+-- $13 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $14 = "01JD8Z7Q4T0000000000000001"
+-- $15 = 3
+
+-- failing
+SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid)) AND false ORDER BY "orders"."tenant", "orders"."id" LIMIT 1;
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = "8"
+-- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+-- quarantine
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_alone AS MATERIALIZED (
+ SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
+  SELECT 1 FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND ("orders"."tenant", "orders"."id") <> (CAST($14 AS integer), CAST($15 AS uuid)))),
+backfleet_put AS (
+ INSERT INTO backfleet.quarantine AS q (job_id, relation, key, range_index, sqlstate, error, by)
+ SELECT $16, $17::oid, $18::text[], $19::int, $20, $21, $22
+ FROM backfleet_alone
+ ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()
+ RETURNING (xmax = 0) AS fresh),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $23::text[], batches = batches + 1,
+  walked = walked + $24, rows = rows, attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $25 AND index = $26 AND EXISTS (SELECT 1 FROM backfleet_alone)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $27) + (SELECT count(*) FROM backfleet_put WHERE fresh);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $10 = "7"
+-- $11 = "00000000-0000-0000-0000-000000000001"
+-- $12 = "8"
+-- $13 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $14 = "7"
+-- $15 = "00000000-0000-0000-0000-000000000001"
+-- $16 = "01JD8Z7Q4T0000000000000001"
+-- $17 = 0x4000
+-- $18 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $19 = 3
+-- $20 = "23514"
+-- $21 = "violates a check"
+-- $22 = "worker-1"
+-- $23 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $24 = 200
+-- $25 = "01JD8Z7Q4T0000000000000001"
+-- $26 = 3
+-- $27 = "01JD8Z7Q4T0000000000000001"
+
+-- fill, last, with rows in quarantine
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_update AS (
+ UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
+n
+), "n" = (
+n + 1
+)
+  WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock)
+  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $14 AND backfleet_q.relation = $15 AND backfleet_q.key = ARRAY["orders"."tenant"::text, "orders"."id"::text])
+ RETURNING 1),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $16::text[], batches = batches + 1,
+  walked = walked + $17, rows = rows + (SELECT count(*) FROM backfleet_update), attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
+  WHERE job_id = $18 AND index = $19 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $10 = "7"
+-- $11 = "00000000-0000-0000-0000-000000000001"
+-- $12 = "8"
+-- $13 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $14 = "01JD8Z7Q4T0000000000000001"
+-- $15 = 0x4000
+-- $16 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $17 = 0
+-- $18 = "01JD8Z7Q4T0000000000000001"
+-- $19 = 3
+
+-- proof, last, with rows in quarantine
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_proof AS MATERIALIZED (
+ SELECT 0::bigint AS residual, 0::bigint AS check_fails
+  FROM ONLY "public"."orders" AS "orders"
+  WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock)
+  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $14 AND backfleet_q.relation = $15 AND backfleet_q.key = ARRAY["orders"."tenant"::text, "orders"."id"::text])),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $16::text[], batches = batches + 1,
+  walked = walked + $17, residual = residual + (SELECT residual FROM backfleet_proof), check_fails = check_fails + (SELECT check_fails FROM backfleet_proof), attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
+  WHERE job_id = $18 AND index = $19 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT residual FROM backfleet_proof), (SELECT check_fails FROM backfleet_proof);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $10 = "7"
+-- $11 = "00000000-0000-0000-0000-000000000001"
+-- $12 = "8"
+-- $13 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $14 = "01JD8Z7Q4T0000000000000001"
+-- $15 = 0x4000
+-- $16 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $17 = 0
+-- $18 = "01JD8Z7Q4T0000000000000001"
+-- $19 = 3
+
+-- repair the residual, last, with rows in quarantine
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_update AS (
+ UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
+n
+), "n" = (
+n + 1
+)
+  WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock) AND false
+  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $14 AND backfleet_q.relation = $15 AND backfleet_q.key = ARRAY["orders"."tenant"::text, "orders"."id"::text])
+ RETURNING 1),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $16 AND index = $17 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $10 = "7"
+-- $11 = "00000000-0000-0000-0000-000000000001"
+-- $12 = "8"
+-- $13 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $14 = "01JD8Z7Q4T0000000000000001"
+-- $15 = 0x4000
+-- $16 = "01JD8Z7Q4T0000000000000001"
+-- $17 = 3
+
+-- repair what fails its check too, last, with rows in quarantine
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_update AS (
+ UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
+n
+), "n" = (
+n + 1
+)
+  WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock) AND false
+  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $14 AND backfleet_q.relation = $15 AND backfleet_q.key = ARRAY["orders"."tenant"::text, "orders"."id"::text])
+ RETURNING 1),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $16 AND index = $17 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $10 = "7"
+-- $11 = "00000000-0000-0000-0000-000000000001"
+-- $12 = "8"
+-- $13 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $14 = "01JD8Z7Q4T0000000000000001"
+-- $15 = 0x4000
+-- $16 = "01JD8Z7Q4T0000000000000001"
+-- $17 = 3
+
+-- failing, last, with rows in quarantine
+SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($3 AS integer), CAST($4 AS uuid)) AND false AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $5 AND backfleet_q.relation = $6 AND backfleet_q.key = ARRAY["orders"."tenant"::text, "orders"."id"::text]) ORDER BY "orders"."tenant", "orders"."id" LIMIT 1;
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = "8"
+-- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $5 = "01JD8Z7Q4T0000000000000001"
+-- $6 = 0x4000
+
+-- quarantine, last, with rows in quarantine
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_alone AS MATERIALIZED (
+ SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
+  SELECT 1 FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($12 AS integer), CAST($13 AS uuid)) AND ("orders"."tenant", "orders"."id") <> (CAST($14 AS integer), CAST($15 AS uuid)))),
+backfleet_put AS (
+ INSERT INTO backfleet.quarantine AS q (job_id, relation, key, range_index, sqlstate, error, by)
+ SELECT $16, $17::oid, $18::text[], $19::int, $20, $21, $22
+ FROM backfleet_alone
+ ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()
+ RETURNING (xmax = 0) AS fresh),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $23::text[], batches = batches + 1,
+  walked = walked + $24, rows = rows, attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
+  WHERE job_id = $25 AND index = $26 AND EXISTS (SELECT 1 FROM backfleet_alone)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $27) + (SELECT count(*) FROM backfleet_put WHERE fresh);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $10 = "7"
+-- $11 = "00000000-0000-0000-0000-000000000001"
+-- $12 = "8"
+-- $13 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $14 = "7"
+-- $15 = "00000000-0000-0000-0000-000000000001"
+-- $16 = "01JD8Z7Q4T0000000000000001"
+-- $17 = 0x4000
+-- $18 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $19 = 3
+-- $20 = "23514"
+-- $21 = "violates a check"
+-- $22 = "worker-1"
+-- $23 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $24 = 0
+-- $25 = "01JD8Z7Q4T0000000000000001"
+-- $26 = 3
+-- $27 = "01JD8Z7Q4T0000000000000001"
+
+-- quarantine, without a move
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_alone AS MATERIALIZED (
+ SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
+  SELECT 1 FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND ("orders"."tenant", "orders"."id") <> (CAST($14 AS integer), CAST($15 AS uuid)))),
+backfleet_put AS (
+ INSERT INTO backfleet.quarantine AS q (job_id, relation, key, range_index, sqlstate, error, by)
+ SELECT $16, $17::oid, $18::text[], $19::int, $20, $21, $22
+ FROM backfleet_alone
+ ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()
+ RETURNING (xmax = 0) AS fresh),
+backfleet_move AS (SELECT 1 FROM backfleet_alone)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $23) + (SELECT count(*) FROM backfleet_put WHERE fresh);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $10 = "7"
+-- $11 = "00000000-0000-0000-0000-000000000001"
+-- $12 = "8"
+-- $13 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $14 = "7"
+-- $15 = "00000000-0000-0000-0000-000000000001"
+-- $16 = "01JD8Z7Q4T0000000000000001"
+-- $17 = 0x4000
+-- $18 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $19 = 3
+-- $20 = "23514"
+-- $21 = "violates a check"
+-- $22 = "worker-1"
+-- $23 = "01JD8Z7Q4T0000000000000001"
+
+-- again
+WITH backfleet_take AS (
+ DELETE FROM backfleet.quarantine WHERE job_id = $1 AND relation = $2 AND key = $3::text[] RETURNING 1),
+backfleet_update AS (
+ UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
+n
+), "n" = (
+n + 1
+)
+  WHERE ("orders"."tenant", "orders"."id") >= (CAST($4 AS integer), CAST($5 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($6 AS integer), CAST($7 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_take)
+ RETURNING 1)
+SELECT (SELECT count(*) FROM backfleet_take), (SELECT count(*) FROM backfleet_update);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 0x4000
+-- $3 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $4 = "7"
+-- $5 = "00000000-0000-0000-0000-000000000001"
+-- $6 = "7"
+-- $7 = "00000000-0000-0000-0000-000000000001"
+

@@ -170,8 +170,9 @@ SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."o
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[]) THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -182,13 +183,14 @@ n + 1
 )
   WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
  UPDATE backfleet.ranges SET key = $14::text[], batches = batches + 1,
-  walked = walked + $15, rows = rows + (SELECT count(*) FROM backfleet_update), attempts = 0,
+  walked = walked + $15, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $16 AND index = $17 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -211,8 +213,9 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[]) THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_proof AS MATERIALIZED (
@@ -248,8 +251,9 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[]) THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -260,12 +264,13 @@ n + 1
 )
   WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock) AND false
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+ UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $14 AND index = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -286,8 +291,9 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[]) THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -298,12 +304,13 @@ n + 1
 )
   WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock) AND false
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+ UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $14 AND index = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -331,8 +338,9 @@ SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."o
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[]) THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
@@ -350,7 +358,7 @@ backfleet_move AS (
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $25 AND index = $26 AND EXISTS (SELECT 1 FROM backfleet_alone)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $27) + (SELECT count(*) FROM backfleet_put WHERE fresh);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $27) + (SELECT count(*) FROM backfleet_put WHERE fresh), (SELECT count(*) FROM backfleet_lock);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -383,8 +391,9 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[]) THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -396,13 +405,14 @@ n + 1
   WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock)
   AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $14 AND backfleet_q.relation = $15 AND backfleet_q.key = ARRAY["orders"."tenant"::text, "orders"."id"::text])
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
  UPDATE backfleet.ranges SET key = $16::text[], batches = batches + 1,
-  walked = walked + $17, rows = rows + (SELECT count(*) FROM backfleet_update), attempts = 0,
+  walked = walked + $17, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
   lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
   WHERE job_id = $18 AND index = $19 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -427,8 +437,9 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[]) THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_proof AS MATERIALIZED (
@@ -467,8 +478,9 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[]) THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -480,12 +492,13 @@ n + 1
   WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock) AND false
   AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $14 AND backfleet_q.relation = $15 AND backfleet_q.key = ARRAY["orders"."tenant"::text, "orders"."id"::text])
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+ UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $16 AND index = $17 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -508,8 +521,9 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[]) THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -521,12 +535,13 @@ n + 1
   WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock) AND false
   AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $14 AND backfleet_q.relation = $15 AND backfleet_q.key = ARRAY["orders"."tenant"::text, "orders"."id"::text])
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+ UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $16 AND index = $17 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -558,8 +573,9 @@ SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."o
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[]) THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
@@ -577,7 +593,7 @@ backfleet_move AS (
   lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
   WHERE job_id = $25 AND index = $26 AND EXISTS (SELECT 1 FROM backfleet_alone)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $27) + (SELECT count(*) FROM backfleet_put WHERE fresh);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $27) + (SELECT count(*) FROM backfleet_put WHERE fresh), (SELECT count(*) FROM backfleet_lock);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -610,8 +626,9 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[]) THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
@@ -624,7 +641,7 @@ backfleet_put AS (
  ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()
  RETURNING (xmax = 0) AS fresh),
 backfleet_move AS (SELECT 1 FROM backfleet_alone)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $23) + (SELECT count(*) FROM backfleet_put WHERE fresh);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $23) + (SELECT count(*) FROM backfleet_put WHERE fresh), (SELECT count(*) FROM backfleet_lock);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2

@@ -146,6 +146,10 @@ func (b *bench) fresh(ctx context.Context, t table) (*trial, error) {
 			return nil, err
 		}
 	}
+	if err := b.calm(ctx); err != nil {
+		tr.end(ctx)
+		return nil, err
+	}
 	return tr, nil
 }
 

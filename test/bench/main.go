@@ -27,6 +27,7 @@ type options struct {
 	rows        int
 	indexedRows int
 	window      time.Duration
+	calmFor     time.Duration
 	out         string
 	verbose     bool
 }
@@ -96,6 +97,7 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.rows, "rows", 2_000_000, "rows of the table that has a primary key only")
 	f.IntVar(&o.indexedRows, "indexed-rows", 700_000, "rows of the table with three secondary indexes")
 	f.DurationVar(&o.window, "window", 8*time.Second, "how long each trial against the usual script is measured")
+	f.DurationVar(&o.calmFor, "calm", 10*time.Second, "how long to wait before each trial until nothing else uses the machine; 0s: not at all")
 	f.StringVar(&o.out, "out", "", "directory for bench.json and bench.md (default: the text goes to stdout alone)")
 	f.BoolVar(&o.verbose, "v", false, "print what the fleet's processes say")
 	if err := f.Parse(args); err != nil {

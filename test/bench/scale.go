@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
+	"github.com/backfleet/backfleet/internal/queue"
 	"github.com/backfleet/backfleet/test/harness"
 )
 
@@ -68,9 +72,7 @@ func (b *bench) scaleRound(ctx context.Context) (s scaled, err error) {
 		return s, err
 	}
 	began := time.Now()
-	// The ledger says `released` before the publish; the leader's own sight of the stream is the stream's.
-	const all = `SELECT count(*) FILTER (WHERE state IN ('released', 'running')) >= $1 FROM backfleet.ranges`
-	if err := tr.await(ctx, "the last range", all, scaleRanges); err != nil {
+	if err := tr.awaitStream(ctx, scaleRanges); err != nil {
 		return s, err
 	}
 	s.published = time.Since(began)
@@ -99,6 +101,26 @@ func (b *bench) scaleRound(ctx context.Context) (s scaled, err error) {
 		return s, err
 	}
 	return s, tr.command(tr.dsn(), "cancel", tr.name)
+}
+
+// awaitStream waits until the job's consumer has so many messages.
+func (t *trial) awaitStream(ctx context.Context, messages uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	conn, err := queue.Connect(ctx, queue.Options{URL: t.nats.URL(), Name: "bench", Logger: zap.NewNop()})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for {
+		lag, err := conn.Lag(ctx, "main", t.name)
+		if err == nil && lag.Pending+uint64(lag.AckPending) >= messages { //nolint:gosec // a count is never negative
+			return nil
+		}
+		if serr := sleep(ctx, pollJob); serr != nil {
+			return fmt.Errorf("wait for %d messages; there are %d: %w", messages, lag.Pending, errors.Join(serr, err))
+		}
+	}
 }
 
 // resident reads a process's memory in MB.

@@ -27,6 +27,7 @@ test: ## all tests, with real PostgreSQL and NATS servers (TESTFLAGS=-v shows ea
 lint: ## gofmt, go vet, staticcheck, golangci-lint with the import rules, govulncheck
 	@unformatted=$$(gofmt -l .); \
 	if [ -n "$$unformatted" ]; then echo "not gofmt'd (run make fmt):"; echo "$$unformatted"; exit 1; fi
+	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
 	$(TOOL) golangci-lint run

@@ -68,6 +68,15 @@ func (c *Coordinator) Run(ctx context.Context) error {
 // Live returns what only the leader knows of a job: rate, ETA, lag, what limits it. False where another leads, or nobody yet.
 func (c *Coordinator) Live(database string, id job.ID) (Live, bool) { return c.views.get(database, id) }
 
+// within bounds each call of fn: what a hanging link has stopped is tried anew, for everything here can be done again.
+func within(most time.Duration, fn func(context.Context)) func(context.Context) {
+	return func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, most)
+		defer cancel()
+		fn(ctx)
+	}
+}
+
 // every calls fn at once and then after each interval, until ctx ends.
 func every(ctx context.Context, interval time.Duration, fn func(context.Context)) {
 	tick := time.NewTicker(interval)

@@ -27,9 +27,9 @@ const (
 // deliver keeps the stream as the ledger says: it releases queued ranges, takes back those whose lease ran out, and compares the two
 // in full now and then. One loop does all of it, so that a comparison never meets a release half way.
 func (l *leadership) deliver(ctx context.Context) {
-	d := &delivery{leadership: l, consumers: map[job.ID]int{}, controls: map[job.ID]int64{}}
+	d := &delivery{leadership: l, consumers: map[job.ID]int{}, controls: map[job.ID]int64{}, cleared: map[job.ID]bool{}}
 	d.lost = true // a new leader knows nothing of the stream
-	every(ctx, deliverEvery, d.tick)
+	every(ctx, deliverEvery, within(longestTick, d.tick))
 }
 
 type delivery struct {
@@ -38,6 +38,7 @@ type delivery struct {
 	connects  int64            // reconnects seen
 	consumers map[job.ID]int   // deliveries allowed
 	controls  map[job.ID]int64 // the revision last published
+	cleared   map[job.ID]bool  // ended, with nothing left in the stream
 
 	doubt bool // a publish was not answered: compare soon
 
@@ -59,16 +60,24 @@ func (d *delivery) tick(ctx context.Context) {
 		}
 		d.ensured = now
 	}
+	if d.noConsumer.Swap(false) {
+		clear(d.consumers)
+	}
 	sweep := now.Sub(d.swept) > sweepEvery
 	compare := now.Sub(d.compared) > reconcileEvery || d.doubt && now.Sub(d.compared) > doubtEvery
+	taken := map[string]bool{} // names whose subjects and consumer still are those of a job that has ended
 	for _, j := range d.snapshot() {
 		if ctx.Err() != nil {
 			return
+		}
+		if taken[j.Name] {
+			continue
 		}
 		if err := d.job(ctx, j, sweep, compare); err != nil {
 			if errors.Is(err, queue.ErrNoStream) {
 				d.lost = true
 			}
+			taken[j.Name] = j.State.Ended()
 			d.complain(ctx, "delivery stopped for now", err, zap.String("job", j.Name))
 		}
 	}
@@ -107,6 +116,7 @@ func (d *delivery) job(ctx context.Context, j job.Job, sweep, compare bool) erro
 	if j.State.Ended() {
 		return d.end(ctx, j)
 	}
+	delete(d.cleared, j.ID)
 	if err := d.consumer(ctx, j); err != nil {
 		return err
 	}
@@ -158,15 +168,11 @@ func (d *delivery) consumer(ctx context.Context, j job.Job) error {
 // release publishes queued ranges. What was surely not published goes back to the ledger at once; what nobody answered for stays
 // released, for the next comparison to find or to miss in the stream.
 func (d *delivery) release(ctx context.Context, j job.Job) error {
-	open, err := d.ledger.OpenCounts(ctx, j.ID)
-	if err != nil {
+	room, err := d.ledger.Room(ctx, j.ID, releasedMost)
+	if err != nil || room == 0 {
 		return err
 	}
-	n := min(open.Queued, releaseStep, releasedMost-open.Released-open.Running)
-	if n <= 0 {
-		return nil
-	}
-	refs, err := d.ledger.Release(ctx, j, n)
+	refs, err := d.ledger.Release(ctx, j, min(room, releaseStep))
 	if err != nil || len(refs) == 0 {
 		return err
 	}
@@ -200,11 +206,18 @@ func firstOf(errs ...error) error {
 	return nil
 }
 
-// end clears the stream of a job that has ended.
+// end clears the stream of a job that has ended, once: after that its name may be another's, and the snapshot may be older.
 func (d *delivery) end(ctx context.Context, j job.Job) error {
+	if d.cleared[j.ID] {
+		return nil
+	}
 	if err := d.c.cfg.Queue.EndJob(ctx, j.Database, j.Name); err != nil {
 		return err
 	}
 	delete(d.consumers, j.ID)
-	return d.ledger.StreamCleared(ctx, j.ID)
+	if err := d.ledger.StreamCleared(ctx, j.ID); err != nil {
+		return err
+	}
+	d.cleared[j.ID] = true
+	return nil
 }

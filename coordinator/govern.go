@@ -30,7 +30,7 @@ type governor struct {
 	known  map[string]bool
 	held   bool
 	readAt time.Time
-	leased map[job.ID][]throttle.Slot // the last grants: a lease moves only for a reason
+	leases []job.Lease // the last ones: a lease moves only for a reason
 
 	mu       sync.Mutex
 	sample   throttle.Sample
@@ -40,14 +40,14 @@ type governor struct {
 func newGovernor(l *leadership) *governor {
 	return &governor{
 		leadership: l, lag: signals.NewLag(l.ledger.Pool(), time.Now, 0), stop: throttle.NewLagStop(throttle.LagConfig{}),
-		known: map[string]bool{}, leased: map[job.ID][]throttle.Slot{},
+		known: map[string]bool{},
 	}
 }
 
 // govern publishes a budget several times a second for as long as this leadership stands; workers start no batch without one.
 func (l *leadership) govern(ctx context.Context) {
 	g := l.gov
-	expected, err := l.ledger.Replicas(ctx)
+	expected, err := l.replicas(ctx)
 	for err != nil && ctx.Err() == nil {
 		// Without the names of those that are away the fleet must not run.
 		l.complain(ctx, "replicas not read", err)
@@ -55,13 +55,19 @@ func (l *leadership) govern(ctx context.Context) {
 		case <-ctx.Done():
 		case <-time.After(time.Second):
 		}
-		expected, err = l.ledger.Replicas(ctx)
+		expected, err = l.replicas(ctx)
 	}
 	g.lag.Expect(expected...)
 	for _, name := range expected {
 		g.known[name] = true
 	}
 	every(ctx, governEvery, g.tick)
+}
+
+func (l *leadership) replicas(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, governTimeout)
+	defer cancel()
+	return l.ledger.Replicas(ctx)
 }
 
 func (g *governor) tick(term context.Context) {
@@ -186,14 +192,18 @@ func (g *governor) publish(ctx context.Context, active []job.Job, decision throt
 		here[j.ID], names[j.ID] = true, j.Name
 	}
 	slots, holding := g.c.roster.slots(g.ledger.Database(), here)
-	for _, grant := range throttle.Allocate(decision.RowsPerSec, slots, g.demands(ctx, active, holding), 0) {
-		id := job.ID(grant.Job)
-		b.Leases = append(b.Leases, job.Lease{Worker: grant.Worker, Slot: grant.Slot.Slot, Job: id, Name: names[id], Rate: grant.Rate})
+	demands, err := g.demands(ctx, active, holding, len(slots))
+	if err != nil {
+		// A worker whose lease is withdrawn now could not commit its hand-back: it keeps the lease, and starts no batch.
+		g.complain(ctx, "open ranges not counted", err)
+		b.Hold, b.Leases = true, g.leases
+	} else {
+		for _, grant := range throttle.Allocate(decision.RowsPerSec, slots, demands, 0) {
+			id := job.ID(grant.Job)
+			b.Leases = append(b.Leases, job.Lease{Worker: grant.Worker, Slot: grant.Slot.Slot, Job: id, Name: names[id], Rate: grant.Rate})
+		}
 	}
-	clear(g.leased)
-	for _, l := range b.Leases {
-		g.leased[l.Job] = append(g.leased[l.Job], throttle.Slot{Worker: l.Worker, Slot: l.Slot})
-	}
+	g.leases = b.Leases
 	if err := g.c.cfg.Queue.PublishBudget(b); err != nil {
 		g.complain(ctx, "budget not published", err)
 	}
@@ -201,21 +211,23 @@ func (g *governor) publish(ctx context.Context, active []job.Job, decision throt
 }
 
 // demands says what each job could use.
-func (g *governor) demands(ctx context.Context, active []job.Job, holding map[job.ID][]throttle.Slot) []throttle.Demand {
+func (g *governor) demands(ctx context.Context, active []job.Job, holding map[job.ID][]throttle.Slot, slots int) ([]throttle.Demand, error) {
+	for _, l := range g.leases {
+		holding[l.Job] = append(holding[l.Job], throttle.Slot{Worker: l.Worker, Slot: l.Slot})
+	}
 	demands := make([]throttle.Demand, 0, len(active))
 	for _, j := range active {
-		open, err := g.ledger.OpenCounts(ctx, j.ID)
+		runnable, err := g.ledger.Runnable(ctx, j.ID, slots)
 		if err != nil {
-			g.complain(ctx, "open ranges not counted", err)
-			return nil
+			return nil, err
 		}
 		demands = append(demands, throttle.Demand{
 			Job: string(j.ID), Weight: j.Limits.Weight, MaxSlots: j.Limits.Workers.Max,
-			Runnable: open.Released + open.Queued, MaxRate: float64(j.Limits.Throttle.MaxRowsPerSecond),
-			Holding: append(holding[j.ID], g.leased[j.ID]...),
+			Runnable: runnable, MaxRate: float64(j.Limits.Throttle.MaxRowsPerSecond),
+			Holding: holding[j.ID],
 		})
 	}
-	return demands
+	return demands, nil
 }
 
 // lags reports the replicas for people.
@@ -229,17 +241,16 @@ func (g *governor) lags() map[string]job.Lag {
 	return lags
 }
 
-// missing names the replicas that are away and that nobody ignores.
-func (g *governor) missing() []string {
+// missing names the replicas that are away and that nobody ignores; not known where the last reading failed, or none was made yet.
+func (g *governor) missing() (names []string, known bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var names []string
 	for _, m := range g.sample.Members {
 		if m.Missing && m.Policy != throttle.PolicyIgnore {
 			names = append(names, m.Name)
 		}
 	}
-	return names
+	return names, !g.sample.ReadAt.IsZero() && g.sample.Err == nil
 }
 
 func reasons(d throttle.Decision) []job.Reason {

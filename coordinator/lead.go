@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -15,6 +16,7 @@ import (
 const (
 	renewTimeout = 3 * time.Second // two renewals may be lost before the leadership lapses
 	jobsEvery    = 200 * time.Millisecond
+	longestTick  = 2 * time.Minute // of the loops that do more than read; a freeze of thousands of partitions takes a part of it
 )
 
 // candidate leads a database whenever it may.
@@ -78,6 +80,8 @@ type leadership struct {
 	log    *zap.Logger
 	ledger *store.Leader
 	gov    *governor
+	// noConsumer says that a job's consumer was deleted by somebody else.
+	noConsumer atomic.Bool
 
 	mu       sync.Mutex
 	jobs     []job.Job
@@ -92,7 +96,7 @@ func newLeadership(c *Coordinator, log *zap.Logger, leader *store.Leader) *leade
 
 // watchJobs keeps the list of jobs that there is something to do for.
 func (l *leadership) watchJobs(ctx context.Context) {
-	every(ctx, jobsEvery, func(ctx context.Context) {
+	every(ctx, jobsEvery, within(governTimeout, func(ctx context.Context) {
 		jobs, err := l.ledger.Open(ctx)
 		if err != nil {
 			l.complain(ctx, "jobs not read", err)
@@ -101,7 +105,7 @@ func (l *leadership) watchJobs(ctx context.Context) {
 		l.mu.Lock()
 		l.jobs, l.readJobs = jobs, true
 		l.mu.Unlock()
-	})
+	}))
 }
 
 // each calls fn for the jobs of a snapshot that match.
@@ -128,7 +132,7 @@ func (l *leadership) snapshot() []job.Job {
 
 // complain logs an error that a later tick may not have; the end of the term is none.
 func (l *leadership) complain(ctx context.Context, what string, err error, fields ...zap.Field) {
-	if ctx.Err() != nil || errors.Is(err, store.ErrNotLeader) {
+	if errors.Is(ctx.Err(), context.Canceled) || errors.Is(err, store.ErrNotLeader) {
 		return
 	}
 	l.log.Warn(what, append(fields, zap.Error(err))...)

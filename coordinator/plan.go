@@ -29,14 +29,14 @@ const (
 // once the transactions of the freeze are over.
 func (l *leadership) plan(ctx context.Context) {
 	p := &planning{leadership: l, planners: map[plannerKey]*ranges.Planner{}, looked: map[job.ID]time.Time{}}
-	every(ctx, planEvery, func(ctx context.Context) {
+	every(ctx, planEvery, within(longestTick, func(ctx context.Context) {
 		l.each(ctx, func(j job.Job) bool { return j.State == job.Planning || j.State.Active() }, func(j job.Job) {
 			if err := p.advance(ctx, j); err != nil {
 				l.complain(ctx, "planning stopped for now", err, zap.String("job", j.Name))
 				l.explain(ctx, j, "planning: "+postgres.Describe(err))
 			}
 		})
-	})
+	}))
 }
 
 type plannerKey struct {
@@ -67,7 +67,7 @@ func (p *planning) advance(ctx context.Context, j job.Job) error {
 			return err
 		}
 		p.log.Info("bound frozen", zap.String("job", j.Name), zap.Int("relations", len(leaves)))
-		if j, err = p.ledger.Get(ctx, j.ID); err != nil {
+		if j, err = p.ledger.Get(ctx, j.ID); err != nil || !j.Frozen {
 			return err
 		}
 	}

@@ -9,17 +9,20 @@ import (
 	"github.com/backfleet/backfleet/internal/store"
 )
 
-// sweep takes back the ranges of workers whose lease ran out, and has their messages delivered again at once.
+// sweep takes back the ranges of workers whose lease ran out, and has their messages delivered again at once. Where the stream was
+// lost with the worker there is none, and the range is released anew.
 func (d *delivery) sweep(ctx context.Context, j job.Job) error {
 	expired, err := d.ledger.Sweep(ctx, j.ID)
 	if err != nil {
 		return err
 	}
+	var taken []job.Ref
 	for _, e := range expired {
 		d.log.Warn("lease ran out; range taken back", zap.String("job", j.Name), zap.Int("range", e.Index), zap.String("worker", e.Owner))
 		d.redeliver(ctx, e)
+		taken = append(taken, job.Ref{Database: j.Database, Job: j.ID, Name: j.Name, Index: e.Index, Generation: e.Generation})
 	}
-	return nil
+	return d.requeueLost(ctx, j, taken)
 }
 
 // redeliver has a range's message delivered again at once. Without it the message comes after its ack wait, or the next comparison
@@ -53,8 +56,16 @@ func (d *delivery) reconcile(ctx context.Context, j job.Job) error {
 		age = 0 // this loop alone publishes, and it publishes nothing now
 	}
 	released, err := d.ledger.ReleasedFor(ctx, j, age)
-	if err != nil || len(released) == 0 {
+	if err != nil {
 		return err
+	}
+	return d.requeueLost(ctx, j, released)
+}
+
+// requeueLost gives released ranges back to the ledger whose messages are not in the stream.
+func (d *delivery) requeueLost(ctx context.Context, j job.Job, released []job.Ref) error {
+	if len(released) == 0 {
+		return nil
 	}
 	inStream, err := d.c.cfg.Queue.Inventory(ctx, j.Database, j.Name)
 	if err != nil {

@@ -20,18 +20,18 @@ const (
 // verify leads each job whose ranges are done to its proof: coverage without gaps, and residual and check counted through the fleet
 // until a round finds nothing. `complete` means that, and that every replica has it.
 func (l *leadership) verify(ctx context.Context) {
-	every(ctx, verifyEvery, func(ctx context.Context) {
+	every(ctx, verifyEvery, within(longestTick, func(ctx context.Context) {
 		l.each(ctx, func(j job.Job) bool { return j.State.Active() && j.Planned }, func(j job.Job) {
 			if err := l.prove(ctx, j); err != nil {
 				l.complain(ctx, "verification stopped for now", err, zap.String("job", j.Name))
 			}
 		})
-	})
+	}))
 }
 
 func (l *leadership) prove(ctx context.Context, j job.Job) error {
-	open, err := l.ledger.OpenCounts(ctx, j.ID)
-	if err != nil || open.Queued+open.Released+open.Running > 0 {
+	open, err := l.ledger.HasOpen(ctx, j.ID)
+	if err != nil || open {
 		return err
 	}
 	// The snapshot may be older than the last range: decide on the job as it stands.
@@ -73,7 +73,7 @@ func (l *leadership) prove(ctx context.Context, j job.Job) error {
 
 func (l *leadership) startRound(ctx context.Context, j job.Job, round int) error {
 	j, err := l.ledger.StartRound(ctx, j.ID, round)
-	if err == nil {
+	if err == nil && j.Round == round {
 		l.log.Info("verification round begins", zap.String("job", j.Name), zap.Int("round", j.Round))
 	}
 	return err
@@ -89,8 +89,12 @@ func (l *leadership) finish(ctx context.Context, j job.Job) error {
 	if err != nil {
 		return err
 	}
+	missing, known := l.gov.missing()
+	if !known {
+		return nil // who is away is about to be read
+	}
 	var wait []string
-	for _, name := range append(behind, l.gov.missing()...) {
+	for _, name := range append(behind, missing...) {
 		if j.Limits.Throttle.Replicas[name] != "ignore" {
 			wait = append(wait, name)
 		}
@@ -113,7 +117,7 @@ func (l *leadership) end(ctx context.Context, j job.Job, to job.State, reason st
 		report.Verified = to != job.Failed
 	}
 	j, err = l.ledger.End(ctx, j.ID, to, reason, report)
-	if err != nil {
+	if err != nil || !j.State.Ended() {
 		return err
 	}
 	l.log.Info("job ended", zap.String("job", j.Name), zap.String("state", string(j.State)), zap.String("reason", j.Reason), zap.Int64("rows", report.Rows))
@@ -123,7 +127,7 @@ func (l *leadership) end(ctx context.Context, j job.Job, to job.State, reason st
 // judge decides what a job that found nothing open may be called.
 func judge(r job.Report) (job.State, string) {
 	for _, c := range r.Coverage {
-		if len(c.Gaps) > 0 && len(r.Skipped) == 0 {
+		if len(c.Gaps) > 0 {
 			return job.Failed, fmt.Sprintf("the ranges of %s do not cover it: %s", c.Relation, strings.Join(c.Gaps, "; "))
 		}
 	}

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -10,11 +11,14 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/queue"
 	"github.com/backfleet/backfleet/throttle"
 )
 
 const (
 	recordEvery = time.Second
+	recordShare = 20
+	recordMost  = 10 * time.Second
 	sampleEvery = 5 * time.Second
 	rateTime    = 10 * time.Second // over which the rate is averaged
 	etaAfter    = 3 * time.Second  // of progress, before an ETA is told
@@ -147,8 +151,14 @@ func (p *pace) eta(st job.Status) *job.Duration {
 // record follows each job's progress, for people and for the history in the ledger.
 func (l *leadership) record(ctx context.Context) {
 	paces := map[job.ID]*pace{}
-	sampled := time.Time{}
-	every(ctx, recordEvery, func(ctx context.Context) {
+	var sampled, next time.Time
+	every(ctx, recordEvery, within(recordMost, func(ctx context.Context) {
+		began := time.Now()
+		if began.Before(next) {
+			return
+		}
+		// Sums over a long plan take their time: spend at most a twentieth of a core on them.
+		defer func() { next = began.Add(recordShare * time.Since(began)) }()
 		keep := time.Since(sampled) >= sampleEvery
 		open := map[job.ID]bool{}
 		l.each(ctx, func(j job.Job) bool { return !j.State.Ended() }, func(j job.Job) {
@@ -165,8 +175,12 @@ func (l *leadership) record(ctx context.Context) {
 			}
 			p.note(st, time.Now())
 			var stream *job.StreamLag
-			if lag, err := l.c.cfg.Queue.Lag(ctx, j.Database, j.Name); err == nil {
+			lag, err := l.c.cfg.Queue.Lag(ctx, j.Database, j.Name)
+			switch {
+			case err == nil:
 				stream = &lag
+			case errors.Is(err, queue.ErrNoConsumer) && j.State.Active():
+				l.noConsumer.Store(true)
 			}
 			limiting, worst := "", 0.0
 			l.c.views.update(j.Database, j.ID, func(v *Live) {
@@ -187,11 +201,14 @@ func (l *leadership) record(ctx context.Context) {
 				}
 			}
 		})
+		if ctx.Err() != nil {
+			return // not every job was looked at
+		}
 		l.c.views.keep(l.ledger.Database(), open)
 		if keep {
 			sampled = time.Now()
 		}
-	})
+	}))
 }
 
 // explain tells people why a job does not move.

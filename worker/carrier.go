@@ -21,8 +21,9 @@ import (
 const (
 	renewAfter   = 3 * time.Second // since the last batch or renewal; the lease lives ten
 	gatePoll     = 100 * time.Millisecond
-	patience     = 30 // contended batches in a row before another range gets its turn
-	mostUnknown  = 5  // errors in a row that no class explains
+	deafMost     = 30 * time.Second // without a budget before a range is handed back: others may hear what this worker does not
+	patience     = 30               // contended batches in a row before another range gets its turn
+	mostUnknown  = 5                // errors in a row that no class explains
 	heldPause    = 500 * time.Millisecond
 	lockWait     = 200 * time.Millisecond // the most a batch waits for a row
 	lockShare    = 0.8                    // of deadlock_timeout, if that is shorter
@@ -54,6 +55,7 @@ type carrier struct {
 
 	next     boundary // found ahead, for the batch that begins at the checkpoint
 	poison   isolation
+	found    *statement.Step // a proof found open rows in it, and they are not repaired yet
 	exclude  bool
 	rows     int64
 	batches  int64
@@ -84,7 +86,7 @@ func (c *carrier) carry(ctx, stop context.Context) error {
 			return err
 		}
 		finished, err := c.step(ctx, stop)
-		if err != nil && postgres.Classify(err) == postgres.Data {
+		if err != nil && c.found == nil && postgres.Classify(err) == postgres.Data { // a repair isolates by itself
 			finished, err = c.isolate(ctx, err)
 		}
 		if err == nil {
@@ -124,7 +126,9 @@ func (c *carrier) carry(ctx, stop context.Context) error {
 		case postgres.Permission:
 			return c.pauseJob(ctx, fmt.Errorf("a privilege is missing: %s; `backfleet db grants` prints what the role needs", postgres.Describe(err)))
 		case postgres.Schema:
-			return c.failJob(ctx, err)
+			if err := c.failJob(ctx, err); err != nil {
+				return err
+			}
 		default:
 			if unknown++; unknown >= mostUnknown {
 				return &rangeFailedError{errors.New(postgres.Describe(err))}
@@ -159,6 +163,7 @@ func (c *carrier) prepare(ctx context.Context) error {
 // permit waits until a batch may start: a fresh budget that does not hold, and a job that may run. It returns why not once the range
 // is to be given up.
 func (c *carrier) permit(stop context.Context) error {
+	var deaf time.Time // since when
 	for {
 		if stop.Err() != nil {
 			return why(stop)
@@ -172,8 +177,16 @@ func (c *carrier) permit(stop context.Context) error {
 			c.sizer.SetLimits(limits.Batch.Target.D(), limits.Batch.MaxRows)
 		}
 		c.limits = limits
-		if c.desk.gate.Open(c.slot.w.cfg.Now()) {
+		now := c.slot.w.cfg.Now()
+		switch {
+		case c.desk.gate.Open(now):
 			return nil
+		case c.desk.gate.Fresh(now):
+			deaf = time.Time{}
+		case deaf.IsZero():
+			deaf = now
+		case now.Sub(deaf) >= deafMost:
+			return errDeaf
 		}
 		select {
 		case <-stop.Done():
@@ -187,19 +200,12 @@ func (c *carrier) permit(stop context.Context) error {
 // and brings the true checkpoint. It tries until the database is back or the range is to be given up. finished: the batch was
 // committed, and it was the range's last.
 func (c *carrier) reclaim(ctx, stop context.Context, cause error) (finished bool, err error) {
-	c.dropConn()
-	c.next = boundary{}
 	c.log.Warn("session lost; claiming anew", zap.String("cause", postgres.Describe(cause)))
 	retry := newRetry()
 	for {
-		try, cancel := context.WithTimeout(ctx, claimTimeout)
-		claim, err := c.desk.db.Ledger.Claim(try, c.claim.Ref, c.claim.Owner, c.replySubject, &c.claim)
-		cancel()
+		err := c.claimAnew(ctx)
 		switch {
 		case err == nil:
-			c.claim = claim
-			c.exclude = claim.Quarantine > 0
-			c.beat()
 			return false, nil
 		case errors.Is(err, job.ErrStale): // the batch with the unknown commit was the range's last
 			return true, nil
@@ -215,11 +221,31 @@ func (c *carrier) reclaim(ctx, stop context.Context, cause error) (finished bool
 	}
 }
 
+// claimAnew claims the range once more, fence + 1, and forgets all that was known of the walk but its sizes. Until it has succeeded the
+// lease is not renewed: the old fence would be refused, and that would not mean that somebody else has the range.
+func (c *carrier) claimAnew(ctx context.Context) error {
+	c.dropConn()
+	c.leaseClaim.Store(nil)
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
+	claim, err := c.desk.db.Ledger.Claim(ctx, c.claim.Ref, c.claim.Owner, c.replySubject, &c.claim)
+	if err != nil {
+		return err
+	}
+	c.claim, c.exclude = claim, claim.Quarantine > 0
+	c.target.Schema, c.target.Name = claim.Schema, claim.Table
+	c.next, c.poison = boundary{}, isolation{}
+	c.beat()
+	return nil
+}
+
 // errHeld says that backfleet.hold() stands.
 var errHeld = errors.New("the database is held by backfleet.hold()")
 
 // note keeps an error with the range for people to read; losing the note loses nothing else.
 func (c *carrier) note(ctx context.Context, cause error) {
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
 	if err := c.desk.db.Ledger.NoteError(ctx, c.claim, postgres.Describe(cause)); err != nil {
 		c.log.Debug("error not noted", zap.Error(err))
 	}
@@ -227,6 +253,8 @@ func (c *carrier) note(ctx context.Context, cause error) {
 
 // pauseJob stops the whole job for a person, and hands this range back.
 func (c *carrier) pauseJob(ctx context.Context, reason error) error {
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
 	if _, err := c.desk.db.Ledger.Pause(ctx, c.claim.Ref.Job, c.claim.Owner, reason.Error()); err != nil {
 		return fmt.Errorf("pause the job (%w): %w", reason, err)
 	}
@@ -234,14 +262,19 @@ func (c *carrier) pauseJob(ctx context.Context, reason error) error {
 	return errStopped
 }
 
-// failJob ends the job, unless what is missing is a leaf partition that was dropped.
+// failJob ends the job, unless what is missing is a leaf partition that was dropped, or the relation's name: then the walk goes on
+// under the one that it has now.
 func (c *carrier) failJob(ctx context.Context, cause error) error {
-	c.dropConn()
-	claim, err := c.desk.db.Ledger.Claim(ctx, c.claim.Ref, c.claim.Owner, c.replySubject, &c.claim)
-	if err != nil {
+	before := c.target.Relation()
+	if err := c.claimAnew(ctx); err != nil {
 		return err // ErrRelationGone among them
 	}
-	c.claim = claim
+	if now := c.target.Relation(); now != before {
+		c.log.Warn("relation renamed", zap.String("from", before), zap.String("to", now))
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
 	if _, err := c.desk.db.Ledger.Fail(ctx, c.claim.Ref.Job, c.claim.Owner, postgres.Describe(cause)); err != nil {
 		return fmt.Errorf("end the job (%s): %w", postgres.Describe(cause), err)
 	}

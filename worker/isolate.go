@@ -64,9 +64,6 @@ func (c *carrier) isolate(ctx context.Context, cause error) (finished bool, err 
 // quarantine sets the only row of a step aside, and pauses the job if that was one too many. put is false where the span meanwhile
 // holds no row, or another one: look again.
 func (c *carrier) quarantine(ctx context.Context, s statement.Step, cause error, move bool) (put bool, err error) {
-	if err := c.connect(ctx); err != nil {
-		return false, err
-	}
 	key, err := c.key(ctx, c.target.FirstKey(s.Span))
 	if err != nil || key == nil {
 		return false, err

@@ -12,8 +12,8 @@ import (
 )
 
 // prove verifies one batch: counts what is still open in it, repairs that, and names one such row. The count stands in the ledger
-// with the checkpoint; whether the repair held is for the next round to say. The range's end is a step of its own, so that a
-// repair always has a claim to stand on.
+// with the checkpoint; whether the repair held is for the next round to say. A repair that meets a lock, a hold or a lost session is
+// the next step once more. The range's end is a step of its own, so that a repair always has a claim to stand on.
 func (c *carrier) prove(ctx context.Context) (finished bool, err error) {
 	s := c.move()
 	s.Last = false
@@ -26,7 +26,9 @@ func (c *carrier) prove(ctx context.Context) (finished bool, err error) {
 	c.committed(s, took, 0)
 	c.next = ahead
 	if residual+failing > 0 {
-		if err := c.repair(ctx, s, residual, failing); err != nil {
+		c.log.Warn("verification found rows", zap.Int64("residual", residual), zap.Int64("check_failures", failing), zap.Stringer("span", s.Span))
+		c.found = &s
+		if err := c.repair(ctx); err != nil {
 			return false, err
 		}
 	}
@@ -42,19 +44,25 @@ func (c *carrier) prove(ctx context.Context) (finished bool, err error) {
 
 // repair names a row that is open and updates what may be updated again: the residual, and rows that fail their check where no
 // expression reads what it sets.
-func (c *carrier) repair(ctx context.Context, s statement.Step, residual, failing int64) error {
-	c.log.Warn("verification found rows", zap.Int64("residual", residual), zap.Int64("check_failures", failing), zap.Stringer("span", s.Span))
-	s.Claim = c.claim
+func (c *carrier) repair(ctx context.Context) error {
+	s := *c.found
+	s.Claim, s.Exclude = c.claim, c.exclude
 	key, err := c.key(ctx, c.target.Failing(s))
-	if err != nil {
+	if err != nil && postgres.Classify(err) != postgres.Data { // a row in quarantine may fail the predicate itself
 		return fmt.Errorf("name a failing row: %w", err)
 	}
 	if key != nil {
-		if err := c.desk.db.Ledger.NoteFailing(ctx, c.claim, key); err != nil {
+		try, cancel := context.WithTimeout(ctx, claimTimeout)
+		defer cancel()
+		if err := c.desk.db.Ledger.NoteFailing(try, c.claim, key); err != nil {
 			return err
 		}
 	}
-	return c.repairSpan(ctx, s)
+	if err := c.repairSpan(ctx, s); err != nil {
+		return err
+	}
+	c.found = nil
+	return nil
 }
 
 // repairSpan repairs a span, halving it around rows that fail until each of those stands alone and is quarantined.

@@ -155,7 +155,9 @@ func (s *slot) receive(ctx, stop context.Context, cancel context.CancelCauseFunc
 		s.w.ack(live, delivery)
 		return
 	case errors.Is(err, job.ErrNotRunnable):
-		if err := d.db.Ledger.GiveBack(live, delivery.Ref); err != nil {
+		try, cancel := context.WithTimeout(live, concludeTimeout)
+		defer cancel()
+		if err := d.db.Ledger.GiveBack(try, delivery.Ref); err != nil {
 			log.Warn("range not given back", zap.Error(err))
 			s.nak(log, delivery, time.Second)
 			return

@@ -25,8 +25,8 @@ func (c *carrier) step(ctx, stop context.Context) (finished bool, err error) {
 	if !c.desk.gate.Open(c.slot.w.cfg.Now()) {
 		return false, c.permit(stop)
 	}
-	if err := c.connect(ctx); err != nil {
-		return false, err
+	if c.found != nil {
+		return false, c.repair(ctx)
 	}
 	if !c.next.known || c.next.keys > keys+keys/2 {
 		if c.next, err = c.find(ctx, c.claim.Checkpoint.Key, keys); err != nil {
@@ -88,6 +88,9 @@ func (c *carrier) committed(s statement.Step, took time.Duration, rows int64) {
 // runs first so that it holds no row lock. Counts beyond (held, moved) are scanned into dest. Errors: errHeld, job.ErrFenced, or
 // the driver's.
 func (c *carrier) transact(ctx context.Context, sql statement.SQL, s statement.Step, dest ...any) (took time.Duration, ahead boundary, err error) {
+	if err := c.connect(ctx); err != nil { // what went before may have lost the session
+		return 0, boundary{}, err
+	}
 	settings := c.settings(s.Last)
 	ctx, cancel := context.WithTimeout(ctx, settings.StatementTimeout+10*time.Second)
 	defer cancel()
@@ -163,6 +166,9 @@ func (c *carrier) boundarySQL(from ranges.Key, keys int) statement.SQL {
 
 // key reads one key under the batch's settings; nil where the query finds none.
 func (c *carrier) key(ctx context.Context, sql statement.SQL) (key ranges.Key, err error) {
+	if err := c.connect(ctx); err != nil {
+		return nil, err
+	}
 	settings := c.settings(false)
 	ctx, cancel := context.WithTimeout(ctx, settings.StatementTimeout+10*time.Second)
 	defer cancel()

@@ -235,4 +235,5 @@ var (
 	errShutdown  = errors.New("the worker is shutting down")
 	errWithdrawn = errors.New("the lease was withdrawn")
 	errStopped   = errors.New("the job was stopped")
+	errDeaf      = fmt.Errorf("no budget was heard for %s", deafMost)
 )

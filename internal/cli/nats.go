@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"os"
 	"strings"
@@ -46,6 +47,22 @@ func (n *natsFlags) required(name string, log *zap.Logger) (queue.Options, error
 		return queue.Options{}, usage("nats-url: is missing; give the address of NATS, such as nats://nats:4222, here or in BACKFLEET_NATS_URL")
 	}
 	return n.options(name, log)
+}
+
+// probe connects once to an external NATS, so that a job is not stored which then cannot be carried. The embedded one needs none.
+func (n *natsFlags) probe(ctx context.Context) error {
+	if n.url == "" {
+		return nil
+	}
+	o, err := n.options("backfleet run", zap.NewNop())
+	if err != nil {
+		return err
+	}
+	conn, err := queue.Connect(ctx, o)
+	if err == nil {
+		conn.Close()
+	}
+	return err
 }
 
 // queueExit is the exit code of an error of the first connect to NATS: nobody there is unreachable, all else bad input.

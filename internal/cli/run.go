@@ -96,7 +96,10 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 	p := newParts()
 	defer func() { err = errors.Join(err, p.stop()) }()
 	p.then("database", db.pool.Close)
-	if err := a.ensureLedger(ctx, db); err != nil {
+	if err := flags.nats.probe(ctx); err != nil {
+		return err
+	}
+	if err := a.ensureLedger(ctx, db, spec); err != nil {
 		return err
 	}
 	dbs := databases{db}
@@ -135,18 +138,45 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 		}
 		return a.handedBack(local, name, path)
 	}
+	if end == jobEnded {
+		awaitClear(ctx, store.New(db.pool, db.name), got.Job.ID)
+	}
 	err = errors.Join(p.stopButFirst(), a.finish(context.WithoutCancel(ctx), local, name))
 	return err
 }
 
-// ensureLedger creates or upgrades the ledger where it is missing or old.
-func (a *app) ensureLedger(ctx context.Context, db database) error {
+// awaitClear gives the coordinator a moment to take what is left of an ended job out of the stream, which may outlive this process.
+func awaitClear(ctx context.Context, ledger *store.Store, id job.ID) {
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	tick := time.NewTicker(clearEvery)
+	defer tick.Stop()
+	for {
+		if j, err := ledger.Get(ctx, id); err == nil && j.StreamClear {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// ensureLedger creates or upgrades the ledger where it is missing or old. A spec that will be refused is refused first, so that it
+// leaves nothing behind.
+func (a *app) ensureLedger(ctx context.Context, db database, spec job.Spec) error {
 	if err := requirePrimary(ctx, db); err != nil {
 		return err
 	}
 	st := store.New(db.pool, db.name)
 	if st.Ready(ctx) == nil {
 		return nil
+	}
+	if version, err := st.Version(ctx); err == nil && version == 0 {
+		if _, err := (planner{db.pool, st}).Plan(ctx, spec); err != nil {
+			return err
+		}
 	}
 	from, to, err := st.Migrate(ctx)
 	if err != nil {
@@ -246,6 +276,7 @@ const (
 	pausedByUs         // the fleet paused the job, so a person must act
 	stillOpen          // a signal came first
 	followEvery = time.Second
+	clearEvery  = 50 * time.Millisecond
 )
 
 // follow shows the job until it ends, the fleet pauses it, or a signal comes. A pause that a person asked for is waited out.

@@ -54,6 +54,8 @@ func Classify(err error) Class {
 	switch code {
 	case "40001", "40P01", "55P03", "57014": // serialization, deadlock, lock timeout, statement timeout
 		return Contention
+	case "26000", "42P05": // a pooler gave the session another backend: what it has prepared is not there, or is there already
+		return Connection
 	case "25006", "57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04": // read-only, shutdown, recovery, dropped, idle timeouts
 		return Connection
 	case "42501":

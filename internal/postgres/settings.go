@@ -12,6 +12,9 @@ import (
 // Begin opens a transaction whose isolation does not depend on the role's defaults.
 const Begin = "begin isolation level read committed read write"
 
+// rollbackTimeout bounds the wait for a rollback's answer; without one the session is closed, which rolls back as well.
+const rollbackTimeout = 5 * time.Second
+
 // Settings are what a Backfleet transaction states for itself, so that neither a pooler, a role nor a database default can
 // change how keys read or how long it may wait.
 type Settings struct {
@@ -55,7 +58,11 @@ func InTx(ctx context.Context, db Starter, s Settings, fn func(pgx.Tx) error) er
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit this is a no-op
+	defer func() { // after a commit this is a no-op
+		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+		defer cancel()
+		_ = tx.Rollback(back)
+	}()
 	sql, args := s.Statement()
 	if _, err := tx.Exec(ctx, sql, args...); err != nil {
 		return fmt.Errorf("settings: %w", err)

@@ -106,6 +106,7 @@ func Open(ctx context.Context, name string, src Source, opt PoolOptions) (*pgxpo
 	if cfg.ConnConfig.ConnectTimeout == 0 {
 		cfg.ConnConfig.ConnectTimeout = 5 * time.Second
 	}
+	cfg.ConnConfig.DialFunc = dial
 	if opt.Application != "" {
 		cfg.ConnConfig.RuntimeParams["application_name"] = clip(opt.Application, 63)
 	}

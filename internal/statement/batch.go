@@ -1,6 +1,9 @@
 package statement
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/ranges"
 )
@@ -17,8 +20,8 @@ type Step struct {
 
 // fence locks the claim's ledger row if it still has this fence, this token and this checkpoint, and no brake is on. Every
 // other part of the statement acts only if it returned a row. Under READ COMMITTED a claim that raises the fence while this waits
-// for the lock makes it return none. The CASE keeps the planner, which plans every batch anew, from weighing what is true of one
-// row at most.
+// for the lock makes it return none. So does a table that was swapped for another of its name: the name is resolved with that of
+// the rows. The CASE keeps the planner, which plans every batch anew, from weighing what is true of one row at most.
 func (s Step) fence(p *params) string {
 	c := s.Claim
 	return `backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
@@ -29,9 +32,15 @@ backfleet_lock AS MATERIALIZED (
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM (` +
 		p.add([]string(c.Checkpoint.ChunkLo)) + `::text[], ` + p.add([]string(c.Checkpoint.ChunkHi)) + `::text[], ` +
 		p.add(int16(c.Checkpoint.K)) + `::smallint, ` + p.add(int16(c.Checkpoint.Pass)) + `::smallint, ` +
-		p.add([]string(c.Checkpoint.Key)) + `::text[]) THEN true ELSE false END
+		p.add([]string(c.Checkpoint.Key)) + `::text[])
+   AND relation = ` + regclass(Target{Schema: c.Schema, Name: c.Table}) + ` THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE)`
+}
+
+// regclass is the OID of the relation that the name means when the statement is parsed.
+func regclass(t Target) string {
+	return "'" + strings.ReplaceAll(t.Relation(), "'", "''") + "'::regclass"
 }
 
 // advance moves the checkpoint to s.Next, renews the lease and adds to the row's counters, if the gate returned a row. A last step
@@ -166,4 +175,26 @@ func (t Target) Again(id job.ID, relation uint32, key ranges.Key) SQL {
 		text += " AND " + Paren(t.Where)
 	}
 	return SQL{text + "\n RETURNING 1)\nSELECT (SELECT count(*) FROM backfleet_take), (SELECT count(*) FROM backfleet_update)", p.args}
+}
+
+// Ahead looks for the row of a key, in whatever form the key is written, and whether its batch is still to come: no checkpoint of the
+// job has passed it. It returns (the key as the ledger writes it, ahead); no row where there is none.
+func (t Target) Ahead(id job.ID, relation uint32, key ranges.Key) SQL {
+	var p params
+	return SQL{"SELECT " + t.keyText() + ", EXISTS (SELECT 1 FROM backfleet.ranges AS backfleet_r\n  WHERE backfleet_r.job_id = " + p.add(string(id)) +
+		" AND backfleet_r.relation = " + p.add(relation) + "\n   AND backfleet_r.kind = 'fill' AND backfleet_r.state NOT IN ('done', 'dropped')" +
+		"\n   AND (backfleet_r.key IS NULL OR " + t.keyRow() + " >= " + t.stored("key") + ")\n   AND (" + t.keyRow() + " < " + t.stored("hi") +
+		" OR backfleet_r.hi_inclusive AND " + t.keyRow() + " = " + t.stored("hi") + "))\n FROM " + t.from() + " WHERE " + t.keyRow() + " = " + p.key(t, key), p.args}
+}
+
+// stored is a key of the ledger's row backfleet_r, as a row value of the key's types.
+func (t Target) stored(column string) string {
+	parts := make([]string, len(t.Key))
+	for i, c := range t.Key {
+		parts[i] = fmt.Sprintf("CAST(backfleet_r.%s[%d] AS %s)", column, i+1, c.Type)
+	}
+	if len(parts) == 1 {
+		return parts[0]
+	}
+	return "(" + strings.Join(parts, ", ") + ")"
 }

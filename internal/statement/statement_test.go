@@ -128,7 +128,7 @@ func (s subject) statements() []named {
 	add("first key", t.FirstKey(ranges.Span{Lo: s.lo, Hi: s.hi}))
 	step := statement.Step{
 		Claim: job.Claim{
-			Ref: job.Ref{Database: "main", Job: "01JD8Z7Q4T0000000000000001", Name: "fill", Index: 3, Generation: 1}, Relation: 16384,
+			Ref: job.Ref{Database: "main", Job: "01JD8Z7Q4T0000000000000001", Name: "fill", Index: 3, Generation: 1}, Relation: 16384, Schema: t.Schema, Table: t.Name,
 			Checkpoint: ranges.Checkpoint{ChunkLo: nil, ChunkHi: s.hi, K: 1, Key: s.lo}, Owner: "worker-1",
 			Fence: 2, Token: "11111111-2222-3333-4444-555555555555",
 		},
@@ -148,6 +148,7 @@ func (s subject) statements() []named {
 		add("quarantine"+v.name, t.Quarantine(v.step, s.lo, "23514", "violates a check", true))
 	}
 	add("quarantine, without a move", t.Quarantine(step, s.lo, "23514", "violates a check", false))
+	add("ahead", t.Ahead("01JD8Z7Q4T0000000000000001", 16384, s.lo))
 	add("again", t.Again("01JD8Z7Q4T0000000000000001", 16384, s.lo))
 	return all
 }

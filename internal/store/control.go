@@ -36,10 +36,18 @@ func (e *RevisionError) Error() string {
 	return fmt.Sprintf("job %q was changed meanwhile (revision %d, you saw %d); read it again", e.Name, e.Have, e.Saw)
 }
 
+// decision says what becomes of a job that its transaction has locked.
+type decision func(pgx.Tx, job.Job) (job.Job, error)
+
 // change locks a job, lets fn decide, and returns the job as it then stands.
-func (s *Store) change(ctx context.Context, op string, id job.ID, fn func(pgx.Tx, job.Job) (job.Job, error)) (job.Job, error) {
+func (s *Store) change(ctx context.Context, op string, id job.ID, fn decision) (job.Job, error) {
+	return changeIn(ctx, s.tx, op, id, fn)
+}
+
+// changeIn is change in a transaction of the store's, or of a leader's, which is refused once another leads.
+func changeIn(ctx context.Context, in func(context.Context, string, func(pgx.Tx) error) error, op string, id job.ID, fn decision) (job.Job, error) {
 	var out job.Job
-	err := s.tx(ctx, op, func(tx pgx.Tx) error {
+	err := in(ctx, op, func(tx pgx.Tx) error {
 		j, err := lockJob(ctx, tx, id)
 		if err != nil {
 			return err
@@ -50,8 +58,8 @@ func (s *Store) change(ctx context.Context, op string, id job.ID, fn func(pgx.Tx
 	return out, err
 }
 
-// setState moves a job to a state and writes the audit log.
-func setState(ctx context.Context, tx pgx.Tx, j job.Job, to, resume job.State, by, action, reason string) (job.Job, error) {
+// setState moves a job to a state and writes the audit log, with what else there is to say in detail.
+func setState(ctx context.Context, tx pgx.Tx, j job.Job, to, resume job.State, by, action, reason string, detail map[string]any) (job.Job, error) {
 	var back *string
 	if resume != "" {
 		back = (*string)(&resume)
@@ -64,7 +72,10 @@ func setState(ctx context.Context, tx pgx.Tx, j job.Job, to, resume job.State, b
 	if err != nil {
 		return j, err
 	}
-	detail := map[string]any{"old": j.State, "new": to}
+	if detail == nil {
+		detail = map[string]any{}
+	}
+	detail["old"], detail["new"] = j.State, to
 	if reason != "" {
 		detail["reason"] = reason
 	}
@@ -73,15 +84,24 @@ func setState(ctx context.Context, tx pgx.Tx, j job.Job, to, resume job.State, b
 
 // Pause stops a job: workers finish their batch, checkpoint and hand their ranges back. Pausing a paused job changes nothing.
 func (s *Store) Pause(ctx context.Context, id job.ID, by, reason string) (job.Job, error) {
-	return s.change(ctx, "pause", id, func(tx pgx.Tx, j job.Job) (job.Job, error) {
+	return changeIn(ctx, s.tx, "pause", id, pause(ctx, by, reason))
+}
+
+// Pause is the coordinator's own, refused once another leads: what it saw may be past.
+func (l *Leader) Pause(ctx context.Context, id job.ID, by, reason string) (job.Job, error) {
+	return changeIn(ctx, l.tx, "pause", id, pause(ctx, by, reason))
+}
+
+func pause(ctx context.Context, by, reason string) decision {
+	return func(tx pgx.Tx, j job.Job) (job.Job, error) {
 		switch {
 		case j.State == job.Paused:
 			return j, nil
 		case j.State.Ended():
 			return j, &StateError{j.Name, "pause", j.State, "there is nothing to pause"}
 		}
-		return setState(ctx, tx, j, job.Paused, j.State, by, "pause", reason)
-	})
+		return setState(ctx, tx, j, job.Paused, j.State, by, "pause", reason, nil)
+	}
 }
 
 // Resume lets a paused job go on from its checkpoints. Resuming a running job changes nothing.
@@ -93,7 +113,7 @@ func (s *Store) Resume(ctx context.Context, id job.ID, by string) (job.Job, erro
 		case j.State != job.Paused:
 			return j, nil
 		}
-		return setState(ctx, tx, j, resumeState(j), "", by, "resume", "")
+		return setState(ctx, tx, j, resumeState(j), "", by, "resume", "", nil)
 	})
 }
 
@@ -113,13 +133,22 @@ func (s *Store) Cancel(ctx context.Context, id job.ID, by, reason string) (job.J
 		case j.State.Ended():
 			return j, &StateError{j.Name, "cancel", j.State, "it has ended already"}
 		}
-		return setState(ctx, tx, j, job.Cancelled, "", by, "cancel", reason)
+		return setState(ctx, tx, j, job.Cancelled, "", by, "cancel", reason, nil)
 	})
 }
 
 // Fail ends a job that cannot go on, with one clear line; `retry` revives it where it stood. Failing an ended job changes nothing.
 func (s *Store) Fail(ctx context.Context, id job.ID, by, reason string) (job.Job, error) {
-	return s.change(ctx, "fail", id, func(tx pgx.Tx, j job.Job) (job.Job, error) {
+	return changeIn(ctx, s.tx, "fail", id, fail(ctx, by, reason))
+}
+
+// Fail is the coordinator's own, refused once another leads.
+func (l *Leader) Fail(ctx context.Context, id job.ID, by, reason string) (job.Job, error) {
+	return changeIn(ctx, l.tx, "fail", id, fail(ctx, by, reason))
+}
+
+func fail(ctx context.Context, by, reason string) decision {
+	return func(tx pgx.Tx, j job.Job) (job.Job, error) {
 		if j.State.Ended() {
 			return j, nil
 		}
@@ -127,8 +156,8 @@ func (s *Store) Fail(ctx context.Context, id job.ID, by, reason string) (job.Job
 		if back == job.Paused {
 			back = resumeState(j)
 		}
-		return setState(ctx, tx, j, job.Failed, back, by, "fail", reason)
-	})
+		return setState(ctx, tx, j, job.Failed, back, by, "fail", reason, nil)
+	}
 }
 
 // SetLimits replaces a job's limits. ifRevision refuses a change that was made from an older view; 0 does not ask.
@@ -159,19 +188,21 @@ func (s *Store) SkipRange(ctx context.Context, id job.ID, by string, index int, 
 		if j.State.Ended() {
 			return j, &StateError{j.Name, "skip", j.State, "nothing is left to skip"}
 		}
-		tag, err := tx.Exec(ctx, q("range_skip"), id, index, reason)
+		var old job.RangeState
+		err := tx.QueryRow(ctx, q("range_skip"), id, index, reason).Scan(&old)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return j, fmt.Errorf("skip: range %d of job %q is not open; `backfleet status %s` shows what is", index, j.Name, j.Name)
+		}
 		if err != nil {
 			return j, err
 		}
-		if tag.RowsAffected() == 0 {
-			return j, fmt.Errorf("skip: range %d of job %q is not open; `backfleet status %s` shows what is", index, j.Name, j.Name)
-		}
-		return j, event(ctx, tx, id, by, "skip", map[string]any{"range": index, "reason": reason})
+		return j, event(ctx, tx, id, by, "skip", map[string]any{"range": index, "reason": reason, "old": old, "new": job.RangeExcluded})
 	})
 }
 
 // SkipRow puts one row into quarantine before its batch comes. The job must be paused, so that no worker has begun its range
-// without knowing.
+// without knowing. A row that is done already is refused where nothing would keep a retry from doing it twice. Without a
+// relation every leaf partition is searched.
 func (s *Store) SkipRow(ctx context.Context, id job.ID, by string, relation string, key ranges.Key, reason string) (job.Job, error) {
 	return s.change(ctx, "skip", id, func(tx pgx.Tx, j job.Job) (job.Job, error) {
 		if j.State != job.Paused {
@@ -187,12 +218,59 @@ func (s *Store) SkipRow(ctx context.Context, id job.ID, by string, relation stri
 		if open > 0 {
 			return j, &StateError{j.Name, "skip", j.State, fmt.Sprintf("but %d ranges are still being handed back; try again in a moment", open)}
 		}
-		tag, err := tx.Exec(ctx, q("quarantine_skip"), id, []string(key), reason, by, relation)
+		rows, err := s.skipRow(ctx, tx, j, by, relation, key, reason)
 		if err != nil {
 			return j, err
 		}
-		return j, event(ctx, tx, id, by, "skip", map[string]any{"key": key, "reason": reason, "rows": tag.RowsAffected()})
+		return j, event(ctx, tx, id, by, "skip", map[string]any{"key": key, "reason": reason, "rows": rows, "old": "open", "new": "quarantined"})
 	})
+}
+
+// skipRow finds the row of a key in the job's relations and sets it aside.
+func (s *Store) skipRow(ctx context.Context, tx pgx.Tx, j job.Job, by, relation string, key ranges.Key, reason string) (skipped int, err error) {
+	rows, err := tx.Query(ctx, q("relations"), j.ID)
+	if err != nil {
+		return 0, err
+	}
+	rels, err := pgx.CollectRows(rows, scanRelation)
+	if err != nil {
+		return 0, err
+	}
+	found := false
+	for _, rel := range rels {
+		if rel.Dropped || relation != "" && rel.Name != relation {
+			continue
+		}
+		t, err := s.Target(ctx, tx, j, rel.OID)
+		if err != nil {
+			return 0, err
+		}
+		sql := t.Ahead(j.ID, rel.OID, key)
+		var stored []string
+		var ahead bool
+		err = tx.QueryRow(ctx, sql.Text, sql.Args...).Scan(&stored, &ahead)
+		if errors.Is(err, pgx.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("find row %s in %s: %w", key, rel.Name, err)
+		}
+		found = true
+		if !ahead && j.Spec.Where == "" {
+			continue
+		}
+		if _, err := tx.Exec(ctx, q("quarantine_skip"), j.ID, stored, reason, by, rel.OID); err != nil {
+			return 0, err
+		}
+		skipped++
+	}
+	switch {
+	case skipped > 0:
+		return skipped, nil
+	case found:
+		return 0, fmt.Errorf("skip: row %s of job %q is done already, or lies in no planned range; there is nothing to skip", key, j.Name)
+	}
+	return 0, fmt.Errorf("skip: no row of job %q has the key %s", j.Name, key)
 }
 
 // RetryResult says what a retry did.
@@ -201,6 +279,8 @@ type RetryResult struct {
 	Rows   int64             `json:"rows_done"`
 	Left   []job.Quarantined `json:"still_failing"`
 	State  job.State         `json:"state"`
+
+	taken int64 // rows that left the quarantine, done now or by somebody else before
 }
 
 // Retry queues failed ranges again, tries every row in quarantine once more, each with its removal in one transaction, and revives a
@@ -228,17 +308,18 @@ func (s *Store) Retry(ctx context.Context, id job.ID, by string) (RetryResult, e
 			return j, err
 		}
 		res.State = to
+		detail := map[string]any{"ranges": res.Ranges, "rows": res.Rows, "left": len(res.Left)}
 		if to == j.State {
-			return j, event(ctx, tx, id, by, "retry", map[string]any{"ranges": res.Ranges, "rows": res.Rows, "left": len(res.Left)})
+			return j, event(ctx, tx, id, by, "retry", detail)
 		}
-		return setState(ctx, tx, j, to, "", by, "retry", "")
+		return setState(ctx, tx, j, to, "", by, "retry", "", detail)
 	})
 	return res, err
 }
 
 // revive says where a retry takes a job. One whose verification is over, well or not, is proved again from the first round.
 func revive(ctx context.Context, tx pgx.Tx, j job.Job, res RetryResult) (job.State, error) {
-	proved := j.State == job.CompleteWithErrors && res.Rows+res.Ranges > 0 || j.State == job.Failed && j.Round > 0
+	proved := j.State == job.CompleteWithErrors && res.taken+res.Ranges > 0 || j.State == job.Failed && j.Round > 0
 	switch {
 	case proved:
 		return job.Running, forgetProof(ctx, tx, j.ID)
@@ -284,6 +365,7 @@ func (s *Store) retryRows(ctx context.Context, j job.Job, res *RetryResult) erro
 				return err
 			}
 			res.Rows += done
+			res.taken += taken
 			return nil
 		})
 		if err == nil {
@@ -314,17 +396,18 @@ func (s *Store) RequestVerify(ctx context.Context, id job.ID, by string) (job.Jo
 		if err := forgetProof(ctx, tx, id); err != nil {
 			return j, err
 		}
-		return setState(ctx, tx, j, job.Running, "", by, "verify", "")
+		return setState(ctx, tx, j, job.Running, "", by, "verify", "", nil)
 	})
 }
 
 // Hold stops every batch of the database for a time; Release frees it. Any psql can do the same by backfleet.hold().
 func (s *Store) Hold(ctx context.Context, by string, d time.Duration) (until time.Time, err error) {
 	err = s.tx(ctx, "hold", func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, q("brake_on"), d.Seconds(), by).Scan(&until); err != nil {
+		var old *time.Time
+		if err := tx.QueryRow(ctx, q("brake_on"), d.Seconds(), by).Scan(&old, &until); err != nil {
 			return err
 		}
-		return event(ctx, tx, "", by, "hold", map[string]any{"new": until})
+		return event(ctx, tx, "", by, "hold", map[string]any{"old": old, "new": until})
 	})
 	return until, err
 }
@@ -332,10 +415,11 @@ func (s *Store) Hold(ctx context.Context, by string, d time.Duration) (until tim
 // Release takes the brake off.
 func (s *Store) Release(ctx context.Context, by string) error {
 	return s.tx(ctx, "release", func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, q("brake_off")); err != nil {
+		var old *time.Time
+		if err := tx.QueryRow(ctx, q("brake_off")).Scan(&old); err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
-		return event(ctx, tx, "", by, "release", nil)
+		return event(ctx, tx, "", by, "release", map[string]any{"old": old, "new": nil})
 	})
 }
 

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -31,13 +33,18 @@ type Leaf struct {
 }
 
 // Freeze fixes the upper bound of relations and notes the transactions that held a write lock on them then. Bounds are read before
-// locks: a row below a bound that was not yet visible belongs to a transaction that the first batch waits for.
+// locks: a row below a bound that was not yet visible belongs to a transaction that the first batch waits for. A leaf partition that
+// was gone and is back goes on from its checkpoints. A job that a person stopped meanwhile is not touched.
 func (l *Leader) Freeze(ctx context.Context, j job.Job, leaves []Leaf) error {
 	_, alias, err := job.SplitTable(j.Spec.Table)
 	if err != nil {
 		return err
 	}
 	return l.tx(ctx, "freeze "+j.Name, func(tx pgx.Tx) error {
+		now, err := lockJob(ctx, tx, j.ID)
+		if err != nil || now.State != job.Planning && !now.State.Active() {
+			return err // a person stopped it meanwhile
+		}
 		oids := make([]uint32, 0, len(leaves))
 		for _, leaf := range leaves {
 			t := statement.For(leaf.Schema, leaf.Name, j.Key, j.Spec, alias)
@@ -49,6 +56,15 @@ func (l *Leader) Freeze(ctx context.Context, j job.Job, leaves []Leaf) error {
 			if _, err := tx.Exec(ctx, q("relation_insert"), j.ID, leaf.OID, t.Relation(), leaf.Leaf, []string(bound)); err != nil {
 				return err
 			}
+			tag, err := tx.Exec(ctx, q("relation_back"), j.ID, leaf.OID, t.Relation())
+			if err != nil {
+				return err
+			}
+			if tag.RowsAffected() > 0 {
+				if _, err := tx.Exec(ctx, q("ranges_back"), j.ID, leaf.OID); err != nil {
+					return err
+				}
+			}
 			oids = append(oids, leaf.OID)
 		}
 		writers, err := openWriters(ctx, tx, oids)
@@ -58,11 +74,11 @@ func (l *Leader) Freeze(ctx context.Context, j job.Job, leaves []Leaf) error {
 		if _, err := tx.Exec(ctx, q("unplanned"), j.ID); err != nil {
 			return err
 		}
-		if _, err = tx.Exec(ctx, q("frozen"), j.ID, writers); err != nil || j.State == job.Planning {
+		if _, err = tx.Exec(ctx, q("frozen"), j.ID, writers); err != nil || now.State == job.Planning {
 			return err
 		}
 		// Leaf partitions attached later: their batches, too, wait for who wrote them then.
-		_, err = setState(ctx, tx, j, job.Planning, "", "backfleet", "freeze", "")
+		_, err = setState(ctx, tx, now, job.Planning, "", "backfleet", "freeze", "", nil)
 		return err
 	})
 }
@@ -96,17 +112,29 @@ func (s *Store) StillWriting(ctx context.Context, j job.Job) ([]string, error) {
 	if err != nil {
 		return nil, s.explain("read write locks", err)
 	}
-	open := map[string]bool{}
-	for _, w := range now {
-		open[w] = true
+	waited := map[string]bool{}
+	for _, w := range j.FreezeWait {
+		for _, id := range transactionIDs(w) {
+			waited[id] = true
+		}
 	}
 	var still []string
-	for _, w := range j.FreezeWait {
-		if open[w] {
+	for _, w := range now {
+		if slices.ContainsFunc(transactionIDs(w), func(id string) bool { return waited[id] }) {
 			still = append(still, w)
 		}
 	}
 	return still, nil
+}
+
+// transactionIDs are the ids by which a transaction of openWriters is known again: its virtual id, which it keeps when it is
+// prepared, and its xid, which a prepared one keeps over a restart.
+func transactionIDs(writer string) []string {
+	fields := strings.Fields(writer)
+	if at := slices.Index(fields, "xid"); at >= 0 && at+1 < len(fields) {
+		return []string{fields[0], "xid " + fields[at+1]}
+	}
+	return fields[:min(1, len(fields))]
 }
 
 // Relations lists a job's relations in planning order.
@@ -115,15 +143,17 @@ func (s *Store) Relations(ctx context.Context, id job.ID) ([]Relation, error) {
 	if err != nil {
 		return nil, s.explain("list relations", err)
 	}
-	rels, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Relation, error) {
-		var r Relation
-		err := row.Scan(&r.OID, &r.Name, &r.Leaf, (*[]string)(&r.Bound), (*[]string)(&r.PlannedTo), &r.Planned, &r.Dropped)
-		return r, err
-	})
+	rels, err := pgx.CollectRows(rows, scanRelation)
 	if err != nil {
 		return nil, s.explain("list relations", err)
 	}
 	return rels, nil
+}
+
+func scanRelation(row pgx.CollectableRow) (Relation, error) {
+	var r Relation
+	err := row.Scan(&r.OID, &r.Name, &r.Leaf, (*[]string)(&r.Bound), (*[]string)(&r.PlannedTo), &r.Planned, &r.Dropped)
+	return r, err
 }
 
 // PlanCounts says how far a plan is.
@@ -203,7 +233,8 @@ func (l *Leader) DropRelation(ctx context.Context, id job.ID, rel Relation) erro
 	})
 }
 
-// StartRound adds the ranges of a verification round and returns the job in it. A round that is there already is not added again.
+// StartRound adds the ranges of a verification round and returns the job in it. A round that is there already is not added again,
+// and none begins while a range is open.
 func (l *Leader) StartRound(ctx context.Context, id job.ID, round int) (job.Job, error) {
 	var out job.Job
 	err := l.tx(ctx, "verify", func(tx pgx.Tx) error {
@@ -211,8 +242,11 @@ func (l *Leader) StartRound(ctx context.Context, id job.ID, round int) (job.Job,
 		if err != nil {
 			return err
 		}
-		if out = j; j.Round >= round || j.State.Ended() || j.State == job.Paused {
+		if out = j; j.Round >= round || !j.State.Active() {
 			return nil
+		}
+		if open, err := unsettled(ctx, tx, id); err != nil || open {
+			return err // a retry was faster: what it queued must be part of the round
 		}
 		if j.Spec.Where != "" || j.Spec.Check != "" {
 			if _, err := tx.Exec(ctx, q("verify_insert"), id, round); err != nil {
@@ -227,6 +261,12 @@ func (l *Leader) StartRound(ctx context.Context, id job.ID, round int) (job.Job,
 		return err
 	})
 	return out, err
+}
+
+// unsettled reports whether a range of the job, which the caller has locked, is not at its end.
+func unsettled(ctx context.Context, tx pgx.Tx, id job.ID) (open bool, err error) {
+	err = tx.QueryRow(ctx, q("unsettled"), id).Scan(&open)
+	return open, err
 }
 
 // RoundResult is what a verification round found.
@@ -272,7 +312,8 @@ func (l *Leader) EndLSN(ctx context.Context, id job.ID) (lsn string, err error) 
 	return lsn, err
 }
 
-// End finishes a job with its report.
+// End finishes a job with its report, unless it is no longer verifying or a range of it is open again; the job is returned as it then
+// stands.
 func (l *Leader) End(ctx context.Context, id job.ID, to job.State, reason string, report job.Report) (job.Job, error) {
 	var out job.Job
 	err := l.tx(ctx, "end", func(tx pgx.Tx) error {
@@ -283,11 +324,14 @@ func (l *Leader) End(ctx context.Context, id job.ID, to job.State, reason string
 		if out = j; j.State != job.Verifying {
 			return nil // a person was faster
 		}
+		if open, err := unsettled(ctx, tx, id); err != nil || open {
+			return err // a retry was: what it queued is not proved
+		}
 		back := job.State("")
 		if to == job.Failed {
 			back = job.Running
 		}
-		if out, err = setState(ctx, tx, j, to, back, "backfleet", "end", reason); err != nil {
+		if out, err = setState(ctx, tx, j, to, back, "backfleet", "end", reason, nil); err != nil {
 			return err
 		}
 		report.State, report.Reason, report.Ended = to, reason, &out.Ended

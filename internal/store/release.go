@@ -46,11 +46,29 @@ func (l *Leader) Unrelease(ctx context.Context, id job.ID, refs []job.Ref) (int6
 	return n, err
 }
 
-// ReleasedCount counts ranges that are released or running.
-func (s *Store) ReleasedCount(ctx context.Context, id job.ID) (int, error) {
+// Room says how many ranges of a job may be released now, if most may stand released or running at once; 0 where none is queued.
+func (s *Store) Room(ctx context.Context, id job.ID, most int) (int, error) {
 	var n int
-	if err := s.pool.QueryRow(ctx, q("released_count"), id).Scan(&n); err != nil {
+	if err := s.pool.QueryRow(ctx, q("room"), id, most).Scan(&n); err != nil {
 		return 0, s.explain("count released ranges", err)
+	}
+	return n, nil
+}
+
+// HasOpen reports whether any range of a job is not at its end.
+func (s *Store) HasOpen(ctx context.Context, id job.ID) (bool, error) {
+	var open bool
+	if err := s.pool.QueryRow(ctx, q("open_any"), id).Scan(&open); err != nil {
+		return false, s.explain("look for open ranges", err)
+	}
+	return open, nil
+}
+
+// Runnable counts the ranges that a slot could take now, up to most.
+func (s *Store) Runnable(ctx context.Context, id job.ID, most int) (int, error) {
+	var n int
+	if err := s.pool.QueryRow(ctx, q("runnable"), id, most).Scan(&n); err != nil {
+		return 0, s.explain("count runnable ranges", err)
 	}
 	return n, nil
 }
@@ -71,6 +89,7 @@ func (s *Store) ReleasedFor(ctx context.Context, j job.Job, seconds float64) ([]
 // Expired is a range that was taken back from a worker whose lease ran out.
 type Expired struct {
 	Index        int
+	Generation   int
 	Owner        string
 	ReplySubject string // where a NAK has the message delivered again
 }

@@ -2,11 +2,8 @@ package store
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/backfleet/backfleet/internal/job"
 )
 
 // RememberReplica notes that a replica was seen, so that a later leader waits for it while it is away.
@@ -17,7 +14,8 @@ func (l *Leader) RememberReplica(ctx context.Context, name string) error {
 	})
 }
 
-// Replicas lists every replica ever seen.
+// Replicas lists every replica ever seen on the present WAL timeline. After a failover they are learned anew: one of those from before
+// is the primary now, and would be waited for for ever.
 func (s *Store) Replicas(ctx context.Context) ([]string, error) {
 	rows, err := s.pool.Query(ctx, q("replicas"))
 	if err != nil {
@@ -33,16 +31,4 @@ func (s *Store) NotFlushed(ctx context.Context, lsn string) ([]string, error) {
 		return nil, s.explain("read replicas", err)
 	}
 	return pgx.CollectRows(rows, pgx.RowTo[string])
-}
-
-// OpenCounts counts a job's ranges that are not at their end.
-type OpenCounts struct{ Queued, Released, Running int }
-
-// OpenCounts reads them from the index of open ranges alone.
-func (s *Store) OpenCounts(ctx context.Context, id job.ID) (OpenCounts, error) {
-	var c OpenCounts
-	if err := s.pool.QueryRow(ctx, q("open_counts"), id).Scan(&c.Queued, &c.Released, &c.Running); err != nil {
-		return c, s.explain(fmt.Sprintf("count the open ranges of job %s", id), err)
-	}
-	return c, nil
 }

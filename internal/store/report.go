@@ -134,7 +134,7 @@ func (s *Store) coverage(ctx context.Context, id job.ID) (cover []job.Coverage, 
 				return nil
 			}
 			t.Add(span)
-			if state != job.Done || short {
+			if state != job.Done && state != job.RangeExcluded || short { // what a person took out is listed by itself
 				if len(notDone[rel]) < 10 {
 					notDone[rel] = append(notDone[rel], fmt.Sprintf("%s is %s", span, state))
 				}

@@ -94,6 +94,7 @@ func (f *fleet) begin(workers int) (coordinator *harness.Process, fleet []*harne
 	f.nats = harness.NATS(f.t)
 	f.must("db", "init")
 	coordinator = f.coordinator()
+	f.awaitLeader(nil) // it hears the workers' first word
 	for range workers {
 		fleet = append(fleet, f.worker(1))
 	}
@@ -264,7 +265,7 @@ func (f *fleet) status(args ...string) (s job.Status) {
 	return s
 }
 
-// apiOf returns the flags that reach the API of a coordinator started by coordinator().
+// api returns the flags that reach the API of the fleet's first coordinator.
 func (f *fleet) api() []string {
 	f.t.Helper()
 	var url string

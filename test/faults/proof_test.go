@@ -3,7 +3,6 @@ package faults
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -127,5 +126,5 @@ func (f *fleet) proveEmbedded(store string) {
 	require.NoError(f.t, err)
 	require.Empty(f.t, left, "messages left")
 	_, err = conn.Lag(ctx, "main", f.job)
-	require.True(f.t, errors.Is(err, queue.ErrNoConsumer), "the consumer is left: %v", err)
+	require.ErrorIs(f.t, err, queue.ErrNoConsumer, "the consumer is left")
 }

@@ -139,7 +139,8 @@ backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
   WHERE job_id = $1 AND index = $2
    AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[]) THEN true ELSE false END
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -178,7 +179,8 @@ backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
   WHERE job_id = $1 AND index = $2
    AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[]) THEN true ELSE false END
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_proof AS MATERIALIZED (
@@ -216,7 +218,8 @@ backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
   WHERE job_id = $1 AND index = $2
    AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[]) THEN true ELSE false END
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -252,7 +255,8 @@ backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
   WHERE job_id = $1 AND index = $2
    AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[]) THEN true ELSE false END
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -297,7 +301,8 @@ backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
   WHERE job_id = $1 AND index = $2
    AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[]) THEN true ELSE false END
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
@@ -347,7 +352,8 @@ backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
   WHERE job_id = $1 AND index = $2
    AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[]) THEN true ELSE false END
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -389,7 +395,8 @@ backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
   WHERE job_id = $1 AND index = $2
    AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[]) THEN true ELSE false END
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_proof AS MATERIALIZED (
@@ -430,7 +437,8 @@ backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
   WHERE job_id = $1 AND index = $2
    AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[]) THEN true ELSE false END
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -469,7 +477,8 @@ backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
   WHERE job_id = $1 AND index = $2
    AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[]) THEN true ELSE false END
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -519,7 +528,8 @@ backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
   WHERE job_id = $1 AND index = $2
    AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[]) THEN true ELSE false END
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
@@ -569,7 +579,8 @@ backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
   WHERE job_id = $1 AND index = $2
    AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[]) THEN true ELSE false END
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
@@ -603,6 +614,17 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $18 = "violates a check"
 -- $19 = "worker-1"
 -- $20 = "01JD8Z7Q4T0000000000000001"
+
+-- ahead
+SELECT ARRAY["words"."word"::text], EXISTS (SELECT 1 FROM backfleet.ranges AS backfleet_r
+  WHERE backfleet_r.job_id = $1 AND backfleet_r.relation = $2
+   AND backfleet_r.kind = 'fill' AND backfleet_r.state NOT IN ('done', 'dropped')
+   AND (backfleet_r.key IS NULL OR "words"."word" COLLATE "pg_catalog"."C" >= CAST(backfleet_r.key[1] AS text))
+   AND ("words"."word" COLLATE "pg_catalog"."C" < CAST(backfleet_r.hi[1] AS text) OR backfleet_r.hi_inclusive AND "words"."word" COLLATE "pg_catalog"."C" = CAST(backfleet_r.hi[1] AS text)))
+ FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" = CAST($3 AS text);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 0x4000
+-- $3 = ""
 
 -- again
 WITH backfleet_take AS (

@@ -44,7 +44,9 @@ UPDATE backfleet.jobs SET state = 'running', reason = '', started_at = coalesce(
 RETURNING *
 
 -- name: job_stream_clear
-UPDATE backfleet.jobs SET stream_clear = true WHERE id = $1
+-- Not for a job that a retry has revived meanwhile.
+UPDATE backfleet.jobs SET stream_clear = true
+ WHERE id = $1 AND state IN ('complete', 'complete_with_errors', 'failed', 'cancelled')
 
 -- name: event
 INSERT INTO backfleet.events (job_id, by, action, detail) VALUES ($1, $2, $3, $4)
@@ -60,9 +62,15 @@ SELECT r.name, q.key, q.sqlstate, q.error, q.attempts, q.by
  WHERE q.job_id = $1 ORDER BY q.relation, q.key LIMIT $2
 
 -- name: quarantine_keys
+-- What a retry may do again. A row that a person skipped is left alone while its batch may still come.
 SELECT q.relation, n.nspname, c.relname, q.key
   FROM backfleet.quarantine q JOIN pg_class c ON c.oid = q.relation JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE q.job_id = $1 ORDER BY q.relation, q.key
+  JOIN backfleet.relations l ON l.job_id = q.job_id AND l.relation = q.relation
+ WHERE q.job_id = $1
+   AND (q.range_index IS NOT NULL
+        OR l.planned AND NOT EXISTS (SELECT 1 FROM backfleet.ranges r
+             WHERE r.job_id = q.job_id AND r.relation = q.relation AND r.kind = 'fill' AND r.state IN ('queued', 'released', 'running', 'failed')))
+ ORDER BY q.relation, q.key
 
 -- name: quarantine_failed_again
 UPDATE backfleet.quarantine SET sqlstate = $4, error = $5, attempts = attempts + 1, at = clock_timestamp()
@@ -73,7 +81,7 @@ SELECT count(*) FROM backfleet.quarantine WHERE job_id = $1
 
 -- name: quarantine_skip
 INSERT INTO backfleet.quarantine (job_id, relation, key, sqlstate, error, by)
-SELECT $1, relation, $2, 'skip', $3, $4 FROM backfleet.relations WHERE job_id = $1 AND ($5 = '' OR name = $5)
+VALUES ($1, $5, $2, 'skip', $3, $4)
 ON CONFLICT (job_id, relation, key) DO NOTHING
 
 -- name: lead
@@ -102,11 +110,12 @@ SELECT owner, epoch, until > clock_timestamp() FROM backfleet.leadership
 SELECT until, by FROM backfleet.brake WHERE until > clock_timestamp()
 
 -- name: brake_on
+WITH o AS (SELECT until FROM backfleet.brake FOR NO KEY UPDATE)
 INSERT INTO backfleet.brake AS b (until, by) VALUES (clock_timestamp() + make_interval(secs => $1), $2)
-ON CONFLICT (id) DO UPDATE SET until = EXCLUDED.until, by = EXCLUDED.by RETURNING until
+ON CONFLICT (id) DO UPDATE SET until = EXCLUDED.until, by = EXCLUDED.by RETURNING (SELECT until FROM o), until
 
 -- name: brake_off
-DELETE FROM backfleet.brake
+DELETE FROM backfleet.brake RETURNING until
 
 -- name: sample_insert
 INSERT INTO backfleet.samples (job_id, rows, rate, lag, limiting) VALUES ($1, $2, $3, $4, $5)
@@ -115,16 +124,18 @@ INSERT INTO backfleet.samples (job_id, rows, rate, lag, limiting) VALUES ($1, $2
 UPDATE backfleet.jobs SET report = $2 WHERE id = $1
 
 -- name: replica_seen
-INSERT INTO backfleet.replicas (name) VALUES ($1) ON CONFLICT (name) DO UPDATE SET seen_at = clock_timestamp()
+INSERT INTO backfleet.replicas (name, timeline) VALUES ($1, left(pg_walfile_name(pg_current_wal_lsn()), 8))
+ON CONFLICT (name) DO UPDATE SET timeline = EXCLUDED.timeline, seen_at = clock_timestamp()
 
 -- name: replicas
-SELECT name FROM backfleet.replicas ORDER BY name
+SELECT name FROM backfleet.replicas WHERE timeline = left(pg_walfile_name(pg_current_wal_lsn()), 8) ORDER BY name
 
 -- name: not_flushed
--- Replicas that do not hold everything up to a position yet.
-SELECT coalesce(nullif(application_name, ''), client_addr::text, 'unnamed') FROM pg_stat_replication
- WHERE state = 'streaming' AND (flush_lsn IS NULL OR flush_lsn < $1::pg_lsn)
-
--- name: open_counts
-SELECT count(*) FILTER (WHERE state = 'queued'), count(*) FILTER (WHERE state = 'released'), count(*) FILTER (WHERE state = 'running')
-  FROM backfleet.ranges WHERE job_id = $1 AND state IN ('queued', 'released', 'running')
+-- Replicas that do not hold everything up to a position yet, also while they catch up. Which sessions are replicas, and how they are
+-- called, is said in throttle/signals/lag.sql: throttle.replicas must name the same ones.
+SELECT CASE WHEN w.application_name NOT IN ('', 'walreceiver') THEN w.application_name
+            ELSE coalesce(s.slot_name::text, 'walreceiver@' || coalesce(host(w.client_addr), 'local')) END
+  FROM pg_stat_replication w LEFT JOIN pg_replication_slots s ON s.active_pid = w.pid
+ WHERE s.slot_type IS DISTINCT FROM 'logical'
+   AND (w.state IS NULL OR w.state <> 'backup' AND w.replay_lsn IS NOT NULL)
+   AND (w.flush_lsn IS NULL OR w.flush_lsn < $1::pg_lsn)

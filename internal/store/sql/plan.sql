@@ -1,14 +1,30 @@
 -- name: relation_insert
 INSERT INTO backfleet.relations (job_id, ordinal, relation, name, leaf, bound, planned)
 VALUES ($1, (SELECT coalesce(max(ordinal), -1) + 1 FROM backfleet.relations WHERE job_id = $1), $2, $3, $4, $5, $5::text[] IS NULL)
-ON CONFLICT DO NOTHING
+ON CONFLICT (job_id, relation) DO NOTHING
+
+-- name: relation_back
+-- A leaf partition that was detached and is attached again: it keeps the bound and the checkpoints that it had.
+-- A boundary may fall on the bound itself, so only the range that is closed above says that its plan is whole.
+UPDATE backfleet.relations l SET dropped = false, name = $3,
+       planned = bound IS NULL OR EXISTS (SELECT 1 FROM backfleet.ranges r
+          WHERE r.job_id = l.job_id AND r.relation = l.relation AND r.kind = 'fill' AND r.hi_inclusive)
+ WHERE job_id = $1 AND relation = $2 AND dropped
+
+-- name: ranges_back
+UPDATE backfleet.ranges SET state = 'queued', attempts = 0, ended_at = NULL
+ WHERE job_id = $1 AND relation = $2 AND state = 'dropped'
 
 -- name: relations
 SELECT relation, name, leaf, bound, planned_to, planned, dropped FROM backfleet.relations WHERE job_id = $1 ORDER BY ordinal
 
 -- name: writers
 -- Transactions that hold a lock on one of the relations under which they may have written it; prepared ones have no pid.
-SELECT DISTINCT l.virtualtransaction || ' ' || coalesce('pid ' || l.pid, 'prepared')
+SELECT DISTINCT l.virtualtransaction
+       || coalesce(' xid ' || (SELECT min(x.transactionid::text::bigint) FROM pg_locks x
+                                WHERE x.locktype = 'transactionid' AND x.mode = 'ExclusiveLock' AND x.granted
+                                  AND x.virtualtransaction = l.virtualtransaction AND x.pid IS NOT DISTINCT FROM l.pid), '')
+       || coalesce(' pid ' || l.pid, ' prepared')
   FROM pg_locks l
  WHERE l.locktype = 'relation' AND l.granted AND l.relation = ANY ($1::oid[])
    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -29,7 +45,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $4, $5, $4)
 UPDATE backfleet.relations SET planned_to = $3, planned = $4 WHERE job_id = $1 AND relation = $2
 
 -- name: plan_counts
-SELECT coalesce(max(index), -1) + 1, count(*) FILTER (WHERE state = 'queued') FROM backfleet.ranges WHERE job_id = $1
+SELECT (SELECT coalesce(max(index), -1) + 1 FROM backfleet.ranges WHERE job_id = $1),
+       (SELECT count(*) FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued')
 
 -- name: planned
 UPDATE backfleet.jobs SET planned_at = clock_timestamp() WHERE id = $1 AND planned_at IS NULL
@@ -45,16 +62,21 @@ UPDATE backfleet.ranges SET state = 'dropped', ended_at = clock_timestamp(), lea
  WHERE job_id = $1 AND relation = $2 AND state IN ('queued', 'released', 'running', 'failed')
 
 -- name: verify_insert
--- The ranges of verification round $2: every fill range for the first, those that found something for a later one.
+-- The ranges of verification round $2: every fill range for the first, those that found something for a later one. A relation that is
+-- gone has nothing to prove.
 INSERT INTO backfleet.ranges (job_id, index, kind, round, relation, lo, hi, hi_inclusive, chunk_lo, chunk_hi, key)
 SELECT r.job_id, (SELECT max(index) FROM backfleet.ranges WHERE job_id = $1) + row_number() OVER (ORDER BY r.index),
        'verify', $2::int, r.relation, r.lo, r.hi, r.hi_inclusive, r.lo, r.hi, r.lo
-  FROM backfleet.ranges r
- WHERE r.job_id = $1 AND r.state = 'done'
+  FROM backfleet.ranges r JOIN backfleet.relations l USING (job_id, relation)
+ WHERE r.job_id = $1 AND r.state = 'done' AND NOT l.dropped
    AND CASE WHEN $2::int = 1 THEN r.kind = 'fill' ELSE r.kind = 'verify' AND r.round = $2::int - 1 AND r.residual + r.check_fails > 0 END
 
 -- name: verify_round
 UPDATE backfleet.jobs SET verify_round = $2, state = 'verifying', revision = revision + 1 WHERE id = $1 RETURNING *
+
+-- name: unsettled
+-- Whether a range is still to be done: open, or given up until a person decides.
+SELECT EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state IN ('queued', 'released', 'running', 'failed'))
 
 -- name: round_result
 SELECT count(*), coalesce(sum(residual), 0)::bigint, coalesce(sum(check_fails), 0)::bigint

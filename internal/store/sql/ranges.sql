@@ -6,8 +6,19 @@ UPDATE backfleet.ranges SET state = 'released', generation = generation + 1, rel
     SELECT index FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued' ORDER BY index LIMIT $2 FOR UPDATE SKIP LOCKED)
 RETURNING index, generation
 
--- name: released_count
-SELECT count(*) FROM backfleet.ranges WHERE job_id = $1 AND state IN ('released', 'running')
+-- name: room
+-- How many ranges may still be released: none where nothing is queued, which is the usual answer and a cheap one.
+SELECT CASE WHEN EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued')
+            THEN greatest($2::bigint - (SELECT count(*) FROM backfleet.ranges WHERE job_id = $1 AND state IN ('released', 'running')), 0)
+            ELSE 0 END
+
+-- name: open_any
+SELECT EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state IN ('queued', 'released', 'running'))
+
+-- name: runnable
+-- Ranges that a slot could take now, counted up to as many as there are slots.
+SELECT count(*) FROM (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state IN ('queued', 'released', 'running')
+                         AND state <> 'running' LIMIT $2) r
 
 -- name: unrelease
 UPDATE backfleet.ranges SET state = 'queued'
@@ -25,11 +36,11 @@ WITH e AS (
 UPDATE backfleet.ranges r SET state = 'released', released_at = clock_timestamp(), lease_until = NULL,
        last_error = 'the lease of ' || e.owner || ' ran out'
   FROM e WHERE r.job_id = $1 AND r.index = e.index
-RETURNING r.index, e.owner, coalesce(e.reply_subject, '')
+RETURNING r.index, r.generation, e.owner, coalesce(e.reply_subject, '')
 
 -- name: given_back
 -- Ranges whose message was given back and that nobody has claimed since.
-SELECT index, coalesce(owner, ''), reply_subject FROM backfleet.ranges
+SELECT index, generation, coalesce(owner, ''), reply_subject FROM backfleet.ranges
  WHERE job_id = $1 AND state = 'released' AND reply_subject IS NOT NULL
 
 -- name: claim
@@ -90,8 +101,12 @@ UPDATE backfleet.ranges SET failing_key = coalesce(failing_key, $5::text[])
  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4::uuid
 
 -- name: range_skip
+WITH o AS (
+    SELECT state FROM backfleet.ranges
+     WHERE job_id = $1 AND index = $2 AND state IN ('queued', 'released', 'running', 'failed') FOR NO KEY UPDATE)
 UPDATE backfleet.ranges SET state = 'skipped', last_error = $3, lease_until = NULL, ended_at = clock_timestamp(), fence = fence + 1
- WHERE job_id = $1 AND index = $2 AND state IN ('queued', 'released', 'running', 'failed')
+  FROM o WHERE job_id = $1 AND index = $2
+RETURNING o.state
 
 -- name: retry_failed
 UPDATE backfleet.ranges SET state = 'queued', attempts = 0, ended_at = NULL WHERE job_id = $1 AND state = 'failed'
@@ -112,4 +127,5 @@ SELECT coalesce(owner, ''), count(*), coalesce(sum(rows), 0)::bigint
 SELECT index, coalesce(last_error, '') FROM backfleet.ranges WHERE job_id = $1 AND state = 'failed' ORDER BY index LIMIT 5
 
 -- name: skipped_list
-SELECT lo, hi, hi_inclusive FROM backfleet.ranges WHERE job_id = $1 AND state = 'skipped' AND kind = 'fill' ORDER BY index LIMIT 100
+-- Also those of a verification: what they span is not proved.
+SELECT lo, hi, hi_inclusive FROM backfleet.ranges WHERE job_id = $1 AND state = 'skipped' ORDER BY index LIMIT 100

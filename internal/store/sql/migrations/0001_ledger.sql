@@ -86,6 +86,8 @@ CREATE TABLE backfleet.ranges (
 ) WITH (fillfactor = 50);                                 -- every batch updates one row: keep it HOT
 -- None of these name a column that a batch writes, so a batch's update of its row stays HOT.
 CREATE INDEX ranges_open ON backfleet.ranges (job_id, index) WHERE state IN ('queued', 'released', 'running');
+CREATE INDEX ranges_queued ON backfleet.ranges (job_id, index) WHERE state = 'queued';
+CREATE INDEX ranges_running ON backfleet.ranges (job_id, index) WHERE state = 'running';
 
 CREATE TABLE backfleet.quarantine (
     job_id      text NOT NULL REFERENCES backfleet.jobs ON DELETE CASCADE,
@@ -128,10 +130,12 @@ CREATE TABLE backfleet.heartbeat (
 ) WITH (fillfactor = 10);
 INSERT INTO backfleet.heartbeat (ts) VALUES (clock_timestamp());
 
--- Replicas ever seen: a new leader waits for those that are away now.
+-- Replicas seen on a WAL timeline: a new leader waits for those that are away now. A failover forgets them, for one of them is the
+-- primary now.
 CREATE TABLE backfleet.replicas (
-    name    text PRIMARY KEY,
-    seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    name     text PRIMARY KEY,
+    timeline text NOT NULL,
+    seen_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
 -- Who governs this database. The epoch begins with the WAL timeline, so a failover never reuses one.
@@ -153,6 +157,7 @@ CREATE FUNCTION backfleet.hold(how_long interval) RETURNS timestamptz
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_until timestamptz := clock_timestamp() + how_long;
+    v_old   timestamptz := (SELECT until FROM backfleet.brake);
 BEGIN
     IF how_long IS NULL OR how_long <= interval '0' THEN
         RAISE EXCEPTION 'backfleet.hold: % is not a positive interval', how_long
@@ -161,15 +166,18 @@ BEGIN
     INSERT INTO backfleet.brake AS b (until, by) VALUES (v_until, session_user)
         ON CONFLICT (id) DO UPDATE SET until = EXCLUDED.until, by = EXCLUDED.by;
     INSERT INTO backfleet.events (by, action, detail)
-        VALUES (session_user, 'hold', jsonb_build_object('new', v_until));
+        VALUES (session_user, 'hold', jsonb_build_object('old', v_old, 'new', v_until));
     RETURN v_until;
 END $$;
 
 CREATE FUNCTION backfleet.release() RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_old timestamptz;
 BEGIN
-    DELETE FROM backfleet.brake;
-    INSERT INTO backfleet.events (by, action) VALUES (session_user, 'release');
+    DELETE FROM backfleet.brake RETURNING until INTO v_old;
+    INSERT INTO backfleet.events (by, action, detail)
+        VALUES (session_user, 'release', jsonb_build_object('old', v_old, 'new', NULL));
     RETURN true;
 END $$;
 

@@ -1,0 +1,136 @@
+package store
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/statement"
+	"github.com/backfleet/backfleet/ranges"
+)
+
+// poisoned is a job whose row 5 fails and stands in quarantine; everything else is done.
+func poisoned(t *testing.T) *scene {
+	t.Helper()
+	sc := begun(t, 10, 10)
+	sc.exec("alter table t add constraint poison check (id <> 5 or n = 0)")
+	c := sc.claim(sc.refs[0], "worker-1")
+	_, c = sc.fill(to(c, key(5), false))
+	_, err := sc.fillOn(sc.s.pool, to(c, key(6), false))
+	require.ErrorContains(t, err, "poison")
+	moved, c := sc.quarantine(to(c, key(6), false), key(5))
+	require.Equal(t, int64(1), moved)
+	sc.finish(c)
+	return sc
+}
+
+func (sc *scene) quarantine(s statement.Step, k ranges.Key) (moved int64, c job.Claim) {
+	sc.Helper()
+	sql := sc.target().Quarantine(s, k, "23514", "violates poison", true)
+	var held bool
+	var total, locked int64
+	require.NoError(sc, sc.s.pool.QueryRow(sc.Context(), sql.Text, sql.Args...).Scan(&held, &moved, &total, &locked))
+	c = s.Claim
+	if moved > 0 {
+		c.Checkpoint = c.Checkpoint.Advance(s.Next)
+	}
+	return moved, c
+}
+
+// Invariant 1: the quarantine row and the checkpoint's move commit together, under the fence, and only for a row that stands alone.
+func TestARowIsQuarantinedWithTheMoveOfTheCheckpoint(t *testing.T) {
+	sc := begun(t, 10, 10)
+	c := sc.claim(sc.refs[0], "worker-1")
+	moved, _ := sc.quarantine(to(c, key(3), false), key(1))
+	require.Zero(t, moved, "the span holds row 2 as well")
+	require.Zero(t, sc.one("select count(*) from backfleet.quarantine"))
+
+	moved, next := sc.quarantine(to(c, key(2), false), key(1))
+	require.Equal(t, int64(1), moved)
+	moved, _ = sc.quarantine(to(c, key(2), false), key(1))
+	require.Zero(t, moved, "the checkpoint has moved")
+
+	sc.expire(next)
+	other := sc.claim(sc.refs[0], "worker-2")
+	require.Equal(t, 1, other.Quarantine)
+	moved, _ = sc.quarantine(to(next, key(3), false), key(2))
+	require.Zero(t, moved, "fenced off")
+	require.Equal(t, 1, sc.one("select count(*) from backfleet.quarantine where key = '{1}'"))
+	sc.finish(other)
+	require.Equal(t, 9, sc.one("select count(*) from t where n = 1 and id > 1"))
+}
+
+// `retry` does a row again and takes it out of quarantine in one transaction, or does neither.
+func TestARetryIsAtomic(t *testing.T) {
+	sc := poisoned(t)
+	res, err := sc.s.Retry(t.Context(), sc.j.ID, "ann")
+	require.NoError(t, err)
+	require.Zero(t, res.Rows)
+	require.Len(t, res.Left, 1)
+	require.Equal(t, ranges.Key{"5"}, res.Left[0].Key)
+	require.Equal(t, 2, sc.one("select attempts from backfleet.quarantine"))
+	require.Zero(t, sc.one("select n from t where id = 5"))
+
+	sc.exec("alter table t drop constraint poison")
+	type result = answer[RetryResult]
+	retry := func() <-chan result {
+		return start(func() (RetryResult, error) { return sc.s.Retry(t.Context(), sc.j.ID, "ann") })
+	}
+	blocker := sc.begin()
+	_, err = blocker.Exec(t.Context(), "select from t where id = 5 for update")
+	require.NoError(t, err)
+	one, two := retry(), retry()
+	sc.waitsForLock()
+	require.NoError(t, blocker.Rollback(t.Context()))
+	a, b := <-one, <-two
+	require.NoError(t, a.err)
+	require.NoError(t, b.err)
+	require.Equal(t, int64(1), a.value.Rows+b.value.Rows)
+	require.Equal(t, 10, sc.one("select count(*) from t where n = 1"))
+	require.Zero(t, sc.one("select count(*) from backfleet.quarantine"))
+}
+
+// A row that a person skipped is in quarantine without having failed: while its batch may still come, a retry leaves it alone, so
+// that it is not done twice.
+func TestARetryLeavesSkippedRowsToTheEndOfTheirRange(t *testing.T) {
+	sc := begun(t, 10, 10)
+	_, err := sc.s.Pause(t.Context(), sc.j.ID, "ann", "")
+	require.NoError(t, err)
+	_, err = sc.s.SkipRow(t.Context(), sc.j.ID, "ann", "", key(7), "a person's doubt")
+	require.NoError(t, err)
+	_, err = sc.s.Retry(t.Context(), sc.j.ID, "ann") // resumes
+	require.NoError(t, err)
+	require.Equal(t, 1, sc.one("select count(*) from backfleet.quarantine"))
+
+	c := sc.claim(sc.refs[0], "worker-1")
+	require.Equal(t, 1, c.Quarantine)
+	last := to(c, c.Span.Hi, true)
+	last.Exclude = true
+	b, _ := sc.fill(last)
+	require.Equal(t, int64(9), b.rows)
+	_, err = sc.s.Retry(t.Context(), sc.j.ID, "ann")
+	require.NoError(t, err)
+	require.Equal(t, 10, sc.one("select count(*) from t where n = 1"))
+}
+
+// What is done cannot be skipped: its retry would do it twice.
+func TestARowThatIsDoneCannotBeSkipped(t *testing.T) {
+	sc := begun(t, 20, 10)
+	sc.finish(sc.claim(sc.refs[0], "worker-1"))
+	_, c := sc.fill(to(sc.claim(sc.refs[1], "worker-1"), key(15), false))
+	sc.handBack(c, false)
+	_, err := sc.s.Pause(t.Context(), sc.j.ID, "ann", "")
+	require.NoError(t, err)
+	for _, done := range []int{5, 14} {
+		_, err = sc.s.SkipRow(t.Context(), sc.j.ID, "ann", "", key(done), "x")
+		require.ErrorContains(t, err, "is done already")
+	}
+	_, err = sc.s.SkipRow(t.Context(), sc.j.ID, "ann", "", key(21), "x")
+	require.ErrorContains(t, err, "no row")
+	for _, open := range []string{"15", "+0020"} { // in whatever form a person writes the key
+		_, err = sc.s.SkipRow(t.Context(), sc.j.ID, "ann", "", ranges.Key{open}, "x")
+		require.NoError(t, err)
+	}
+	require.Equal(t, 2, sc.one("select count(*) from backfleet.quarantine where key in ('{15}', '{20}')"))
+}

@@ -33,8 +33,8 @@ type pressed struct {
 }
 
 func script(ctx context.Context, b *bench) error {
-	gentle := fleetContender("backfleet, 1 worker, batches of 5 ms, at most 100,000 rows/s", 1,
-		"workers: {max: 1}\nbatch: {target: 5ms, synchronous_commit: 'on'}\nthrottle: {max_rows_per_second: 100000}\n")
+	gentle := fleetContender("backfleet, 1 worker, batches of 3 ms, at most 80,000 rows/s", 1,
+		"workers: {max: 1}\nbatch: {target: 3ms, synchronous_commit: 'on'}\nthrottle: {max_rows_per_second: 80000}\n")
 	free := fleetContender("backfleet, 4 workers", 4, "batch: {synchronous_commit: 'on'}\n")
 	usual := contender{"the usual script", startScript}
 	nothing := contender{"no backfill", func(context.Context, *trial) (func() error, error) { return func() error { return nil }, nil }}

@@ -103,11 +103,15 @@ func (p *planning) start(ctx context.Context, j job.Job) error {
 		p.explain(ctx, j, "waits for transactions that held a write lock on the table at the freeze: "+strings.Join(still, ", "))
 		return nil
 	}
-	if _, err := p.ledger.Start(ctx, j.ID); err != nil {
+	started, err := p.ledger.Start(ctx, j.ID)
+	if err != nil {
 		return err
 	}
 	p.log.Info("job started", zap.String("job", j.Name))
-	return nil
+	if started.Planned {
+		return nil
+	}
+	return p.extend(ctx, started) // at once: workers begin together, not one range ahead of the others
 }
 
 // extend plans more ranges, as far ahead of their release as planAhead allows.

@@ -21,19 +21,19 @@ type Step struct {
 // fence locks the claim's ledger row if it still has this fence, this token and this checkpoint, and no brake is on. Every
 // other part of the statement acts only if it returned a row. Under READ COMMITTED a claim that raises the fence while this waits
 // for the lock makes it return none. So does a table that was swapped for another of its name: the name is resolved with that of
-// the rows.
+// the rows. The CASE keeps the planner, which plans every batch anew, from weighing what is true of one row at most.
 func (s Step) fence(p *params) string {
 	c := s.Claim
 	return `backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = ` + p.add(string(c.Ref.Job)) + ` AND index = ` + p.add(c.Ref.Index) + ` AND fence = ` + p.add(c.Fence) +
-		` AND claim_token = ` + p.add(c.Token) + ` AND state = 'running'
+  WHERE job_id = ` + p.add(string(c.Ref.Job)) + ` AND index = ` + p.add(c.Ref.Index) + `
+   AND CASE WHEN fence = ` + p.add(c.Fence) + ` AND claim_token = ` + p.add(c.Token) + ` AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM (` +
 		p.add([]string(c.Checkpoint.ChunkLo)) + `::text[], ` + p.add([]string(c.Checkpoint.ChunkHi)) + `::text[], ` +
 		p.add(int16(c.Checkpoint.K)) + `::smallint, ` + p.add(int16(c.Checkpoint.Pass)) + `::smallint, ` +
 		p.add([]string(c.Checkpoint.Key)) + `::text[])
-   AND relation = ` + regclass(Target{Schema: c.Schema, Name: c.Table}) + `
+   AND relation = ` + regclass(Target{Schema: c.Schema, Name: c.Table}) + ` THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE)`
 }
@@ -62,6 +62,10 @@ func (s Step) advance(p *params, counters, gate string) string {
 const outcome = `
 SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move)`
 
+// counted counts what an update wrote, once: the ledger and the answer both need it.
+const counted = `backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
+`
+
 // Fill is one batch: it updates the rows of the span and moves the checkpoint, or does neither. It returns (held, moved, rows).
 func (t Target) Fill(s Step) SQL {
 	var p params
@@ -73,8 +77,8 @@ func (t Target) Fill(s Step) SQL {
 	if s.Exclude {
 		text += "\n  AND " + t.notQuarantined(&p, s.Claim.Ref.Job, s.Claim.Relation)
 	}
-	text += "\n RETURNING 1),\n" + s.advance(&p, "rows = rows + (SELECT count(*) FROM backfleet_update)", "backfleet_lock")
-	return SQL{text + outcome + ", (SELECT count(*) FROM backfleet_update)", p.args}
+	text += "\n RETURNING 1),\n" + counted + s.advance(&p, "rows = rows + (SELECT rows FROM backfleet_count)", "backfleet_lock")
+	return SQL{text + outcome + ", (SELECT rows FROM backfleet_count)", p.args}
 }
 
 // Proof is one step of a verification: it counts, in one pass over the span, the rows that still match `where` and those whose
@@ -122,11 +126,11 @@ func (t Target) Repair(s Step, withCheck bool) SQL {
 	if s.Exclude {
 		text += "\n  AND " + t.notQuarantined(&p, s.Claim.Ref.Job, s.Claim.Relation)
 	}
-	text += "\n RETURNING 1),\nbackfleet_move AS (\n UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update)" +
+	text += "\n RETURNING 1),\n" + counted + "backfleet_move AS (\n UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count)" +
 		",\n  lease_until = clock_timestamp() + interval '10 seconds'" +
 		"\n  WHERE job_id = " + p.add(string(s.Claim.Ref.Job)) + " AND index = " + p.add(s.Claim.Ref.Index) +
 		" AND EXISTS (SELECT 1 FROM backfleet_lock)\n RETURNING 1)"
-	return SQL{text + outcome + ", (SELECT count(*) FROM backfleet_update)", p.args}
+	return SQL{text + outcome + ", (SELECT rows FROM backfleet_count)", p.args}
 }
 
 // Failing finds one key of the span that is still open or fails its check.

@@ -147,9 +147,10 @@ SELECT ARRAY["users"."id"::text] FROM ONLY "public"."users" AS "users" WHERE "us
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."users"'::regclass
+   AND relation = '"public"."users"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -160,13 +161,14 @@ lower(email)
 email_norm IS NULL
 )
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
  UPDATE backfleet.ranges SET key = $12::text[], batches = batches + 1,
-  walked = walked + $13, rows = rows + (SELECT count(*) FROM backfleet_update), attempts = 0,
+  walked = walked + $13, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $14 AND index = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -187,9 +189,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."users"'::regclass
+   AND relation = '"public"."users"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_proof AS MATERIALIZED (
@@ -227,9 +230,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."users"'::regclass
+   AND relation = '"public"."users"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -240,12 +244,13 @@ lower(email)
 email_norm IS NULL
 )
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+ UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $12 AND index = $13 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -264,9 +269,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."users"'::regclass
+   AND relation = '"public"."users"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -279,12 +285,13 @@ email_norm IS NULL
 email_norm = lower(email)
 ) IS NOT TRUE)
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+ UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $12 AND index = $13 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -312,9 +319,10 @@ email_norm = lower(email)
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."users"'::regclass
+   AND relation = '"public"."users"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
@@ -362,9 +370,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."users"'::regclass
+   AND relation = '"public"."users"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -376,13 +385,14 @@ email_norm IS NULL
 )
   AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = $13 AND backfleet_q.key = ARRAY["users"."id"::text])
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
  UPDATE backfleet.ranges SET key = $14::text[], batches = batches + 1,
-  walked = walked + $15, rows = rows + (SELECT count(*) FROM backfleet_update), attempts = 0,
+  walked = walked + $15, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
   lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
   WHERE job_id = $16 AND index = $17 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -405,9 +415,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."users"'::regclass
+   AND relation = '"public"."users"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_proof AS MATERIALIZED (
@@ -448,9 +459,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."users"'::regclass
+   AND relation = '"public"."users"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -462,12 +474,13 @@ email_norm IS NULL
 )
   AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = $13 AND backfleet_q.key = ARRAY["users"."id"::text])
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+ UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $14 AND index = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -488,9 +501,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."users"'::regclass
+   AND relation = '"public"."users"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -504,12 +518,13 @@ email_norm = lower(email)
 ) IS NOT TRUE)
   AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = $13 AND backfleet_q.key = ARRAY["users"."id"::text])
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+ UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $14 AND index = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -541,9 +556,10 @@ email_norm = lower(email)
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."users"'::regclass
+   AND relation = '"public"."users"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
@@ -591,9 +607,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."users"'::regclass
+   AND relation = '"public"."users"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (

@@ -137,9 +137,10 @@ SELECT ARRAY["words"."word"::text] FROM ONLY "public"."words" AS "words" WHERE "
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."words"'::regclass
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -148,13 +149,14 @@ length(word)
 )
   WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($10 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($11 AS text) AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
  UPDATE backfleet.ranges SET key = $12::text[], batches = batches + 1,
-  walked = walked + $13, rows = rows + (SELECT count(*) FROM backfleet_update), attempts = 0,
+  walked = walked + $13, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $14 AND index = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -175,9 +177,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."words"'::regclass
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_proof AS MATERIALIZED (
@@ -213,9 +216,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."words"'::regclass
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -224,12 +228,13 @@ length(word)
 )
   WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($10 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($11 AS text) AND EXISTS (SELECT 1 FROM backfleet_lock) AND false
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+ UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $12 AND index = $13 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -248,9 +253,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."words"'::regclass
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -261,12 +267,13 @@ length(word)
 n = length(word)
 ) IS NOT TRUE
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+ UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $12 AND index = $13 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -292,9 +299,10 @@ n = length(word)
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."words"'::regclass
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
@@ -342,9 +350,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."words"'::regclass
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -354,13 +363,14 @@ length(word)
   WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($10 AS text) AND "words"."word" COLLATE "pg_catalog"."C" <= CAST($11 AS text) AND EXISTS (SELECT 1 FROM backfleet_lock)
   AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = $13 AND backfleet_q.key = ARRAY["words"."word"::text])
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
  UPDATE backfleet.ranges SET key = $14::text[], batches = batches + 1,
-  walked = walked + $15, rows = rows + (SELECT count(*) FROM backfleet_update), attempts = 0,
+  walked = walked + $15, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
   lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
   WHERE job_id = $16 AND index = $17 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -383,9 +393,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."words"'::regclass
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_proof AS MATERIALIZED (
@@ -424,9 +435,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."words"'::regclass
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -436,12 +448,13 @@ length(word)
   WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($10 AS text) AND "words"."word" COLLATE "pg_catalog"."C" <= CAST($11 AS text) AND EXISTS (SELECT 1 FROM backfleet_lock) AND false
   AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = $13 AND backfleet_q.key = ARRAY["words"."word"::text])
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+ UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $14 AND index = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -462,9 +475,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."words"'::regclass
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -476,12 +490,13 @@ n = length(word)
 ) IS NOT TRUE
   AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = $13 AND backfleet_q.key = ARRAY["words"."word"::text])
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+ UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $14 AND index = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -511,9 +526,10 @@ n = length(word)
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."words"'::regclass
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
@@ -561,9 +577,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."words"'::regclass
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (

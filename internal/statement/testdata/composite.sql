@@ -170,9 +170,10 @@ SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."o
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."orders"'::regclass
+   AND relation = '"public"."orders"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -183,13 +184,14 @@ n + 1
 )
   WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
  UPDATE backfleet.ranges SET key = $14::text[], batches = batches + 1,
-  walked = walked + $15, rows = rows + (SELECT count(*) FROM backfleet_update), attempts = 0,
+  walked = walked + $15, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $16 AND index = $17 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -212,9 +214,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."orders"'::regclass
+   AND relation = '"public"."orders"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_proof AS MATERIALIZED (
@@ -250,9 +253,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."orders"'::regclass
+   AND relation = '"public"."orders"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -263,12 +267,13 @@ n + 1
 )
   WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock) AND false
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+ UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $14 AND index = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -289,9 +294,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."orders"'::regclass
+   AND relation = '"public"."orders"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -302,12 +308,13 @@ n + 1
 )
   WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock) AND false
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+ UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $14 AND index = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -335,9 +342,10 @@ SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."o
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."orders"'::regclass
+   AND relation = '"public"."orders"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
@@ -388,9 +396,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."orders"'::regclass
+   AND relation = '"public"."orders"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -402,13 +411,14 @@ n + 1
   WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock)
   AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $14 AND backfleet_q.relation = $15 AND backfleet_q.key = ARRAY["orders"."tenant"::text, "orders"."id"::text])
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
  UPDATE backfleet.ranges SET key = $16::text[], batches = batches + 1,
-  walked = walked + $17, rows = rows + (SELECT count(*) FROM backfleet_update), attempts = 0,
+  walked = walked + $17, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
   lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
   WHERE job_id = $18 AND index = $19 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -433,9 +443,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."orders"'::regclass
+   AND relation = '"public"."orders"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_proof AS MATERIALIZED (
@@ -474,9 +485,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."orders"'::regclass
+   AND relation = '"public"."orders"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -488,12 +500,13 @@ n + 1
   WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock) AND false
   AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $14 AND backfleet_q.relation = $15 AND backfleet_q.key = ARRAY["orders"."tenant"::text, "orders"."id"::text])
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+ UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $16 AND index = $17 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -516,9 +529,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."orders"'::regclass
+   AND relation = '"public"."orders"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -530,12 +544,13 @@ n + 1
   WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock) AND false
   AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $14 AND backfleet_q.relation = $15 AND backfleet_q.key = ARRAY["orders"."tenant"::text, "orders"."id"::text])
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+ UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $16 AND index = $17 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -567,9 +582,10 @@ SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."o
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."orders"'::regclass
+   AND relation = '"public"."orders"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
@@ -620,9 +636,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."orders"'::regclass
+   AND relation = '"public"."orders"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (

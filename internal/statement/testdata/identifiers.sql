@@ -147,9 +147,10 @@ SELECT ARRAY["we""ird; drop table x"."select"::text] FROM ONLY "s;p"."we""ird; d
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -160,13 +161,14 @@ upper("--") -- a comment that ends with its line
 "we""ird; drop table x"."a""b" IS NULL
 )
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
  UPDATE backfleet.ranges SET key = $12::text[], batches = batches + 1,
-  walked = walked + $13, rows = rows + (SELECT count(*) FROM backfleet_update), attempts = 0,
+  walked = walked + $13, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $14 AND index = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -187,9 +189,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_proof AS MATERIALIZED (
@@ -225,9 +228,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -238,12 +242,13 @@ upper("--") -- a comment that ends with its line
 "we""ird; drop table x"."a""b" IS NULL
 )
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+ UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $12 AND index = $13 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -262,9 +267,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -275,12 +281,13 @@ upper("--") -- a comment that ends with its line
 "we""ird; drop table x"."a""b" IS NULL
 )
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+ UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $12 AND index = $13 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -306,9 +313,10 @@ SELECT ARRAY["we""ird; drop table x"."select"::text] FROM ONLY "s;p"."we""ird; d
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
@@ -356,9 +364,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -370,13 +379,14 @@ upper("--") -- a comment that ends with its line
 )
   AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = $13 AND backfleet_q.key = ARRAY["we""ird; drop table x"."select"::text])
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
  UPDATE backfleet.ranges SET key = $14::text[], batches = batches + 1,
-  walked = walked + $15, rows = rows + (SELECT count(*) FROM backfleet_update), attempts = 0,
+  walked = walked + $15, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
   lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
   WHERE job_id = $16 AND index = $17 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -399,9 +409,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_proof AS MATERIALIZED (
@@ -440,9 +451,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -454,12 +466,13 @@ upper("--") -- a comment that ends with its line
 )
   AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = $13 AND backfleet_q.key = ARRAY["we""ird; drop table x"."select"::text])
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+ UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $14 AND index = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -480,9 +493,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_update AS (
@@ -494,12 +508,13 @@ upper("--") -- a comment that ends with its line
 )
   AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = $13 AND backfleet_q.key = ARRAY["we""ird; drop table x"."select"::text])
  RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update),
+ UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
   lease_until = clock_timestamp() + interval '10 seconds'
   WHERE job_id = $14 AND index = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet_update);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -529,9 +544,10 @@ SELECT ARRAY["we""ird; drop table x"."select"::text] FROM ONLY "s;p"."we""ird; d
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
@@ -579,9 +595,10 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
  SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2 AND fence = $3 AND claim_token = $4 AND state = 'running'
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
    AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass THEN true ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (

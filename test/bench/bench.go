@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/backfleet/backfleet/test/harness"
+)
+
+// bench owns the servers that the parts share, and what was found.
+type bench struct {
+	options
+	env      *harness.Env
+	cluster  *harness.Cluster
+	nats     *harness.NATSServer
+	bin      string
+	findings findings
+	trials   int
+	began    time.Time
+}
+
+func newBench(o options) (_ *bench, err error) {
+	b := &bench{options: o, began: time.Now()}
+	if b.env, err = harness.NewEnv(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			b.close()
+		}
+	}()
+	if b.bin, err = b.env.BuildBackfleet(); err != nil {
+		return nil, err
+	}
+	if b.nats, err = b.env.StartNATS(); err != nil {
+		return nil, err
+	}
+	// Everything fits into memory, no checkpoint and no autovacuum falls into one trial and not into another.
+	b.cluster, err = b.env.StartPostgres(harness.WithFsync(),
+		harness.WithSetting("shared_buffers", "3GB"), harness.WithSetting("wal_level", "replica"),
+		harness.WithSetting("max_wal_size", "24GB"), harness.WithSetting("min_wal_size", "3GB"),
+		harness.WithSetting("checkpoint_timeout", "1h"), harness.WithSetting("autovacuum", "off"))
+	return b, err
+}
+
+func (b *bench) close() {
+	if err := b.env.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+	}
+}
+
+// say tells the person who waits what happens, with the time since the start.
+func (b *bench) say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "%6.1fs  %s\n", time.Since(b.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// table is a table to copy for each trial.
+type table struct {
+	template string
+	rows     int
+	indexed  bool
+}
+
+func (b *bench) plain() table   { return table{"plain", b.rows, false} }
+func (b *bench) indexed() table { return table{"indexed", b.indexedRows, true} }
+
+// prepare makes the template database of a table, once, with an empty ledger beside the table.
+func (b *bench) prepare(ctx context.Context, t table) error {
+	admin, err := pgx.Connect(ctx, b.cluster.DSN("postgres"))
+	if err != nil {
+		return err
+	}
+	defer admin.Close(context.WithoutCancel(ctx))
+	var there bool
+	if err := admin.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1)", t.template).Scan(&there); err != nil || there {
+		return err
+	}
+	if _, err := admin.Exec(ctx, "CREATE DATABASE "+t.template); err != nil {
+		return err
+	}
+	conn, err := pgx.Connect(ctx, b.cluster.DSN(t.template))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	statements := []string{
+		"CREATE EXTENSION pg_prewarm",
+		`CREATE TABLE users (id bigint PRIMARY KEY, email text NOT NULL, name text NOT NULL, status int NOT NULL,
+			created_at timestamptz NOT NULL, visits int NOT NULL, note text NOT NULL, email_norm text)`,
+		fmt.Sprintf(`INSERT INTO users SELECT i, 'User.' || substr(md5(i::text), 1, 8) || '@Example.com', 'name of user ' || i, i %% 7,
+			timestamptz '2020-01-01' + i * interval '1 minute', 0, 'note ' || md5((i * 7)::text)
+			FROM generate_series(1, %d) AS i`, t.rows),
+	}
+	if t.indexed {
+		statements = append(statements, "CREATE INDEX ON users (email)", "CREATE INDEX ON users (created_at)", "CREATE INDEX ON users (status, name)")
+	}
+	for _, sql := range append(statements, "VACUUM (ANALYZE) users") {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("%s: %w", firstLine(sql), err)
+		}
+	}
+	return b.command(b.cluster.DSN(t.template), "db", "init")
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
+// fresh copies a table's template for one trial, with every page in memory and nothing left to write out.
+func (b *bench) fresh(ctx context.Context, t table) (*trial, error) {
+	if err := b.prepare(ctx, t); err != nil {
+		return nil, fmt.Errorf("prepare the table: %w", err)
+	}
+	b.trials++
+	tr := &trial{bench: b, table: t, name: fmt.Sprintf("trial%d", b.trials)}
+	admin, err := pgx.Connect(ctx, b.cluster.DSN("postgres"))
+	if err != nil {
+		return nil, err
+	}
+	defer admin.Close(context.WithoutCancel(ctx))
+	if _, err := admin.Exec(ctx, "CREATE DATABASE "+tr.name+" TEMPLATE "+t.template+" STRATEGY file_copy"); err != nil {
+		return nil, err
+	}
+	cfg, err := pgxpool.ParseConfig(tr.dsn())
+	if err != nil {
+		return nil, err
+	}
+	cfg.MaxConns = 16
+	if tr.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
+		return nil, err
+	}
+	for _, sql := range []string{
+		"SELECT sum(pg_prewarm(c.oid)) FROM pg_class c WHERE c.oid = 'users'::regclass OR c.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = 'users'::regclass)",
+		"CHECKPOINT",
+	} {
+		if _, err := tr.pool.Exec(ctx, sql); err != nil {
+			tr.end(ctx)
+			return nil, err
+		}
+	}
+	if err := b.calm(ctx); err != nil {
+		tr.end(ctx)
+		return nil, err
+	}
+	return tr, nil
+}
+
+// trial is one copy of a table and the fleet that works on it.
+type trial struct {
+	*bench
+	table table
+	name  string
+	pool  *pgxpool.Pool
+	fleet []*harness.Process
+	// scripted counts the rows that the usual script has written.
+	scripted atomic.Int64
+}
+
+func (t *trial) dsn() string { return t.cluster.DSN(t.name) }
+
+// end stops the fleet and drops the copy.
+func (t *trial) end(ctx context.Context) {
+	t.stopFleet()
+	t.pool.Close()
+	ctx = context.WithoutCancel(ctx)
+	admin, err := pgx.Connect(ctx, t.cluster.DSN("postgres"))
+	if err == nil {
+		_, err = admin.Exec(ctx, "DROP DATABASE "+t.name+" WITH (FORCE)")
+		admin.Close(ctx)
+	}
+	if err != nil {
+		t.say("drop the copy %s: %v", t.name, err)
+	}
+}

@@ -1,0 +1,134 @@
+// Command bench measures Backfleet against the ways to backfill that people use without it, on real servers in a temporary
+// directory. Every figure that matters is a ratio of runs that alternate on the same machine; rates of different machines, or of
+// different days, say little.
+//
+//	go run ./test/bench                          # everything, under 15 minutes on 2 cores
+//	go run ./test/bench -parts throughput -rows 500000 -reps 5
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// options are the sizes of a run.
+type options struct {
+	parts       []string
+	reps        int
+	rows        int
+	indexedRows int
+	window      time.Duration
+	calmFor     time.Duration
+	out         string
+	verbose     bool
+}
+
+// part is one benchmark.
+type part struct {
+	name, what string
+	run        func(context.Context, *bench) error
+}
+
+var parts = []part{
+	{"throughput", "one worker and four against one monolithic UPDATE", throughput},
+	{"indexed", "four workers against one monolithic UPDATE, with three secondary indexes", indexed},
+	{"script", "against the usual script, with OLTP traffic and without", script},
+	{"fence", "what the ledger costs a batch", fenceCost},
+	{"scale", "100,000 ranges planned and published; memory", scale},
+	{"recovery", "from SIGKILL and from SIGTERM to resumed work", recovery},
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:])
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	b, err := newBench(o)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	for _, p := range parts {
+		if !slices.Contains(o.parts, p.name) {
+			continue
+		}
+		b.say("%s: %s", p.name, p.what)
+		began := time.Now()
+		if err := p.run(ctx, b); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		b.say("%s took %s", p.name, time.Since(began).Round(time.Second))
+	}
+	return b.report()
+}
+
+func parse(args []string) (options, error) {
+	var names, lines []string
+	for _, p := range parts {
+		names = append(names, p.name)
+		lines = append(lines, fmt.Sprintf("%s (%s)", p.name, p.what))
+	}
+	var o options
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	which := f.String("parts", strings.Join(names, ","), "what to measure, comma-separated: "+strings.Join(lines, "; "))
+	f.IntVar(&o.reps, "reps", 3, "repetitions of each trial; trials alternate")
+	f.IntVar(&o.rows, "rows", 2_000_000, "rows of the table that has a primary key only")
+	f.IntVar(&o.indexedRows, "indexed-rows", 700_000, "rows of the table with three secondary indexes")
+	f.DurationVar(&o.window, "window", 8*time.Second, "how long each trial against the usual script is measured")
+	f.DurationVar(&o.calmFor, "calm", 10*time.Second, "how long to wait before each trial until nothing else uses the machine; 0s: not at all")
+	f.StringVar(&o.out, "out", "", "directory for bench.json and bench.md (default: the text goes to stdout alone)")
+	f.BoolVar(&o.verbose, "v", false, "print what the fleet's processes say")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if o.reps < 1 || o.rows < 1000 || o.indexedRows < 1000 || o.window < time.Second {
+		return o, errors.New("-reps must be 1 or more, -rows and -indexed-rows 1000, -window 1s")
+	}
+	for name := range strings.SplitSeq(*which, ",") {
+		if !slices.Contains(names, name) {
+			return o, fmt.Errorf("-parts: %q is none of %s", name, strings.Join(names, ", "))
+		}
+		o.parts = append(o.parts, name)
+	}
+	if o.out != "" {
+		if err := os.MkdirAll(o.out, 0o755); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+// report prints the findings and keeps them as files where that is wanted.
+func (b *bench) report() error {
+	text, data := b.findings.markdown(), b.findings.json()
+	fmt.Print("\n", text)
+	if b.out == "" {
+		fmt.Printf("\n```json\n%s\n```\n", data)
+		return nil
+	}
+	return errors.Join(
+		os.WriteFile(filepath.Join(b.out, "bench.md"), []byte(text), 0o600),
+		os.WriteFile(filepath.Join(b.out, "bench.json"), append(data, '\n'), 0o600))
+}

@@ -19,7 +19,7 @@ func TestBadInput(t *testing.T) {
 	f := newFleet(t, shape{rows: 1000, perRange: 1000})
 	f.must("db", "init")
 	f.exec(`CREATE TABLE public.odd (id bytea PRIMARY KEY, counter int)`)
-	f.exec(`CREATE TABLE public.keyless (id bigint, counter int)`)
+	f.exec(`CREATE TABLE public.keyless (id bigint NOT NULL, counter int)`)
 	f.exec(`CREATE ROLE poor LOGIN IN ROLE pg_monitor`)
 	f.exec(`CREATE ROLE blind LOGIN`)
 	f.exec(`CREATE ROLE locked LOGIN PASSWORD 'c4n4ry-right'`)

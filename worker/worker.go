@@ -64,6 +64,8 @@ type Worker struct {
 	desks map[string]*desk
 	slots []*slot
 	acks  sync.WaitGroup
+	// acking ends a little after the last slot, and every ack under way with it.
+	acking context.Context
 
 	mu      sync.Mutex
 	leaving bool
@@ -99,6 +101,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	// What keeps a range alive goes on until the last one is handed back.
 	live, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
+	acking, endAcks := context.WithCancel(live)
+	defer endAcks()
+	w.acking = acking
 	names := make([]string, 0, len(w.desks))
 	for name := range w.desks {
 		names = append(names, name)
@@ -128,30 +133,25 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.leave()
 	stop()
 	slots.Wait()
-	w.settleAcks()
+	w.settleAcks(endAcks)
 	end()
 	background.Wait()
 	w.log.Info("worker left")
 	return err
 }
 
-// settleAcks waits a little for acks under way. One that is lost costs a message that finds a range which needs nothing.
-func (w *Worker) settleAcks() {
-	done := make(chan struct{})
-	go func() {
-		w.acks.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-	case <-time.After(ackAtEnd):
-	}
+// settleAcks waits a little for acks under way and then ends them. One that is lost costs a message that finds a range which needs
+// nothing.
+func (w *Worker) settleAcks(end context.CancelFunc) {
+	timer := time.AfterFunc(ackAtEnd, end)
+	defer timer.Stop()
+	w.acks.Wait()
 }
 
 // ack acknowledges a delivery while the slot goes on: it may take 30 s if NATS is away, and nothing depends on it.
-func (w *Worker) ack(ctx context.Context, d *queue.Delivery) {
+func (w *Worker) ack(d *queue.Delivery) {
 	w.acks.Go(func() {
-		if err := d.Done(ctx); err != nil && ctx.Err() == nil {
+		if err := d.Done(w.acking); err != nil && w.acking.Err() == nil {
 			w.log.Warn("ack lost; the range is done in the ledger", zap.String("job", d.Ref.Name), zap.Int("range", d.Ref.Index), zap.Error(err))
 		}
 	})

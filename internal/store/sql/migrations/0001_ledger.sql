@@ -51,7 +51,7 @@ CREATE TABLE backfleet.relations (
 CREATE TABLE backfleet.ranges (
     job_id        text NOT NULL REFERENCES backfleet.jobs ON DELETE CASCADE,
     index         int NOT NULL,
-    kind          text NOT NULL DEFAULT 'fill',           -- fill, verify
+    kind          text NOT NULL DEFAULT 'fill',           -- or verify
     round         smallint NOT NULL DEFAULT 0,            -- the verification pass
     relation      oid NOT NULL,
     lo            text[],
@@ -62,7 +62,7 @@ CREATE TABLE backfleet.ranges (
     k             smallint NOT NULL DEFAULT 1,
     pass          smallint NOT NULL DEFAULT 0,
     key           text[],
-    state         text NOT NULL DEFAULT 'queued',         -- released, running, done, failed, dropped, skipped
+    state         text NOT NULL DEFAULT 'queued',         -- or released, running, done, failed, dropped, skipped
     generation    int NOT NULL DEFAULT 0,
     released_at   timestamptz,
     fence         bigint NOT NULL DEFAULT 0,

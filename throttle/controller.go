@@ -11,17 +11,28 @@ type Controller interface {
 // Sample is what is known of a database at one moment.
 type Sample struct {
 	At      time.Time
-	ReadAt  time.Time // when the members were last read with success; zero: never
+	ReadAt  time.Time // when the members and WALPos were last read with success; zero: never
 	Members []Member  // as of ReadAt
 	Err     error     // why the last reading failed; nil if it did not
+
+	WALPos      float64 // the primary's WAL position in bytes, as of ReadAt
+	Rows        float64 // rows that the fleet has written, counted up for as long as this controller lives
+	WALPerRow   float64 // bytes of WAL that one row was measured to cost; 0: not measured
+	RowsPerSlot float64 // rows that one slot writes in a second of SQL time; 0: not known
+	Active      int     // slots that hold a range
+	Slots       int     // slots that are there
+
+	Signals []Reading
 }
 
 // Member is one replica, present or remembered.
 type Member struct {
 	Name   string
+	Pos    float64 // WAL position up to which it has replayed, in bytes
 	Lag    float64 // seconds that its replay is behind the primary
 	Bytes  float64 // WAL that it has yet to replay
 	State  string  // as in pg_stat_replication; empty: not readable for lack of privilege
+	Paused bool    // its replay was paused by a person; known only where the replica itself is asked
 	Policy Policy
 	// Missing says that a member seen before is not there now, or that a member which is waited for has never come. Lag and
 	// Bytes are then the last ones known.
@@ -38,18 +49,29 @@ const (
 	PolicyIgnore Policy = "ignore" // neither does
 )
 
+// Reading is the last value of one signal.
+type Reading struct {
+	Signal string    // its name, such as "archive_queue"
+	Value  float64   // in the unit of its rule
+	Detail string    // who or what it is about, for a person; may be empty
+	At     time.Time // when Value was read; zero: never
+	Err    error     // why the last attempt failed; nil if it did not
+}
+
 // Decision is what the fleet may do now.
 type Decision struct {
 	Hold       bool    // no batch may start
 	RowsPerSec float64 // 0 is without limit; means nothing while Hold
+	Slots      int     // at most so many slots may have a lease; 0 is without limit
+	BatchScale float64 // the part of its target time that a batch may take, in (0, 1]; 0 counts as 1
 	Reasons    []Reason
 }
 
 // Reason says why the fleet is slower than it could be; the binding one stands first in a [Decision].
 type Reason struct {
 	Signal    string  // such as "lag of standby1"
-	Observed  float64 // in seconds
-	Threshold float64 // in seconds
+	Observed  float64 // in the signal's unit; seconds for a lag
+	Threshold float64 // in the same unit
 	Text      string  // for a person: "lag of standby1 2.1s over target 1s"
 	Hard      bool    // it will not pass by itself soon, or is far beyond what was allowed
 }

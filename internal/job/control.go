@@ -22,6 +22,15 @@ type Hello struct {
 	Build     string   `json:"build"`
 	Holding   []Held   `json:"holding,omitempty"`
 	Leaving   bool     `json:"leaving,omitempty"` // shutting down: give it no lease
+	Work      []Work   `json:"work,omitempty"`
+}
+
+// Work counts up what a worker has done of one job since its process began.
+type Work struct {
+	Job     ID      `json:"job"`
+	Rows    int64   `json:"rows"` // written by committed batches
+	Batches int64   `json:"batches"`
+	Seconds float64 `json:"seconds"` // of SQL time
 }
 
 // Held is a range that a slot carries.
@@ -38,18 +47,21 @@ type Lease struct {
 	Job    ID      `json:"job"`
 	Name   string  `json:"name"`
 	Rate   float64 `json:"rate,omitempty"` // rows/s; 0 is without limit
+	Hold   bool    `json:"hold,omitempty"` // this job may start no batch now; its ranges stay where they are
 }
 
 // Budget is one decision of a database's governor. Workers refuse one whose (Epoch, Seq) is not higher than the last, and
 // start no batch once the last is older than [BudgetStale] by their own monotonic clock.
 type Budget struct {
-	Version  int      `json:"v"`
-	Database string   `json:"db"`
-	Epoch    int64    `json:"epoch"`
-	Seq      int64    `json:"seq"`
-	Hold     bool     `json:"hold,omitempty"` // no batch may start
-	Leases   []Lease  `json:"leases,omitempty"`
-	Reasons  []Reason `json:"reasons,omitempty"` // why it is not more; the binding one first
+	Version  int    `json:"v"`
+	Database string `json:"db"`
+	Epoch    int64  `json:"epoch"`
+	Seq      int64  `json:"seq"`
+	Hold     bool   `json:"hold,omitempty"` // no batch may start
+	// BatchScale is the part of its job's batch target that a batch may take, in (0, 1]; 0 counts as 1.
+	BatchScale float64  `json:"batch_scale,omitempty"`
+	Leases     []Lease  `json:"leases,omitempty"`
+	Reasons    []Reason `json:"reasons,omitempty"` // why it is not more; the binding one first
 }
 
 // Reason says why the fleet is slower than it could be: "replication lag of standby1 2.1 s over 1 s".

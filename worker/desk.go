@@ -20,8 +20,12 @@ type desk struct {
 	mu        sync.Mutex
 	reachable bool
 	leases    map[int]job.Lease // by slot
+	scale     float64           // of batch targets
 	changed   chan struct{}     // closed at each budget, control or change of reachability
 }
+
+// shortestBatch is the least that a batch is made to aim at: below it the work beside the rows is most of it.
+const shortestBatch = 2 * time.Millisecond
 
 func newDesk(db Database, worker string, now func() time.Time) *desk {
 	return &desk{
@@ -43,6 +47,7 @@ func (d *desk) budget(b job.Budget) {
 	}
 	d.mu.Lock()
 	d.leases = mine
+	d.scale = b.BatchScale
 	d.mu.Unlock()
 	d.pulse()
 }
@@ -74,6 +79,23 @@ func (d *desk) lease(slot int) (job.Lease, bool) {
 	defer d.mu.Unlock()
 	l, ok := d.leases[slot]
 	return l, ok
+}
+
+// mayStart reports whether the slot may start a batch: the budget is fresh, and holds neither the database nor the job of its lease.
+// A lease that was withdrawn ends the range by itself.
+func (d *desk) mayStart(slot int) bool {
+	l, _ := d.lease(slot)
+	return d.gate.Open(d.now()) && !l.Hold
+}
+
+// batchTarget is how long a batch should take, if its job asks for this.
+func (d *desk) batchTarget(asked time.Duration) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.scale > 0 && d.scale < 1 {
+		return max(time.Duration(float64(asked)*d.scale), shortestBatch)
+	}
+	return asked
 }
 
 // runnable reports whether the last word on a job lets it run, and its limits as they now are. A job of which nothing was heard is

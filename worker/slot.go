@@ -86,7 +86,7 @@ func (s *slot) lease() (*desk, job.Lease, <-chan struct{}) {
 	var wait <-chan struct{}
 	for _, d := range s.w.desks {
 		wait = d.changes() // with several databases the timer in run covers the others
-		if l, ok := d.lease(s.n); ok && d.isReachable() && d.gate.Fresh(s.w.cfg.Now()) {
+		if l, ok := d.lease(s.n); ok && !l.Over && d.isReachable() && d.gate.Fresh(s.w.cfg.Now()) {
 			return d, l, nil
 		}
 	}

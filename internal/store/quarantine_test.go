@@ -128,6 +128,27 @@ func TestARetryIsAtomic(t *testing.T) {
 	require.Zero(t, sc.one("select count(*) from backfleet.quarantine"))
 }
 
+// A retry that stops on the way has done what it has done: the audit log says so.
+func TestARetryThatStopsOnTheWayIsInTheAuditLog(t *testing.T) {
+	sc := begun(t, 10, 10)
+	c := sc.claim(sc.refs[0], "worker-1")
+	_, c = sc.quarantine(to(c, key(2), false), key(1))
+	_, c = sc.quarantine(to(c, key(3), false), key(2))
+	sc.finish(c)
+	sc.exec(`create function deny() returns trigger language plpgsql as $$begin raise insufficient_privilege using message = 'not yours'; end$$`)
+	sc.exec("create trigger deny before update on t for each row when (old.id = 2) execute function deny()")
+	res, err := sc.s.Retry(t.Context(), sc.j.ID, "ann")
+	require.ErrorContains(t, err, "not yours")
+	require.Equal(t, int64(1), res.Rows)
+	events, err := sc.s.Events(t.Context(), sc.j.ID, 2)
+	require.NoError(t, err)
+	stopped, began := events[0], events[1]
+	require.Equal(t, [3]any{"retry_begun", "ann", 2.0}, [3]any{began.Action, began.By, began.Detail["rows"]})
+	require.Equal(t, [3]any{"retry_stopped", "ann", 1.0}, [3]any{stopped.Action, stopped.By, stopped.Detail["rows"]})
+	require.Contains(t, stopped.Detail["error"], "not yours")
+	require.Equal(t, 1, sc.one("select count(*) from backfleet.quarantine"))
+}
+
 // A row that a person skipped is in quarantine without having failed: while its batch may still come, a retry leaves it alone, so
 // that it is not done twice.
 func TestARetryLeavesSkippedRowsToTheEndOfTheirRange(t *testing.T) {

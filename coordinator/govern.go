@@ -52,6 +52,7 @@ func (l *leadership) govern(ctx context.Context) {
 	for err != nil && ctx.Err() == nil {
 		// Without the names of those that are away the fleet must not run.
 		l.complain(ctx, "replicas not read", err)
+		l.c.views.blind(l.ledger.Database(), l.snapshot(), err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(time.Second):

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -106,6 +107,22 @@ func (d *desk) runnable(j job.Job) (limits job.Limits, ok bool) {
 		return j.Limits, true
 	}
 	return c.Limits, c.State.Active()
+}
+
+// waitEnd returns true once the job of a delivery is heard to have ended, or to have a later one under its name; false when ctx ends.
+func (d *desk) waitEnd(ctx context.Context, ref job.Ref) bool {
+	for {
+		changed := d.changes()
+		c, known := d.controls.Get(ref.Database, ref.Name)
+		if known && (c.Job > ref.Job || c.Job == ref.Job && c.State.Ended()) {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-changed:
+		}
+	}
 }
 
 func (d *desk) setReachable(yes bool) (changed bool) {

@@ -151,11 +151,28 @@ func (w *Worker) settleAcks(end context.CancelFunc) {
 	w.acks.Wait()
 }
 
-// ack acknowledges a delivery while the slot goes on: it may take 30 s if NATS is away, and nothing depends on it.
-func (w *Worker) ack(d *queue.Delivery) {
+// ack acknowledges a delivery while the slot goes on: it may take 30 s if NATS is away, and nothing depends on it. It gives up when
+// the job ends, for then the consumer goes and the message with it.
+func (w *Worker) ack(desk *desk, d *queue.Delivery) {
 	w.acks.Go(func() {
-		if err := d.Done(w.acking); err != nil && w.acking.Err() == nil {
-			w.log.Warn("ack lost; the range is done in the ledger", zap.String("job", d.Ref.Name), zap.Int("range", d.Ref.Index), zap.Error(err))
+		ctx, cancel := context.WithCancel(w.acking)
+		defer cancel()
+		var watch sync.WaitGroup
+		defer watch.Wait()
+		defer cancel()
+		watch.Go(func() {
+			if desk.waitEnd(ctx, d.Ref) {
+				cancel()
+			}
+		})
+		err := d.Done(ctx)
+		log := w.log.With(zap.String("job", d.Ref.Name), zap.Int("range", d.Ref.Index))
+		switch {
+		case err == nil:
+		case ctx.Err() == nil:
+			log.Warn("ack lost; the range is done in the ledger", zap.Error(err))
+		case w.acking.Err() == nil:
+			log.Debug("ack given up; the job has ended")
 		}
 	})
 }

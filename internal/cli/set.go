@@ -21,7 +21,8 @@ The paths are those of the spec:
   ` + strings.Join(job.Paths(), "\n  "),
 		Example: `  backfleet set users-email-norm workers.max=4
   backfleet set users-email-norm throttle.lag.target=2s batch.max_rows=5000`,
-		Args: cobra.MinimumNArgs(2),
+		Args:              cobra.MinimumNArgs(2),
+		ValidArgsFunction: a.completeJobs(true),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			values := map[string]string{}
 			for _, arg := range args[1:] {

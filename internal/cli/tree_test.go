@@ -54,6 +54,25 @@ func TestHelpNamesEveryExitCode(t *testing.T) {
 	}
 }
 
+func TestHelpForWhatIsNoCommandIsAnErrorOfUse(t *testing.T) {
+	for args, want := range map[string]string{
+		"help statsu":      `"statsu" is not a command of backfleet; did you mean status?`,
+		"help db grant":    `"grant" is not a command of backfleet db; did you mean grants?`,
+		"help nope":        `"nope" is not a command of backfleet; see backfleet --help`,
+		"help run the job": `"the" is not a command of backfleet run; see backfleet run --help`,
+	} {
+		a, out, errs := newApp()
+		require.Equal(t, exitRefused, a.run(t.Context(), strings.Fields(args)), args)
+		require.Contains(t, errs.String(), want)
+		require.Empty(t, out.String(), args)
+	}
+	for args, want := range map[string]string{"help": "Usage:", "help db grants": "backfleet db grants", "help help": "backfleet help"} {
+		a, out, _ := newApp()
+		require.Equal(t, exitOK, a.run(t.Context(), strings.Fields(args)), args)
+		require.Contains(t, out.String(), want)
+	}
+}
+
 func TestCompletionKnowsTheCommands(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
 		a, out, _ := newApp()

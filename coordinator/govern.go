@@ -197,7 +197,7 @@ func (g *governor) publish(ctx context.Context, active []job.Job, decision throt
 		g.complain(ctx, "open ranges not counted", err)
 		b.Hold, b.Leases = true, g.leases
 	} else {
-		for _, grant := range throttle.Allocate(decision.RowsPerSec, slots, g.turns.Choose(time.Now(), len(slots), demands), 0) {
+		for _, grant := range throttle.Allocate(throttle.Supply{Rate: decision.RowsPerSec, Slots: slots}, g.turns.Choose(time.Now(), len(slots), demands)) {
 			id := job.ID(grant.Job)
 			b.Leases = append(b.Leases, job.Lease{Worker: grant.Worker, Slot: grant.Slot.Slot, Job: id, Name: names[id], Rate: grant.Rate})
 		}

@@ -3,7 +3,6 @@ package coordinator
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -109,7 +108,7 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 		}
 	}
 	decision := g.stop.Step(sample)
-	until, by, on, err := g.ledger.Brake(ctx)
+	brake, on, err := g.ledger.Brake(ctx)
 	switch {
 	case errors.Is(err, context.Canceled): // the term is over
 		return decision
@@ -118,8 +117,7 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 		decision.Reasons = append([]throttle.Reason{{Signal: "ledger", Hard: true, Text: "the database does not answer: " + postgres.Describe(err)}}, decision.Reasons...)
 	case on:
 		decision.Hold = true
-		decision.Reasons = append([]throttle.Reason{{Signal: "brake", Hard: true,
-			Text: fmt.Sprintf("held by %s until %s", by, until.UTC().Format(time.RFC3339))}}, decision.Reasons...)
+		decision.Reasons = append([]throttle.Reason{{Signal: "brake", Hard: true, Text: brake.Why().Text}}, decision.Reasons...)
 	}
 	if decision.Hold != g.held {
 		g.held = decision.Hold

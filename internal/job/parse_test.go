@@ -26,6 +26,7 @@ batch: {target: 50ms, max_rows: 500, synchronous_commit: local}
 throttle:
   lag: {target: 2s, soft: 3s, hard: 4s}
   max_rows_per_second: 50000
+  max_wal_bytes_per_second: 20MiB
   replicas: {reporting: ignore, "stand.by": hold}
 on_error: {quarantine_rows: 0}
 `
@@ -48,7 +49,7 @@ func TestParseSpecWhole(t *testing.T) {
 		t.Errorf("spec = %+v", s)
 	case l.Weight != 3, l.Workers.Max != 4, l.Batch.Target.D() != 50*time.Millisecond, l.Batch.MaxRows != 500,
 		l.Batch.SynchronousCommit != "local", l.Throttle.Lag != LagRules{Duration(2 * time.Second), Duration(3 * time.Second), Duration(4 * time.Second)},
-		l.Throttle.MaxRowsPerSecond != 50000, l.Throttle.Replicas["reporting"] != "ignore", l.Throttle.Replicas["stand.by"] != "hold",
+		l.Throttle.MaxRowsPerSecond != 50000, l.Throttle.MaxWALBytesPerSecond != 20<<20, l.Throttle.Replicas["reporting"] != "ignore", l.Throttle.Replicas["stand.by"] != "hold",
 		l.OnError.QuarantineRows != 0:
 		t.Errorf("limits = %+v", l)
 	}
@@ -74,7 +75,7 @@ func TestParseSpecDefaults(t *testing.T) {
 	}
 	l := s.Limits
 	if s.Table != "public.users" || s.RowsPerRange != 50000 || l.Weight != 1 || l.Workers.Max != 16 || l.Batch.Target.D() != 25*time.Millisecond ||
-		l.Batch.MaxRows != 10000 || l.Batch.SynchronousCommit != "off" || l.Throttle.MaxRowsPerSecond != 0 || l.OnError.QuarantineRows != 100 ||
+		l.Batch.MaxRows != 10000 || l.Batch.SynchronousCommit != "off" || l.Throttle.MaxRowsPerSecond != 0 || l.Throttle.MaxWALBytesPerSecond != 0 || l.OnError.QuarantineRows != 100 ||
 		l.Throttle.Lag != (LagRules{Duration(time.Second), Duration(5 * time.Second), Duration(10 * time.Second)}) {
 		t.Errorf("defaults = %+v", s)
 	}
@@ -89,7 +90,9 @@ func TestParseSpecRefuses(t *testing.T) {
 		{"unknown field", minimal + "wher: a IS NULL\n", `j.yaml:5: wher: is not a field of a spec; did you mean "where"?`},
 		{"later field", minimal + "windows: []\n", `j.yaml:5: windows: is not a field of a spec; one of name, database`},
 		{"nested", minimal + "throttle:\n  lag:\n    sfot: 5s\n", `j.yaml:7: throttle.lag.sfot: is not a field of throttle.lag; did you mean "soft"?`},
-		{"later nested", minimal + "throttle: {max_wal_bytes_per_second: 20MiB}\n", `j.yaml:5: throttle.max_wal_bytes_per_second: is not a field of throttle; did you mean "max_rows_per_second"?`},
+		{"WAL cap", minimal + "throttle: {max_wal_bytes_per_second: 20Mib/s}\n", `j.yaml:5: throttle.max_wal_bytes_per_second: "20Mib/s" is not a number of bytes; write it with its unit, from 8KiB to 1TiB, or 0 for no cap`},
+		{"WAL cap bounds", minimal + "throttle: {max_wal_bytes_per_second: 20}\n", `j.yaml:5: throttle.max_wal_bytes_per_second: "20" is out of bounds`},
+		{"nearest in throttle", minimal + "throttle: {max_wal_per_second: 20MiB}\n", `j.yaml:5: throttle.max_wal_per_second: is not a field of throttle; did you mean "max_rows_per_second"?`},
 		{"not a number", minimal + "rows_per_range: many\n", `j.yaml:5: rows_per_range: "many" is not a whole number; write one from 1 to`},
 		{"quoted number", minimal + "weight: \"2\"\n", `j.yaml:5: weight: "2" is text, not a number; write it without quotes`},
 		{"list for text", minimal + "where: [a]\n", `j.yaml:5: where: is a list, not text`},

@@ -18,6 +18,7 @@ func TestLimitsSet(t *testing.T) {
 		{"throttle.lag.soft", "6s", "5s"},
 		{"throttle.lag.hard", "1m0s", "10s"},
 		{"throttle.max_rows_per_second", "2000", "0"},
+		{"throttle.max_wal_bytes_per_second", "20MiB", "0"},
 		{"throttle.replicas.a.b", "ignore", ""},
 		{"on_error.quarantine_rows", "0", "100"},
 	} {

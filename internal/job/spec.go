@@ -41,9 +41,10 @@ type BatchLimits struct {
 
 // ThrottleRules bounds what a job may cost its database.
 type ThrottleRules struct {
-	Lag              LagRules          `yaml:"lag,omitempty" json:"lag"`
-	MaxRowsPerSecond int               `yaml:"max_rows_per_second,omitempty" json:"max_rows_per_second,omitempty"` // 0: no cap
-	Replicas         map[string]string `yaml:"replicas,omitempty" json:"replicas,omitempty"`                       // name: hold | ignore
+	Lag                  LagRules          `yaml:"lag,omitempty" json:"lag"`
+	MaxRowsPerSecond     int               `yaml:"max_rows_per_second,omitempty" json:"max_rows_per_second,omitempty"`           // 0: no cap
+	MaxWALBytesPerSecond Bytes             `yaml:"max_wal_bytes_per_second,omitempty" json:"max_wal_bytes_per_second,omitempty"` // 0: no cap
+	Replicas             map[string]string `yaml:"replicas,omitempty" json:"replicas,omitempty"`                                 // name: hold | ignore
 }
 
 // LagRules are the thresholds of replica lag.

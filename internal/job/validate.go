@@ -31,7 +31,7 @@ func (s Spec) WithDefaults() Spec {
 		s.RowsPerRange = DefaultRowsPerRange
 	}
 	zero := Limits{}
-	for _, f := range settings {
+	for _, f := range limits.all {
 		if f.path != "on_error.quarantine_rows" && f.get(s.Limits) == f.get(zero) {
 			_ = f.set(&s.Limits, f.fallback) // a default is valid: see defaultLimits
 		}
@@ -103,14 +103,10 @@ func (s Spec) refusals() Refusals {
 func (l Limits) Validate() error { return l.refusals().Err() }
 
 func (l Limits) refusals() Refusals {
-	var rs Refusals
-	all := slices.Clone(settings)
+	rs := limits.refusals(l, "")
 	for _, name := range slices.Sorted(maps.Keys(l.Throttle.Replicas)) {
-		all = append(all, replica(name))
-	}
-	for _, s := range all {
-		if err := s.check(l); err != nil {
-			rs = append(rs, refuse(s.path, s.get(l), err))
+		if s := replica(name); s.check(l) != nil {
+			rs = append(rs, refuse(s.path, s.get(l), s.check(l)))
 		}
 	}
 	lag := l.Throttle.Lag

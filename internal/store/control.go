@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -26,14 +25,14 @@ func (e *StateError) Error() string {
 	return fmt.Sprintf("%s: job %q is %s; %s", e.Op, e.Name, e.State, e.Hint)
 }
 
-// RevisionError says that the job was changed since the caller read it; nothing was changed.
+// RevisionError says that something was changed since the caller read it; nothing was changed.
 type RevisionError struct {
-	Name      string
+	What      string // such as `job "users-email-norm"`
 	Have, Saw int64
 }
 
 func (e *RevisionError) Error() string {
-	return fmt.Sprintf("job %q was changed meanwhile (revision %d, you saw %d); read it again", e.Name, e.Have, e.Saw)
+	return fmt.Sprintf("%s was changed meanwhile (revision %d, you saw %d); read it again", e.What, e.Have, e.Saw)
 }
 
 // lastWord bounds how long a change that failed may take to say so in the audit log.
@@ -170,7 +169,7 @@ func (s *Store) SetLimits(ctx context.Context, id job.ID, by string, limits job.
 			return j, &StateError{j.Name, "set", j.State, "its limits no longer matter"}
 		}
 		if ifRevision != 0 && ifRevision != j.Revision {
-			return j, &RevisionError{j.Name, j.Revision, ifRevision}
+			return j, &RevisionError{fmt.Sprintf("job %q", j.Name), j.Revision, ifRevision}
 		}
 		rows, err := tx.Query(ctx, q("job_limits"), id, limits)
 		if err != nil {
@@ -421,36 +420,4 @@ func (s *Store) RequestVerify(ctx context.Context, id job.ID, by string) (job.Jo
 		}
 		return setState(ctx, tx, j, job.Running, "", by, "verify", "", nil)
 	})
-}
-
-// Hold stops every batch of the database for a time; Release frees it. Any psql can do the same by backfleet.hold().
-func (s *Store) Hold(ctx context.Context, by string, d time.Duration) (until time.Time, err error) {
-	err = s.tx(ctx, "hold", func(tx pgx.Tx) error {
-		var old *time.Time
-		if err := tx.QueryRow(ctx, q("brake_on"), d.Seconds(), by).Scan(&old, &until); err != nil {
-			return err
-		}
-		return event(ctx, tx, "", by, "hold", map[string]any{"old": old, "new": until})
-	})
-	return until, err
-}
-
-// Release takes the brake off.
-func (s *Store) Release(ctx context.Context, by string) error {
-	return s.tx(ctx, "release", func(tx pgx.Tx) error {
-		var old *time.Time
-		if err := tx.QueryRow(ctx, q("brake_off")).Scan(&old); err != nil && !errors.Is(err, pgx.ErrNoRows) {
-			return err
-		}
-		return event(ctx, tx, "", by, "release", map[string]any{"old": old, "new": nil})
-	})
-}
-
-// Brake reads whether the database is held, until when and by whom.
-func (s *Store) Brake(ctx context.Context) (until time.Time, by string, on bool, err error) {
-	err = s.pool.QueryRow(ctx, q("brake")).Scan(&until, &by)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return until, "", false, nil
-	}
-	return until, by, err == nil, err
 }

@@ -76,7 +76,7 @@ type Worker struct {
 const (
 	helloEvery  = time.Second
 	workEvery   = 500 * time.Millisecond // between announcements while a slot holds a range
-	ackAtEnd    = 2 * time.Second // for acks under way at shutdown; the ledger knows already what they would say
+	ackAtEnd    = 2 * time.Second        // for acks under way at shutdown; the ledger knows already what they would say
 	databaseTry = 2 * time.Second
 )
 

@@ -43,6 +43,13 @@ type Grant struct {
 // Every job's slots get the same rate. Equal arguments give equal grants, sorted by worker and slot. A rate that is negative
 // or not a number grants nothing.
 func Allocate(rate float64, slots []Slot, demands []Demand, rowsPerSlot float64) []Grant {
+	return Decision{RowsPerSec: rate}.Allocate(slots, demands, rowsPerSlot)
+}
+
+// Allocate is [Allocate] within the decision's rate and its limit of slots. It does not look at Hold: a fleet that is held keeps its
+// leases.
+func (d Decision) Allocate(slots []Slot, demands []Demand, rowsPerSlot float64) []Grant {
+	rate := d.RowsPerSec
 	if !(rate >= 0) {
 		return nil
 	}
@@ -52,7 +59,11 @@ func Allocate(rate float64, slots []Slot, demands []Demand, rowsPerSlot float64)
 		rate = math.Inf(1)
 	}
 	shareRate(rate, shares)
-	shareSlots(carriers(rate, len(slots), shares, rowsPerSlot), shares)
+	most := carriers(rate, len(slots), shares, rowsPerSlot)
+	if d.Slots > 0 {
+		most = min(most, d.Slots)
+	}
+	shareSlots(most, shares)
 	shares = slices.DeleteFunc(shares, func(s *share) bool { return s.slots == 0 })
 	shareRate(rate, shares) // once more: what jobs without a slot leave belongs to the others
 	return assign(slots, shares)

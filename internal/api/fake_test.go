@@ -25,6 +25,7 @@ type memory struct {
 	rivals   int // so many changes of limits meet somebody else's first
 	held     time.Time
 	planned  []job.Spec
+	sample   Sample
 	refusals job.Refusals
 }
 
@@ -165,19 +166,20 @@ func (m *memory) Health(context.Context) (DatabaseHealth, error) {
 	return DatabaseHealth{Server: "15.8", Ledger: 1, Leader: &Leader{Owner: "c1", Epoch: 4294967297}}, m.down
 }
 
-func (m *memory) Plan(_ context.Context, spec job.Spec) (any, error) {
+func (m *memory) Plan(_ context.Context, spec job.Spec, sample Sample) (any, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.planned = append(m.planned, spec)
+	m.planned, m.sample = append(m.planned, spec), sample
 	if m.refusals != nil {
 		return nil, m.refusals
 	}
 	return map[string]any{"table": spec.Table, "ranges": 12}, nil
 }
 
-func (m *memory) Submit(_ context.Context, by string, spec job.Spec, _ bool) (job.Job, error) {
+func (m *memory) Submit(_ context.Context, by string, spec job.Spec, _ bool, sample Sample) (job.Job, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.sample = sample
 	if m.refusals != nil {
 		return job.Job{}, fmt.Errorf("submit: %w", m.refusals)
 	}

@@ -83,6 +83,8 @@ const (
 	ownGain = 0.85
 	// replayDoubt is how much slower a run may be for a replica whose capacity is not known.
 	replayDoubt = 2
+	// disturbed is how much longer a run takes for what comes in between: a replica that lags, a retry, a worker that restarts.
+	disturbed = 1.1
 	// furthest is the longest work that is looked at.
 	furthest = 3 * 365 * 24 * time.Hour
 )
@@ -104,7 +106,7 @@ func Forecast(w Work, b Bounds, start time.Time) Outlook {
 	speed := Interval{ratio(gain.Low, w.KeySeconds.High), ratio(gain.High, w.KeySeconds.Low)} // keys a second
 	if b.Replicas > 0 {
 		speed.Low /= replayDoubt
-		o.Assumes = append(o.Assumes, fmt.Sprintf("what %d replicas can replay is not known: they may make it up to %d times slower", b.Replicas, replayDoubt))
+		o.Assumes = append(o.Assumes, fmt.Sprintf("what the replicas can replay is not known: they may make it %d times slower", replayDoubt))
 	}
 	limit := func(c Cap, cost Interval) {
 		if c.Value <= 0 {
@@ -123,7 +125,7 @@ func Forecast(w Work, b Bounds, start time.Time) Outlook {
 		limit(c, w.Written.Times(w.RowWAL))
 	}
 	o.RowsSec = Interval{speed.Low * w.Written.Low, speed.High * w.Written.High}
-	o.Fill = Interval{w.Keys / speed.High, w.Keys / speed.Low}
+	o.Fill = Interval{w.Keys / speed.High, w.Keys / speed.Low * disturbed}
 	o.Proof = Interval{w.Keys * w.ProofSeconds.Low / gain.High, w.Keys * w.ProofSeconds.High / gain.Low}
 	o.lay(b.Calendar, start)
 	return o

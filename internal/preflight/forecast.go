@@ -83,10 +83,11 @@ func (s *sampler) work() throttle.Work {
 	}
 	w.Written = throttle.Exactly(1)
 	if p.Spec.Where != "" {
-		share := rows / keys
+		share := min(rows/keys, 1)
 		least := quantile(s.got, 0, func(b sampled) float64 { return b.rows / b.keys })
 		most := quantile(s.got, 1, func(b sampled) float64 { return b.rows / b.keys })
-		doubt := (most-least)/math.Sqrt(float64(len(s.got))) + 3/keys // three in n: what n batches without a match do not rule out
+		// The spread among batches, the chance among keys, and three in n: what n keys without a match do not rule out.
+		doubt := (most-least)/math.Sqrt(float64(len(s.got))) + 2*math.Sqrt(share*(1-share)/keys) + 3/keys
 		w.Written = throttle.Interval{Low: max(0, share-doubt), High: min(1, share+doubt)}
 	}
 	w.RowWAL = s.rowWAL(rows, rows/keys)

@@ -1,8 +1,10 @@
 package fleet
 
 import (
+	"context"
 	"math"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -58,4 +60,44 @@ func TestAForecastIsNearTheOutcome(t *testing.T) {
 			require.LessOrEqual(t, off(float64(said.WAL.Low), float64(said.WAL.High), float64(*came.WAL)), 2.0, "WAL")
 		})
 	}
+}
+
+// What a run loses is summed up by its reason, in the ledger, where the next leader and the report find it.
+func TestAHeldRunSaysWhatItLost(t *testing.T) {
+	f := stage(t, counter(20_000)...)
+	j := f.submit(counterSpec + "throttle: {max_rows_per_second: 4000}")
+	c := f.coordinator("coordinator-1")
+	f.run(map[string]func(context.Context) error{"coordinator": c.Run, "worker": f.worker("worker-1").Run})
+	f.until("the job moves", func() bool { return f.status(j).Rows > 0 })
+	_, err := f.store.Hold(t.Context(), "ann", time.Hour)
+	require.NoError(t, err)
+	f.until("half a second of hold is in the ledger", func() bool {
+		lost := f.status(j).Lost
+		return len(lost) > 0 && lost[0].Signal == "brake" && lost[0].Seconds > 0.5
+	})
+	f.until("an ETA knows no end", func() bool {
+		l, ok := c.Live("main", j.ID)
+		return ok && l.ETA != nil && !l.ETA.Known() && l.ETA.Note == "no progress now"
+	})
+	_, err = f.store.Pause(t.Context(), j.ID, "ann", "")
+	require.NoError(t, err)
+	f.until("the ETA says that it is paused", func() bool {
+		l, ok := c.Live("main", j.ID)
+		return ok && l.ETA != nil && !l.ETA.Known() && l.ETA.Note == "paused"
+	})
+	_, err = f.store.Resume(t.Context(), j.ID, "ann")
+	require.NoError(t, err)
+	require.NoError(t, f.store.Release(t.Context(), "ann"))
+	r := f.completes(j)
+	require.Equal(t, "brake", r.Lost[0].Signal)
+	require.Greater(t, r.Lost[0].Share, 0.2)
+	sum := 0.0
+	for _, l := range r.Lost {
+		sum += l.Share
+	}
+	require.LessOrEqual(t, sum, 1.0)
+	require.Positive(t, f.number("select count(*) from backfleet.samples where job_id = $1 and limiting = 'brake' and lost > 0.9", j.ID))
+	require.Equal(t, r.Rows, r.Outcome.Rows)
+	require.Positive(t, *r.Outcome.WAL)
+	require.Nil(t, r.Forecast)
 }

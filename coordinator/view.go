@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/postgres"
 	"github.com/backfleet/backfleet/internal/queue"
 	"github.com/backfleet/backfleet/internal/store"
 	"github.com/backfleet/backfleet/throttle"
@@ -137,6 +138,16 @@ func (v *views) budget(database string, active []job.Job, d throttle.Decision, l
 			signal = why[0].Signal
 		}
 		v.lose(database, j.ID, now, signal, lost)
+	}
+}
+
+// blind notes that no budget is given, because it is not known which replicas must be waited for.
+func (v *views) blind(database string, jobs []job.Job, err error) {
+	why := []job.Reason{{Signal: "replicas", Hard: true, Text: "the replicas to wait for cannot be read: " + postgres.Describe(err)}}
+	for _, j := range jobs {
+		if j.State.Active() {
+			v.update(database, j.ID, func(l *Live) { l.Limiting = why })
+		}
 	}
 }
 

@@ -137,7 +137,7 @@ func TestEveryChangeIsOnRecordUnderWhoAsked(t *testing.T) {
 			_, err := b.client.Skip(ctx, "norm", Skip{Key: []string{"9"}, Reason: "bad"})
 			return err
 		},
-		"hold":    func() error { _, err := b.client.Hold(ctx, "main", time.Minute); return err },
+		"hold":    func() error { _, err := b.client.Hold(ctx, "main", time.Minute, "deploy"); return err },
 		"release": func() error { _, err := b.client.Release(ctx, "main"); return err },
 	} {
 		require.NoError(t, do(), action)
@@ -183,6 +183,10 @@ func TestRoles(t *testing.T) {
 		{http.MethodPatch, "/v1/jobs/norm/limits", Operator, `{"workers.max":"2"}`},
 		{http.MethodPost, "/v1/databases/main/hold", Operator, `{"for":"1m"}`},
 		{http.MethodDelete, "/v1/databases/main/hold", Operator, ""},
+		{http.MethodGet, "/v1/databases/main/throttle", Viewer, ""},
+		{http.MethodPatch, "/v1/databases/main/throttle", Operator, `{"max_rows_per_second":"2"}`},
+		{http.MethodPut, "/v1/databases/main/throttle/override", Operator, `{"rate":0.5,"for":"1m"}`},
+		{http.MethodDelete, "/v1/databases/main/throttle/override", Operator, ""},
 		{http.MethodPost, "/v1/plans", Admin, spec},
 		{http.MethodPost, "/v1/jobs", Admin, spec},
 	} {
@@ -274,7 +278,7 @@ func TestLimitsAreLaidOverARival(t *testing.T) {
 	b.main.rivals = 2
 	got, err := b.client.SetLimits(t.Context(), "norm", map[string]string{"workers.max": "8"})
 	require.NoError(t, err)
-	require.Equal(t, []Change{{"workers.max", "16", "8"}}, got.Changes)
+	require.Equal(t, []job.Change{{Path: "workers.max", Old: "16", New: "8"}}, got.Changes)
 	require.Equal(t, 3, got.Job.Limits.Weight, "the rival's change stays")
 	b.main.rivals = limitTries
 	_, err = b.client.SetLimits(t.Context(), "norm", map[string]string{"workers.max": "9"})
@@ -309,7 +313,7 @@ func TestOpenAPIAndMetricsNeedNoToken(t *testing.T) {
 	}
 	require.NoError(t, json.Unmarshal([]byte(body), &doc))
 	require.Equal(t, "3.1.0", doc.OpenAPI)
-	require.Len(t, doc.Paths, 15)
+	require.Len(t, doc.Paths, 18)
 	for path, ops := range doc.Paths {
 		for verb, op := range ops {
 			require.Contains(t, string(op), "#/components/schemas/Problem", "%s %s", verb, path)

@@ -21,6 +21,7 @@ type Ledger interface {
 	Reader
 	Controls
 	Brake
+	Throttle
 }
 
 // Reader reads jobs.
@@ -51,10 +52,21 @@ type Controls interface {
 
 // Brake stops every batch of a database, with or without a fleet.
 type Brake interface {
-	Hold(ctx context.Context, by string, howLong time.Duration) (until time.Time, err error)
+	Hold(ctx context.Context, by, reason string, howLong time.Duration) (until time.Time, err error)
 	Release(ctx context.Context, by string) error
 	// Health reads what /v1/databases shows of this database.
 	Health(ctx context.Context) (DatabaseHealth, error)
+}
+
+// Throttle holds the rules for all jobs of a database together.
+type Throttle interface {
+	// Throttle reads the rules, without an override whose time is over, and their revision.
+	Throttle(ctx context.Context) (job.DatabaseRules, int64, error)
+	// SetThrottle replaces the caps and leaves the override. It fails with a [store.RevisionError] when the revision is not
+	// ifRevision any more.
+	SetThrottle(ctx context.Context, by string, rules job.DatabaseRules, ifRevision int64) (job.DatabaseRules, int64, error)
+	Override(ctx context.Context, by string, rate float64, howLong time.Duration) (job.DatabaseRules, int64, error)
+	EndOverride(ctx context.Context, by string) (job.DatabaseRules, int64, error)
 }
 
 // Planner checks specs against the live database.

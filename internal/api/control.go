@@ -3,9 +3,7 @@ package api
 import (
 	"context"
 	"errors"
-	"maps"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -214,7 +212,7 @@ func (s *Server) limits(ctx context.Context, in *struct {
 		if err != nil {
 			return nil, err
 		}
-		limits, changes, err := changed(j.Limits, in.Body)
+		limits, changes, err := j.Limits.Set(in.Body)
 		if err != nil {
 			return nil, err
 		}
@@ -229,27 +227,4 @@ func (s *Server) limits(ctx context.Context, in *struct {
 		s.asked("set", set, who)
 		return &out[Limited]{Limited{Job: viewOf(set), Changes: changes}}, nil
 	}
-}
-
-// changed applies every path, in the order of their names, and lists all that are wrong.
-func changed(limits job.Limits, to map[string]string) (job.Limits, []Change, error) {
-	var changes []Change
-	var refusals job.Refusals
-	for _, path := range slices.Sorted(maps.Keys(to)) {
-		next, old, err := limits.Set(path, to[path])
-		var rs job.Refusals
-		if errors.As(err, &rs) {
-			refusals = append(refusals, rs...)
-			continue
-		}
-		if err != nil {
-			return limits, nil, err
-		}
-		limits = next
-		changes = append(changes, Change{Path: path, Old: old, New: to[path]})
-	}
-	if len(refusals) > 0 {
-		return limits, nil, refusals
-	}
-	return limits, changes, nil
 }

@@ -24,7 +24,8 @@ func (a *app) reportCommand() *cobra.Command {
 end it shows as much as there is. The exit code is that of the job's end: 0, 3 or 4 (backfleet help exit-codes).`,
 		Example: `  backfleet report users-email-norm
   backfleet report users-email-norm -o json > report.json`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeJobs(false),
 		RunE: a.onJob(func(ctx context.Context, c *api.Client, name api.JobName) error {
 			r, err := c.Report(ctx, name)
 			if err != nil {

@@ -145,7 +145,7 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 	if err := f.start(ctx, a, p); err != nil {
 		return err
 	}
-	end, err := a.follow(ctx, p, screen, api.InProcess(f.served.server, actor()), name)
+	end, err := a.follow(ctx, p, screen, f, name)
 	if err != nil {
 		return err
 	}
@@ -216,11 +216,13 @@ const (
 )
 
 // follow shows the job until it ends, the fleet pauses it, or a signal comes. A pause that a person asked for is waited out.
-func (a *app) follow(ctx context.Context, p *parts, screen *screen, c *api.Client, name api.JobName) (ending, error) {
+func (a *app) follow(ctx context.Context, p *parts, screen *screen, f *fleet, name api.JobName) (ending, error) {
 	defer screen.close()
+	c := api.InProcess(f.served.server, actor())
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
 	for {
+		f.tellLeader(ctx, a.stderr)
 		st, err := c.Status(ctx, name)
 		switch {
 		case ctx.Err() != nil:

@@ -25,7 +25,8 @@ known to the coordinator that leads the database.`,
   backfleet status users-email-norm
   watch -n 2 backfleet status users-email-norm --api http://127.0.0.1:8080
   backfleet status users-email-norm -o json | jq .fraction`,
-		Args: cobra.MaximumNArgs(1),
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeJobs(false),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, done, err := a.client(cmd.Context())
 			if err != nil {

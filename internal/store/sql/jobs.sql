@@ -110,15 +110,25 @@ UPDATE backfleet.leadership SET until = clock_timestamp() WHERE owner = $1 AND e
 SELECT owner, epoch, until > clock_timestamp() FROM backfleet.leadership
 
 -- name: brake
-SELECT until, by FROM backfleet.brake WHERE until > clock_timestamp()
+SELECT until, by, reason FROM backfleet.brake WHERE until > clock_timestamp()
 
 -- name: brake_on
 WITH o AS (SELECT until FROM backfleet.brake FOR NO KEY UPDATE)
-INSERT INTO backfleet.brake AS b (until, by) VALUES (clock_timestamp() + make_interval(secs => $1), $2)
-ON CONFLICT (id) DO UPDATE SET until = EXCLUDED.until, by = EXCLUDED.by RETURNING (SELECT until FROM o), until
+INSERT INTO backfleet.brake AS b (until, by, reason) VALUES (clock_timestamp() + make_interval(secs => $1), $2, $3)
+ON CONFLICT (id) DO UPDATE SET until = EXCLUDED.until, by = EXCLUDED.by, reason = EXCLUDED.reason RETURNING (SELECT until FROM o), until
 
 -- name: brake_off
 DELETE FROM backfleet.brake RETURNING until
+
+-- name: throttle
+-- With the database's time, by which an override ends.
+SELECT rules, revision, clock_timestamp() FROM backfleet.throttle
+
+-- name: throttle_lock
+SELECT rules, revision, clock_timestamp() FROM backfleet.throttle FOR NO KEY UPDATE
+
+-- name: throttle_set
+UPDATE backfleet.throttle SET rules = $1, revision = revision + 1 RETURNING revision
 
 -- name: sample_insert
 INSERT INTO backfleet.samples (job_id, rows, rate, lag, limiting, lost) VALUES ($1, $2, $3, $4, $5, $6)

@@ -157,14 +157,23 @@ CREATE TABLE backfleet.leadership (
     until timestamptz NOT NULL
 ) WITH (fillfactor = 10);
 
+-- What a person set for all jobs of this database together: caps, and the override of their windows.
+CREATE TABLE backfleet.throttle (
+    id       boolean PRIMARY KEY DEFAULT true CHECK (id),
+    rules    jsonb NOT NULL,
+    revision bigint NOT NULL DEFAULT 1
+);
+INSERT INTO backfleet.throttle (rules) VALUES ('{}');
+
 -- The brake that needs none of the fleet's processes: every batch's own statement reads it.
 CREATE TABLE backfleet.brake (
-    id    boolean PRIMARY KEY DEFAULT true CHECK (id),
-    until timestamptz NOT NULL,
-    by    text NOT NULL
+    id     boolean PRIMARY KEY DEFAULT true CHECK (id),
+    until  timestamptz NOT NULL,
+    by     text NOT NULL,
+    reason text NOT NULL DEFAULT ''
 );
 
-CREATE FUNCTION backfleet.hold(how_long interval) RETURNS timestamptz
+CREATE FUNCTION backfleet.hold(how_long interval, why text DEFAULT '') RETURNS timestamptz
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_until timestamptz := clock_timestamp() + how_long;
@@ -174,10 +183,11 @@ BEGIN
         RAISE EXCEPTION 'backfleet.hold: % is not a positive interval', how_long
             USING HINT = 'Call SELECT backfleet.hold(''10 minutes'').';
     END IF;
-    INSERT INTO backfleet.brake AS b (until, by) VALUES (v_until, session_user)
-        ON CONFLICT (id) DO UPDATE SET until = EXCLUDED.until, by = EXCLUDED.by;
+    INSERT INTO backfleet.brake AS b (until, by, reason) VALUES (v_until, session_user, coalesce(why, ''))
+        ON CONFLICT (id) DO UPDATE SET until = EXCLUDED.until, by = EXCLUDED.by, reason = EXCLUDED.reason;
     INSERT INTO backfleet.events (by, action, detail)
-        VALUES (session_user, 'hold', jsonb_build_object('old', v_old, 'new', v_until));
+        VALUES (session_user, 'hold', jsonb_build_object('old', v_old, 'new', v_until)
+                || CASE WHEN why <> '' THEN jsonb_build_object('reason', why) ELSE '{}' END);
     RETURN v_until;
 END $$;
 
@@ -192,4 +202,4 @@ BEGIN
     RETURN true;
 END $$;
 
-REVOKE ALL ON FUNCTION backfleet.hold(interval), backfleet.release() FROM PUBLIC;
+REVOKE ALL ON FUNCTION backfleet.hold(interval, text), backfleet.release() FROM PUBLIC;

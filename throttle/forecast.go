@@ -23,6 +23,10 @@ func (i Interval) Mid() float64 {
 // Times multiplies two intervals of values that are not negative.
 func (i Interval) Times(o Interval) Interval { return Interval{i.Low * o.Low, i.High * o.High} }
 
+func (i Interval) upTo(o Interval) Interval {
+	return Interval{math.Min(i.Low, o.Low), math.Min(i.High, o.High)}
+}
+
 func (i Interval) plus(o Interval) Interval { return Interval{i.Low + o.Low, i.High + o.High} }
 
 // Calendar is what a forecast asks of the windows; nil stands for none.
@@ -108,7 +112,9 @@ func Forecast(w Work, b Bounds, start time.Time) Outlook {
 		speed.Low /= replayDoubt
 		o.Assumes = append(o.Assumes, fmt.Sprintf("what the replicas can replay is not known: they may make it %d times slower", replayDoubt))
 	}
-	limit := func(c Cap, cost Interval) {
+	o.RowsSec = speed.Times(w.Written)
+	// A key costs so much of the cap, and a row that is written so much.
+	limit := func(c Cap, cost, row Interval) {
 		if c.Value <= 0 {
 			return
 		}
@@ -116,15 +122,15 @@ func Forecast(w Work, b Bounds, start time.Time) Outlook {
 		if most.Mid() < speed.Mid() {
 			o.Binding = c.Name
 		}
-		speed = Interval{math.Min(speed.Low, most.Low), math.Min(speed.High, most.High)}
+		speed = speed.upTo(most)
+		o.RowsSec = o.RowsSec.upTo(Interval{ratio(c.Value, row.High), ratio(c.Value, row.Low)})
 	}
 	for _, c := range b.RowCaps {
-		limit(c, w.Written)
+		limit(c, w.Written, Exactly(1))
 	}
 	for _, c := range b.WALCaps {
-		limit(c, w.Written.Times(w.RowWAL))
+		limit(c, w.Written.Times(w.RowWAL), w.RowWAL)
 	}
-	o.RowsSec = Interval{speed.Low * w.Written.Low, speed.High * w.Written.High}
 	o.Fill = Interval{w.Keys / speed.High, w.Keys / speed.Low * disturbed}
 	o.Proof = Interval{w.Keys * w.ProofSeconds.Low / gain.High, w.Keys * w.ProofSeconds.High / gain.Low}
 	o.lay(b.Calendar, start)

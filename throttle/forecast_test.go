@@ -103,6 +103,11 @@ func TestForecastCounts(t *testing.T) {
 	require.Equal(t, Interval{1e7, 2e7}, o.Rows)
 	require.Equal(t, Interval{2e9, 8e9}, o.WAL)
 	require.InEpsilon(t, 100/math.Pow(4, 0.85), o.Proof.Low, 1e-9)
+	require.InEpsilon(t, 0.2*1e5*math.Pow(4, 0.85), o.RowsSec.High, 1e-9)
+	o = Forecast(work(func(w *Work) { w.Written = Interval{0.1, 0.2} }), Bounds{RowCaps: []Cap{{"rows", 1000}}}, noon)
+	require.Equal(t, Exactly(1000), o.RowsSec)
+	o = Forecast(work(nil), Bounds{WALCaps: []Cap{{"WAL", 1e6}}}, noon)
+	require.Equal(t, Interval{2500, 5000}, o.RowsSec)
 }
 
 func TestForecastKeepsToWindows(t *testing.T) {
@@ -138,7 +143,7 @@ func TestForecastIsARangeWhateverComes(t *testing.T) {
 			Replicas: rapid.IntRange(0, 3).Draw(t, "replicas"),
 		}
 		o := Forecast(w, b, noon)
-		for _, i := range []Interval{o.Fill, o.Proof, o.Total, o.Rows, o.WAL} {
+		for _, i := range []Interval{o.Fill, o.Proof, o.Total, o.Rows, o.WAL, o.RowsSec} {
 			require.False(t, math.IsNaN(i.Low) || math.IsNaN(i.High), "%+v", o)
 			require.GreaterOrEqual(t, i.Low, 0.0)
 			require.GreaterOrEqual(t, i.High, i.Low)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/backfleet/backfleet/internal/job"
@@ -22,17 +23,7 @@ var commitSeconds = throttle.Interval{Low: 0.0005, High: 0.01}
 // forecast lays what the batches cost over the whole job.
 func (s *sampler) forecast(at time.Time, took time.Duration) *job.Forecast {
 	p := s.plan
-	work := s.work()
-	replicas := 0
-	for _, r := range p.Replicas {
-		if !r.Ignored {
-			replicas++
-		}
-	}
-	bounds := throttle.Bounds{Replicas: replicas}
-	if most := p.Spec.Throttle.MaxRowsPerSecond; most > 0 {
-		bounds.RowCaps = append(bounds.RowCaps, throttle.Cap{Name: fmt.Sprintf("throttle.max_rows_per_second %d", most), Value: float64(most)})
-	}
+	work, bounds := s.work(), s.bounds()
 	o := throttle.Forecast(work, bounds, at)
 	result := s.result(took)
 	var wider, rows float64
@@ -54,6 +45,39 @@ func (s *sampler) forecast(at time.Time, took time.Duration) *job.Forecast {
 	f.Finish.Earliest, f.Finish.Latest = moment(o.FinishLow), moment(o.FinishHigh)
 	return f
 }
+
+// bounds is what may make the job slower than its slots: its own limits, those of the database, and its windows.
+func (s *sampler) bounds() throttle.Bounds {
+	p, set := s.plan, s.opt.Rules
+	own := p.Spec.Throttle
+	capped := func(name string, text fmt.Stringer, value float64) throttle.Cap {
+		return throttle.Cap{Name: name + " " + text.String(), Value: value}
+	}
+	b := throttle.Bounds{
+		RowCaps: []throttle.Cap{
+			capped("throttle.max_rows_per_second", whole(own.MaxRowsPerSecond), float64(own.MaxRowsPerSecond)),
+			capped("the database's max_rows_per_second", whole(set.MaxRowsPerSecond), float64(set.MaxRowsPerSecond)),
+		},
+		WALCaps: []throttle.Cap{
+			capped("throttle.max_wal_bytes_per_second", own.MaxWALBytesPerSecond, float64(own.MaxWALBytesPerSecond)),
+			capped("the database's max_wal_bytes_per_second", set.MaxWALBytesPerSecond, float64(set.MaxWALBytesPerSecond)),
+		},
+	}
+	for _, r := range p.Replicas {
+		if !r.Ignored {
+			b.Replicas++
+		}
+	}
+	if windows, err := p.Spec.Schedule(); err == nil { // a spec that was checked has none that fail
+		b.Calendar = set.Apply(windows)
+	}
+	return b
+}
+
+// whole is a number as a setting writes it.
+type whole int
+
+func (n whole) String() string { return strconv.Itoa(int(n)) }
 
 // work is the job's cost by its batches.
 func (s *sampler) work() throttle.Work {
@@ -156,8 +180,8 @@ func quantile(of []sampled, rank float64, figure func(sampled) float64) float64 
 }
 
 func amount(i throttle.Interval) job.Amount {
-	whole := func(f float64) int64 { return int64(math.Min(math.Round(f), 1e18)) }
-	return job.Amount{Low: whole(i.Low), High: whole(i.High)}
+	round := func(f float64) int64 { return int64(math.Min(math.Round(f), 1e18)) }
+	return job.Amount{Low: round(i.Low), High: round(i.High)}
 }
 
 func times(i throttle.Interval) job.Times {

@@ -51,7 +51,11 @@ func TestForecastText(t *testing.T) {
 	for name, p := range map[string]*Plan{
 		"forecast":        plannedJob(nil),
 		"forecast-capped": plannedJob(func(p *Plan) { p.Spec.Throttle.MaxRowsPerSecond = 20_000; p.Triggers = []Trigger{{Name: "touch"}} }),
-		"forecast-none":   plannedJob(nil),
+		"forecast-windows": plannedJob(func(p *Plan) {
+			p.Spec.Throttle.MaxWALBytesPerSecond = 4 << 20
+			p.Spec.Throttle.Windows = []job.Window{{Cron: "0 22 * * *", TZ: "Europe/Berlin", For: job.Duration(8 * time.Hour), Rate: 1}}
+		}),
+		"forecast-none": plannedJob(nil),
 	} {
 		if name != "forecast-none" {
 			p.Forecast = forecastOf(p, batches())
@@ -67,6 +71,19 @@ func TestForecastText(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, string(want), d.text.String())
 	}
+}
+
+func TestTheDatabasesRulesBindTheForecast(t *testing.T) {
+	began := time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC)
+	f := func(rules job.DatabaseRules) *job.Forecast {
+		s := &sampler{plan: plannedJob(nil), opt: Sampling{Rules: rules}, got: batches(), heap: 18 << 30}
+		return s.forecast(began, 0)
+	}
+	require.Equal(t, "the database's max_rows_per_second 5000", f(job.DatabaseRules{MaxRowsPerSecond: 5000}).Binding)
+	require.Equal(t, "the database's max_wal_bytes_per_second 1MiB", f(job.DatabaseRules{MaxWALBytesPerSecond: 1 << 20}).Binding)
+	free := f(job.DatabaseRules{})
+	half := f(job.DatabaseRules{Override: &job.Override{Rate: 0.5, Until: began.Add(100 * time.Hour), By: "ann"}})
+	require.InEpsilon(t, 2, float64(half.Duration.Low)/float64(free.Duration.Low), 0.01)
 }
 
 func TestPlanEndsWithItsForecast(t *testing.T) {

@@ -22,6 +22,8 @@ type Sampling struct {
 	Batches int           // at most
 	Within  time.Duration // no further batch begins after it
 	Slots   int           // that the forecast assumes; 0 is DefaultSlots
+	// Rules are what was set for the whole database: caps that its jobs share, and an override of their windows.
+	Rules job.DatabaseRules
 }
 
 // DefaultSlots is how many slots `backfleet run` starts, and a forecast assumes, if nobody says otherwise.

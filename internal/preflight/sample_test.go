@@ -189,7 +189,7 @@ func TestNoSampleWhereItWouldHarm(t *testing.T) {
 	if _, _, err := ledger.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ledger.Hold(t.Context(), "ann", time.Minute); err != nil {
+	if _, err := ledger.Hold(t.Context(), "ann", "", time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	p = forecast(t, pool, spec(nil))

@@ -69,7 +69,7 @@ func TestAHeldRunSaysWhatItLost(t *testing.T) {
 	c := f.coordinator("coordinator-1")
 	f.run(map[string]func(context.Context) error{"coordinator": c.Run, "worker": f.worker("worker-1").Run})
 	f.until("the job moves", func() bool { return f.status(j).Rows > 0 })
-	_, err := f.store.Hold(t.Context(), "ann", time.Hour)
+	_, err := f.store.Hold(t.Context(), "ann", "", time.Hour)
 	require.NoError(t, err)
 	f.until("half a second of hold is in the ledger", func() bool {
 		lost := f.status(j).Lost

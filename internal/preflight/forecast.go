@@ -87,17 +87,13 @@ func (s *sampler) work() throttle.Work {
 		slots = DefaultSlots
 	}
 	w := throttle.Work{Keys: float64(p.Rows), Slots: int(min(int64(slots), int64(p.Spec.Workers.Max), max(p.Ranges, 1)))}
-	warm := s.got
-	if len(warm) > 3 {
-		warm = warm[1:] // the first one warms the session
-	}
-	fixed := quantile(warm, 0.5, func(b sampled) float64 { return b.fixed }) + ledgerSeconds
+	fixed := quantile(s.got, 0.5, func(b sampled) float64 { return b.fixed }) + ledgerSeconds
 	commit := throttle.Exactly(0)
 	if p.Spec.Batch.SynchronousCommit != "off" {
 		commit = commitSeconds
 	}
-	fill := spread(warm, func(b sampled) float64 { return b.fill / b.keys })
-	proof := spread(warm, func(b sampled) float64 { return b.proof / b.keys })
+	fill := spread(s.got, func(b sampled) float64 { return b.fill / b.keys })
+	proof := spread(s.got, func(b sampled) float64 { return b.proof / b.keys })
 	w.KeySeconds = s.perKey(fill, fixed+commit.Low, fixed+commit.High)
 	w.ProofSeconds = s.perKey(proof, fixed+commit.Low, fixed+commit.High)
 
@@ -155,7 +151,7 @@ func (s *sampler) rowWAL(rows, share float64) throttle.Interval {
 	if quantile(with, 0.5, func(b sampled) float64 { return b.images }) > 0 {
 		pages.Low = 0.2 * touched
 	}
-	ledger := ledgerWAL / (firstBatch * max(share, 0.01))
+	ledger := ledgerWAL / (usualKeys * max(share, 0.01))
 	return throttle.Interval{Low: own.Low + pages.Low, High: own.High + pages.High + ledger}
 }
 

@@ -34,12 +34,12 @@ func plannedJob(change func(*Plan)) *Plan {
 	return p
 }
 
-// batches are samples of the same cost but for a slow first one.
+// batches are samples of nearly the same cost.
 func batches() []sampled {
 	b := sampled{keys: 1000, rows: 750, fill: 0.010, proof: 0.002, fixed: 0.0003, wal: 180_000, images: 30_000, hot: 75, wider: 750 * 20}
-	slow, dear := b, b
-	slow.fill, dear.fill = 0.3, 0.012
-	return []sampled{slow, b, b, dear, b, b}
+	dear := b
+	dear.fill = 0.012
+	return []sampled{b, b, dear, b, b, b}
 }
 
 func forecastOf(p *Plan, of []sampled) *job.Forecast {
@@ -107,16 +107,15 @@ func TestDurationText(t *testing.T) {
 	}
 }
 
-func TestTheFirstBatchWarmsTheSession(t *testing.T) {
+func TestTheCostOfAKeyIsARangeAroundThatOfTheBatches(t *testing.T) {
 	w := (&sampler{plan: plannedJob(nil), opt: PlanSampling, got: batches()}).work()
-	require.Less(t, w.KeySeconds.High, 0.3/1000, "its cost counts for nothing where there are others")
+	require.Less(t, w.KeySeconds.High, 0.014/1000)
 	require.Greater(t, w.KeySeconds.Low, 0.010/1000*0.8)
 	require.InDelta(t, 0.75, w.Written.Mid(), 0.01)
 	require.InDelta(t, 0.02, w.Written.High-w.Written.Low, 0.01)
 	require.Equal(t, 4, w.Slots)
 
 	w = (&sampler{plan: plannedJob(nil), opt: Sampling{Slots: 64}, got: batches()[:1]}).work()
-	require.Greater(t, w.KeySeconds.Low, 0.3/1000*0.8, "alone it is all there is")
 	require.Equal(t, 16, w.Slots, "workers.max")
 }
 

@@ -167,6 +167,27 @@ func TestASampleThatFails(t *testing.T) {
 	}
 }
 
+// A row that is dear makes small batches, so that none holds its locks for long.
+func TestDearRowsMakeSmallSamples(t *testing.T) {
+	pool := harness.Database(t).Pool
+	exec(t, pool, plain, "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END $$",
+		"CREATE TRIGGER slow BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION slow()")
+	p, err := preflight.Check(t.Context(), pool, spec(nil), preflight.Options{Sample: &preflight.SubmitSampling})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := p.Forecast
+	if f == nil {
+		t.Fatalf("no forecast: %+v", p.Warnings)
+	}
+	if f.Sample.Keys != 10*int64(f.Sample.Batches) || f.Sample.Took.D() > 3*time.Second {
+		t.Errorf("samples %+v", f.Sample)
+	}
+	if f.Slots != 1 || f.Fill.Low.D() > 45*time.Second || f.Fill.High.D() < 30*time.Second {
+		t.Errorf("3,000 rows of 10 ms in one range: %d slots, %+v", f.Slots, f.Fill)
+	}
+}
+
 func TestNoSampleWhereItWouldHarm(t *testing.T) {
 	pool := harness.Database(t).Pool
 	exec(t, pool, plain, "CREATE FUNCTION far(text) RETURNS text VOLATILE LANGUAGE sql AS 'SELECT lower($1)'")

@@ -9,15 +9,20 @@ import (
 	"github.com/backfleet/backfleet/throttle"
 )
 
-// silence is how long a worker may say nothing before its slots are given to others.
-const silence = 3 * time.Second
+const (
+	// silence is how long a worker may say nothing before its slots are given to others.
+	silence = 3 * time.Second
+	// forgotten is how long a worker that is gone is remembered, for what it did must not be counted twice if it comes back.
+	forgotten = time.Minute
+)
 
-// roster knows which workers are here, from what they say every second.
+// roster knows which workers are here and what they have done, from what they say.
 type roster struct {
 	now func() time.Time
 
 	mu      sync.Mutex
 	workers map[string]heard
+	done    map[job.ID]job.Work // since this roster began, by every worker
 }
 
 type heard struct {
@@ -25,7 +30,9 @@ type heard struct {
 	at time.Time
 }
 
-func newRoster(now func() time.Time) *roster { return &roster{now: now, workers: map[string]heard{}} }
+func newRoster(now func() time.Time) *roster {
+	return &roster{now: now, workers: map[string]heard{}, done: map[job.ID]job.Work{}}
+}
 
 func (r *roster) hear(h job.Hello) {
 	if h.Version != job.ProtocolVersion {
@@ -34,15 +41,53 @@ func (r *roster) hear(h job.Hello) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()
+	if before, known := r.workers[h.Worker]; known {
+		r.count(before.Work, h.Work)
+	}
 	if h.Leaving {
 		delete(r.workers, h.Worker)
 		return
 	}
 	r.workers[h.Worker] = heard{h, now}
 	for id, w := range r.workers {
-		if now.Sub(w.at) > time.Minute {
+		if now.Sub(w.at) > forgotten {
 			delete(r.workers, id)
 		}
+	}
+}
+
+// count adds what a worker did between two of its announcements.
+func (r *roster) count(before, after []job.Work) {
+	for _, w := range after {
+		var old job.Work
+		if i := slices.IndexFunc(before, func(b job.Work) bool { return b.Job == w.Job }); i >= 0 {
+			old = before[i]
+		}
+		if w.Rows < old.Rows || w.Batches < old.Batches || w.Seconds < old.Seconds {
+			continue // announcements that crossed on their way
+		}
+		sum := r.done[w.Job]
+		sum.Job = w.Job
+		sum.Rows += w.Rows - old.Rows
+		sum.Batches += w.Batches - old.Batches
+		sum.Seconds += w.Seconds - old.Seconds
+		r.done[w.Job] = sum
+	}
+}
+
+// work returns what all workers have done of a job since this coordinator began to listen.
+func (r *roster) work(id job.ID) job.Work {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.done[id]
+}
+
+// forget drops the counts of jobs that are not among those to keep, of the given ones.
+func (r *roster) forget(ids []job.ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, id := range ids {
+		delete(r.done, id)
 	}
 }
 

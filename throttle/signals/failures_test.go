@@ -65,6 +65,7 @@ func pair(t *testing.T, opts ...harness.PostgresOption) *harness.Cluster {
 	t.Helper()
 	c := harness.Postgres(t, append(opts, harness.WithStandby(1))...)
 	c.Exec(t, "postgres", heartbeatTable)
+	require.NoError(t, c.WaitReplayed())
 	return c
 }
 

@@ -89,7 +89,7 @@ type answer struct {
 }
 
 func (a *answer) fresh(now time.Time) bool {
-	return !a.at.IsZero() && !a.promoted && now.Sub(a.at) <= answerFresh
+	return !a.at.IsZero() && now.Sub(a.at) <= answerFresh
 }
 
 // identity is what tells a standby of a primary from other servers.
@@ -179,15 +179,19 @@ func (r *replica) connect(ctx context.Context) (*pgx.Conn, error) {
 	}
 	id, err := identify(ctx, conn)
 	if err == nil {
-		if cause, promoted := r.home.stranger(id); cause != "" {
-			err = &StrangerError{Replica: r.Name, Variable: r.Variable, Cause: cause, Promoted: promoted}
+		if cause, promoted := r.home.apart(id); cause != "" {
+			err = r.stranger(cause, promoted)
 		}
 	}
 	return conn, err
 }
 
-// stranger says what a server is that is no standby of this primary; the cause is empty if it is one.
-func (home identity) stranger(id identity) (cause string, promoted bool) {
+func (r *replica) stranger(cause string, promoted bool) error {
+	return &StrangerError{Replica: r.Name, Variable: r.Variable, Cause: cause, Promoted: promoted}
+}
+
+// apart says what a server is that is no standby of this primary; the cause is empty if it is one.
+func (home identity) apart(id identity) (cause string, promoted bool) {
 	switch {
 	case id.aurora:
 		return "Amazon Aurora, whose writer tells of its readers itself", false
@@ -225,7 +229,7 @@ func (r *replica) run(ctx context.Context, now func() time.Time, timeout time.Du
 		}
 		var a answer
 		if err == nil {
-			a, err = query(ctx, conn, now, timeout)
+			a, err = r.query(ctx, conn, now, timeout)
 		}
 		r.keep(a, err, now())
 		close(answered)
@@ -241,7 +245,7 @@ func (r *replica) run(ctx context.Context, now func() time.Time, timeout time.Du
 	}
 }
 
-func query(ctx context.Context, conn *pgx.Conn, now func() time.Time, timeout time.Duration) (a answer, err error) {
+func (r *replica) query(ctx context.Context, conn *pgx.Conn, now func() time.Time, timeout time.Duration) (a answer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	began := now()
@@ -249,8 +253,11 @@ func query(ctx context.Context, conn *pgx.Conn, now func() time.Time, timeout ti
 	if err := conn.QueryRow(ctx, replicaSQL).Scan(&replays, &a.pos, &a.paused, &a.beat); err != nil {
 		return answer{}, err
 	}
+	if !replays {
+		return answer{}, r.stranger("a primary", true)
+	}
 	a.at = now() // at the end: a slow answer makes the lag no smaller
-	a.took, a.promoted = a.at.Sub(began), !replays
+	a.took = a.at.Sub(began)
 	return a, nil
 }
 

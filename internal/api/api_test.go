@@ -278,7 +278,7 @@ func TestLimitsAreLaidOverARival(t *testing.T) {
 	b.main.rivals = 2
 	got, err := b.client.SetLimits(t.Context(), "norm", map[string]string{"workers.max": "8"})
 	require.NoError(t, err)
-	require.Equal(t, []Change{{"workers.max", "16", "8"}}, got.Changes)
+	require.Equal(t, []job.Change{{Path: "workers.max", Old: "16", New: "8"}}, got.Changes)
 	require.Equal(t, 3, got.Job.Limits.Weight, "the rival's change stays")
 	b.main.rivals = limitTries
 	_, err = b.client.SetLimits(t.Context(), "norm", map[string]string{"workers.max": "9"})

@@ -212,7 +212,7 @@ func (s *Server) limits(ctx context.Context, in *struct {
 		if err != nil {
 			return nil, err
 		}
-		limits, changes, err := changed(j.Limits, in.Body, job.Limits.Set)
+		limits, changes, err := j.Limits.Set(in.Body)
 		if err != nil {
 			return nil, err
 		}

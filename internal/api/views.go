@@ -70,15 +70,8 @@ type Submitted struct {
 
 // Limited is the answer of PATCH /v1/jobs/{job}/limits.
 type Limited struct {
-	Job     Job      `json:"job"`
-	Changes []Change `json:"changes"`
-}
-
-// Change is one limit's old and new value.
-type Change struct {
-	Path string `json:"path"`
-	Old  string `json:"old"`
-	New  string `json:"new"`
+	Job     Job          `json:"job"`
+	Changes []job.Change `json:"changes"`
 }
 
 // Skip names what is taken out of a job: a range or a row, never both.

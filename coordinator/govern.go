@@ -11,6 +11,7 @@ import (
 
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/postgres"
+	"github.com/backfleet/backfleet/internal/store"
 	"github.com/backfleet/backfleet/throttle"
 )
 
@@ -24,6 +25,7 @@ const (
 // governor reads one database's signals, decides its budget, and shares it out as leases.
 type governor struct {
 	*leadership
+	ledger   *store.Leader // over connections of its own
 	sense    *sense
 	control  *throttle.Governor
 	progress *progress
@@ -32,18 +34,19 @@ type governor struct {
 	budget   job.Budget // the last one
 	shared   time.Time  // when its leases were decided
 	held     bool
-	set      job.DatabaseRules
 	brake    []throttle.Reason // what holds above the controller
 
 	mu       sync.Mutex
 	sample   throttle.Sample
 	decision throttle.Decision
 	decided  time.Time
+	set      job.DatabaseRules
 }
 
 func newGovernor(l *leadership, db Database) *governor {
+	own := &store.Leader{Store: store.New(db.Signals, db.Ledger.Database()), Owner: l.ledger.Owner, Epoch: l.ledger.Epoch}
 	return &governor{
-		leadership: l, sense: newSense(l, db), progress: newProgress(), shares: &shares{},
+		leadership: l, ledger: own, sense: newSense(l, own, db), progress: newProgress(), shares: &shares{},
 		control: throttle.NewGovernor(throttle.Rules{Loops: l.c.cfg.Loops}),
 	}
 }
@@ -119,7 +122,9 @@ func (g *governor) attend(ctx context.Context, active []job.Job) {
 	}
 	switch {
 	case err == nil:
+		g.mu.Lock()
 		g.set = set
+		g.mu.Unlock()
 	case !errors.Is(err, context.Canceled): // else the term is over
 		g.brake = append(g.brake, throttle.Reason{Signal: "ledger", Hard: true, Text: "the database does not answer: " + postgres.Describe(err)})
 	}
@@ -232,6 +237,17 @@ func (g *governor) missing() (names []string, known bool) {
 		}
 	}
 	return names, !g.sample.ReadAt.IsZero() && g.sample.Err == nil
+}
+
+// calendar is when a job may run, and how fast.
+func (g *governor) calendar(j job.Job) throttle.Calendar {
+	schedule, err := j.Limits.Schedule()
+	if err != nil { // submit and set have refused it
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.set.Apply(schedule)
 }
 
 // verdict says whether a batch may start now, for others who ask; not known where the last decision is old.

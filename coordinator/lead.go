@@ -24,14 +24,14 @@ func (c *Coordinator) candidate(ctx context.Context, db Database) {
 	log := c.cfg.Logger.With(zap.String("database", db.Ledger.Database()))
 	other := "" // who was last seen to lead
 	every(ctx, store.LeaderRenewal/2, func(ctx context.Context) {
-		leader, err := c.tryLead(ctx, s)
+		leader, err := c.tryLead(ctx, db.Ledger)
 		switch {
 		case err == nil:
 			other = ""
-			c.lead(ctx, log, leader)
+			c.lead(ctx, log, leader, db)
 		case ctx.Err() != nil:
 		case errors.Is(err, store.ErrNotLeader):
-			if owner, _, live, err := s.LeaderName(ctx); err == nil && live && owner != other {
+			if owner, _, live, err := db.Ledger.LeaderName(ctx); err == nil && live && owner != other {
 				other = owner
 				log.Info("another coordinator leads; standing by", zap.String("by", owner))
 			}
@@ -58,7 +58,7 @@ func (c *Coordinator) lead(ctx context.Context, log *zap.Logger, leader *store.L
 		loops.Go(func() { loop(term) })
 	}
 	every(term, store.LeaderRenewal, func(ctx context.Context) {
-		renewed, err := c.tryLead(ctx, leader.Store)
+		renewed, err := c.tryLead(ctx, l.gov.ledger.Store)
 		switch {
 		case ctx.Err() != nil:
 		case err == nil && renewed.Epoch == leader.Epoch:

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/store"
 	"github.com/backfleet/backfleet/throttle"
 	"github.com/backfleet/backfleet/throttle/signals"
 )
@@ -22,6 +23,7 @@ const (
 // sense reads what the governor decides on: the replicas with every look, and the slower signals beside it, each at its own pace.
 type sense struct {
 	*leadership
+	ledger   *store.Leader
 	pool     *pgxpool.Pool
 	lag      *signals.Lag
 	replicas *signals.Replicas
@@ -38,9 +40,9 @@ type sense struct {
 	tablesAt time.Time
 }
 
-func newSense(l *leadership, db Database) *sense {
+func newSense(l *leadership, own *store.Leader, db Database) *sense {
 	s := &sense{
-		leadership: l, pool: db.Signals, known: map[string]bool{}, checks: map[job.Check]signals.Source{},
+		leadership: l, ledger: own, pool: db.Signals, known: map[string]bool{}, checks: map[job.Check]signals.Source{},
 		lag:      signals.NewLag(db.Signals, time.Now, 0),
 		replicas: signals.NewReplicas(time.Now, 0, db.Replicas...),
 		sampler:  signals.NewSampler(time.Now),
@@ -48,7 +50,7 @@ func newSense(l *leadership, db Database) *sense {
 		server:   signals.NewDatabase(db.Signals, time.Now),
 	}
 	s.lag.Ask(s.replicas)
-	s.builtin = []signals.Source{s.server, s.probe, signals.NewBlocked(db.Signals), signals.NewSlots(db.Signals)}
+	s.builtin = []signals.Source{s.server, s.probe, signals.NewBlocked(db.Signals)}
 	return s
 }
 
@@ -97,7 +99,7 @@ func (s *sense) use(ctx context.Context, active []job.Job, checks []job.Check) {
 			s.complain(ctx, "tables of the jobs not read", err)
 			return
 		}
-		s.server.SetTables(oids)
+		s.server.SetTables(oids...)
 	}
 }
 

@@ -25,7 +25,9 @@ type supply struct {
 }
 
 // speed is what the fleet could write of a job in a second if nothing limited it; 0: not known.
-func (s supply) speed(j job.Job) float64 { return s.perSlot * float64(min(s.slots, j.Limits.Workers.Max)) }
+func (s supply) speed(j job.Job) float64 {
+	return s.perSlot * float64(min(s.slots, j.Limits.Workers.Max))
+}
 
 // termsOf works out a job's limits at a time.
 func termsOf(j job.Job, set job.DatabaseRules, now time.Time, d throttle.Decision, s supply) terms {
@@ -102,4 +104,6 @@ func (t terms) explain(d throttle.Decision, given int, rate float64, s supply) (
 }
 
 // scarce reports that the governor gives the fleet fewer slots than there are.
-func scarce(d throttle.Decision, given int) bool { return d.Slots > 0 && given >= d.Slots && len(d.Reasons) > 0 }
+func scarce(d throttle.Decision, given int) bool {
+	return d.Slots > 0 && given >= d.Slots && len(d.Reasons) > 0
+}

@@ -32,7 +32,8 @@ type governor struct {
 	shares   *shares
 	seq      int64
 	budget   job.Budget // the last one
-	shared   time.Time  // when its leases were decided
+	attended time.Time  // when what changes rarely was read
+	moves    int64      // of the fleet, when leases were last shared out
 	held     bool
 	brake    []throttle.Reason // what holds above the controller
 
@@ -87,19 +88,21 @@ func (g *governor) tick(term context.Context) {
 		return
 	}
 	active := g.active()
-	outer := time.Since(g.shared) >= publishEvery
+	outer := time.Since(g.attended) >= publishEvery
 	if outer {
+		g.attended = time.Now()
 		g.attend(ctx, active)
 	}
 	decision := g.decide(ctx, active)
 	if term.Err() != nil {
 		return
 	}
-	if outer {
-		g.shared = time.Now()
-		g.share(ctx, active, decision)
-	}
-	if outer || decision.Hold != g.budget.Hold {
+	moves := g.c.roster.moved()
+	if shared := outer || moves != g.moves; shared || decision.Hold != g.budget.Hold {
+		if shared {
+			g.moves = moves
+			g.share(ctx, active, decision)
+		}
 		g.publish(ctx, decision)
 	}
 }

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -23,6 +24,7 @@ type roster struct {
 	mu      sync.Mutex
 	workers map[string]heard
 	done    map[job.ID]job.Work // since this roster began, by every worker
+	moves   int64               // how often a slot came, went, or took or ended a job's range
 }
 
 type heard struct {
@@ -41,8 +43,12 @@ func (r *roster) hear(h job.Hello) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()
-	if before, known := r.workers[h.Worker]; known {
+	before, known := r.workers[h.Worker]
+	if known {
 		r.count(before.Work, h.Work)
+	}
+	if known == h.Leaving || !maps.Equal(jobsOf(before.Holding), jobsOf(h.Holding)) {
+		r.moves++
 	}
 	if h.Leaving {
 		delete(r.workers, h.Worker)
@@ -54,6 +60,22 @@ func (r *roster) hear(h job.Hello) {
 			delete(r.workers, id)
 		}
 	}
+}
+
+// jobsOf is whose range each slot holds.
+func jobsOf(holding []job.Held) map[int]job.ID {
+	m := map[int]job.ID{}
+	for _, h := range holding {
+		m[h.Slot] = h.Job
+	}
+	return m
+}
+
+// moved counts the changes that may call for another sharing out of leases.
+func (r *roster) moved() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.moves
 }
 
 // count adds what a worker did between two of its announcements.

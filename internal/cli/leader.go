@@ -95,4 +95,6 @@ func (l leader) Live(database string, id job.ID) (api.LiveView, bool) {
 }
 
 // Go implements api.Gate.
-func (l leader) Go(database string) (ok bool, why job.Reason, known bool) { return l.coordinator.Go(database) }
+func (l leader) Go(database string) (ok bool, why job.Reason, known bool) {
+	return l.coordinator.Go(database)
+}

@@ -22,10 +22,11 @@ func BenchmarkLag(b *testing.B) {
 	conn, err := pgx.Connect(b.Context(), c.DSN("postgres"))
 	require.NoError(b, err)
 	b.Cleanup(func() { _ = conn.Close(b.Context()) })
-	l := signals.NewLag(conn, time.Now, 0)
+	l, slots := signals.NewLag(conn, time.Now, 0), signals.NewSlots(conn, nil)
 	for name, call := range map[string]func() error{
-		"read": func() error { return l.Read(b.Context()).Err },
-		"beat": func() error { return l.Beat(b.Context()) },
+		"read":  func() error { return l.Read(b.Context()).Err },
+		"beat":  func() error { return l.Beat(b.Context()) },
+		"slots": func() error { return slots.Read(b.Context())[0].Err },
 	} {
 		b.Run(name, func(b *testing.B) {
 			require.NoError(b, call())

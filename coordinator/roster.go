@@ -45,7 +45,7 @@ func (r *roster) hear(h job.Hello) {
 	now := r.now()
 	before, known := r.workers[h.Worker]
 	if known {
-		r.count(before.Work, h.Work)
+		h.Work = r.count(before.Work, h.Work)
 	}
 	if known == h.Leaving || !maps.Equal(jobsOf(before.Holding), jobsOf(h.Holding)) {
 		r.moves++
@@ -78,15 +78,17 @@ func (r *roster) moved() int64 {
 	return r.moves
 }
 
-// count adds what a worker did between two of its announcements.
-func (r *roster) count(before, after []job.Work) {
-	for _, w := range after {
+// count adds what a worker did between two of its announcements, and returns what it has done in all. An older word counts nothing.
+func (r *roster) count(before, after []job.Work) []job.Work {
+	all := slices.Clone(after)
+	for i, w := range after {
 		var old job.Work
-		if i := slices.IndexFunc(before, func(b job.Work) bool { return b.Job == w.Job }); i >= 0 {
-			old = before[i]
+		if at := slices.IndexFunc(before, func(b job.Work) bool { return b.Job == w.Job }); at >= 0 {
+			old = before[at]
 		}
-		if w.Rows < old.Rows || w.Batches < old.Batches || w.Seconds < old.Seconds {
-			continue // announcements that crossed on their way
+		if w.Batches < old.Batches {
+			all[i] = old
+			continue
 		}
 		sum := r.done[w.Job]
 		sum.Job = w.Job
@@ -95,6 +97,7 @@ func (r *roster) count(before, after []job.Work) {
 		sum.Seconds += w.Seconds - old.Seconds
 		r.done[w.Job] = sum
 	}
+	return all
 }
 
 // work returns what all workers have done of a job since this coordinator began to listen.
@@ -102,15 +105,6 @@ func (r *roster) work(id job.ID) job.Work {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.done[id]
-}
-
-// forget drops the counts of jobs that are not among those to keep, of the given ones.
-func (r *roster) forget(ids []job.ID) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, id := range ids {
-		delete(r.done, id)
-	}
 }
 
 // slots lists the slots that can serve a database, without those that carry a range of a job elsewhere, and says which slots hold a

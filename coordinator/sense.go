@@ -50,7 +50,7 @@ func newSense(l *leadership, own *store.Leader, db Database) *sense {
 		server:   signals.NewDatabase(db.Signals, time.Now),
 	}
 	s.lag.Ask(s.replicas)
-	s.builtin = []signals.Source{s.server, s.probe, signals.NewBlocked(db.Signals)}
+	s.builtin = []signals.Source{s.server, s.probe, signals.NewBlocked(db.Signals), signals.NewSlots(db.Signals, nil)}
 	return s
 }
 

@@ -18,12 +18,12 @@ import (
 // Each way in which one of PostgreSQL's own figures misleads, on a real pair.
 
 // ask reads one value over a connection of its own.
-func ask[T any](t *testing.T, dsn, sql string) (v T) {
+func ask[T any](t testing.TB, dsn, sql string) (v T) {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), dsn)
+	conn, err := pgx.Connect(context.Background(), dsn)
 	require.NoError(t, err)
 	defer conn.Close(context.Background())
-	require.NoError(t, conn.QueryRow(t.Context(), sql).Scan(&v))
+	require.NoError(t, conn.QueryRow(context.Background(), sql).Scan(&v))
 	return v
 }
 
@@ -48,7 +48,7 @@ func watch(t *testing.T, l *signals.Lag, what string, ok func(throttle.Sample) b
 
 // freeze stops a process of a standby, by its backend_type, and returns what lets it go on. It goes on before the cluster is
 // stopped in any case.
-func freeze(t *testing.T, standby, backend string) (thaw func()) {
+func freeze(t testing.TB, standby, backend string) (thaw func()) {
 	t.Helper()
 	pid := ask[int](t, standby, "SELECT pid FROM pg_stat_activity WHERE backend_type = '"+backend+"'")
 	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
@@ -164,7 +164,7 @@ func TestFarReplicaShowsItsBaseDelay(t *testing.T) {
 }
 
 // delay has the standby replay each commit so much later.
-func delay(t *testing.T, c *harness.Cluster, by string) {
+func delay(t testing.TB, c *harness.Cluster, by string) {
 	t.Helper()
 	standby := c.ReplicaDSN(0, "postgres")
 	exec(t, standby, "ALTER SYSTEM SET recovery_min_apply_delay = '"+by+"'")

@@ -22,15 +22,18 @@ type planner struct {
 
 // Plan implements api.Planner.
 func (p planner) Plan(ctx context.Context, spec job.Spec, sample api.Sample) (any, error) {
-	return preflight.Check(ctx, p.pool, spec, preflight.Options{Sample: sampling(preflight.PlanSampling, sample)})
+	return preflight.Check(ctx, p.pool, spec, preflight.Options{Sample: p.sampling(ctx, preflight.PlanSampling, sample)})
 }
 
-// sampling is what a forecast may spend; nil where none is asked for.
-func sampling(s preflight.Sampling, asked api.Sample) *preflight.Sampling {
+// sampling is what a forecast may spend and goes by; nil where none is asked for.
+func (p planner) sampling(ctx context.Context, s preflight.Sampling, asked api.Sample) *preflight.Sampling {
 	if asked.NoSample {
 		return nil
 	}
 	s.Slots = asked.Slots
+	if rules, _, err := p.st.Throttle(ctx); err == nil { // a database without a ledger has none
+		s.Rules = rules
+	}
 	return &s
 }
 
@@ -46,7 +49,7 @@ func (p planner) Submit(ctx context.Context, by string, spec job.Spec, again boo
 	if prior, err := p.st.Find(ctx, spec.Name); err == nil && !again && prior.SpecHash == spec.Hash() && prior.State != job.Cancelled {
 		return prior, nil
 	}
-	plan, err := preflight.Check(ctx, p.pool, spec, preflight.Options{Sample: sampling(preflight.SubmitSampling, sample)})
+	plan, err := preflight.Check(ctx, p.pool, spec, preflight.Options{Sample: p.sampling(ctx, preflight.SubmitSampling, sample)})
 	if err != nil {
 		return job.Job{}, err
 	}

@@ -174,7 +174,7 @@ func fleetContender(name string, workers int, spec string) contender {
 		if err := t.submit(spec); err != nil {
 			return nil, err
 		}
-		err := t.await(ctx, "the first batch", "SELECT coalesce(sum(batches), 0) > 0 FROM backfleet.ranges")
+		err := t.awaitFirstBatch(ctx)
 		return func() error { return nil }, err
 	}}
 }

@@ -39,7 +39,6 @@ type held struct {
 func lag(ctx context.Context, b *bench) error {
 	fleet := lagFleet("backfleet", "")
 	stopGo := contender{"stop/go", startStopGo}
-	usual := contender{"the usual script", startScript}
 	all := []contender{fleet, stopGo, usual}
 	if b.loops {
 		all = append(all, lagFleet("backfleet, inner loop only", "inner"), lagFleet("backfleet, outer loop only", "outer"))
@@ -67,12 +66,7 @@ func lag(ctx context.Context, b *bench) error {
 }
 
 func (b *bench) reportLag(p profile, all []contender, results map[string][]held) {
-	pick := func(c contender, what func(held) float64) (s series) {
-		for _, h := range results[c.name] {
-			s = append(s, what(h))
-		}
-		return s
-	}
+	pick := func(c contender, what func(held) float64) series { return of(results[c.name], what) }
 	rate := func(h held) float64 { return h.rate }
 	for i, c := range all {
 		what := p.name + ": " + c.name

@@ -44,10 +44,13 @@ type part struct {
 var parts = []part{
 	{"throughput", "one worker and four against one monolithic UPDATE", throughput},
 	{"indexed", "four workers against one monolithic UPDATE, with three secondary indexes", indexed},
-	{"script", "against the usual script, with OLTP traffic and without", script},
+	{"script", "against the usual script, without other traffic", script},
+	{"foreground", "against the usual script, beside an application", foreground},
 	{"fence", "what the ledger costs a batch", fenceCost},
 	{"scale", "100,000 ranges planned and published; memory", scale},
 	{"lag", "a standby's lag while its replay is slowed, against a throttle that stops and goes", lag},
+	{"stop", "batches that start after they should not", stop},
+	{"signals", "what governing a database costs, with few slots and with many", signalCost},
 	{"recovery", "from SIGKILL and from SIGTERM to resumed work", recovery},
 }
 

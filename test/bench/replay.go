@@ -21,11 +21,16 @@ func (b *bench) pair() (_ *harness.Cluster, err error) {
 	return b.paired, err
 }
 
-// dutyPeriod is one turn of running and standing still. Short beside every threshold of lag, long beside a timer's error.
-const dutyPeriod = 40 * time.Millisecond
+const (
+	// quotaPeriod is one turn of running and standing still. Short beside every threshold of lag, long beside a timer's error.
+	quotaPeriod = 40 * time.Millisecond
+	quotaLook   = time.Millisecond // the least time between two looks at what was used
+)
 
-// replay slows a standby: it stops and continues its startup process, which replays the WAL, so that it runs for a share of the
-// time. The walreceiver goes on receiving, and readers go on reading, as on a replica whose replay is slow.
+// replay slows a standby: it stops and continues its startup process, which replays the WAL, so that it gets a share of one core's
+// time, as a quota of its control group would. It counts processor time and not the time of day: the fleet that runs on the same
+// machine must not slow the replay further. The walreceiver goes on receiving, and readers go on reading, as on a replica whose
+// replay is slow.
 type replay struct {
 	pid  int
 	ends func()
@@ -53,7 +58,7 @@ func slowable(ctx context.Context, standby *harness.Server) (*replay, error) {
 	return r, nil
 }
 
-// set changes the share of the time that replay runs, up to 1, at once.
+// set changes the share of a core that replay gets at once; 1 is without limit.
 func (r *replay) set(share float64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -65,7 +70,7 @@ func (r *replay) set(share float64) {
 // end lets replay run in full and stays out of its way from then on.
 func (r *replay) end() { r.ends() }
 
-// run keeps account of the time that replay ran since the share was set: what a late timer gave, the next turn takes back.
+// run gives each period its quota. What was used beyond it is taken from the next; what was not used is lost.
 func (r *replay) run(ctx context.Context) {
 	defer r.signal(syscall.SIGCONT)
 	for ctx.Err() == nil {
@@ -80,19 +85,29 @@ func (r *replay) run(ctx context.Context) {
 			}
 			continue
 		}
-		began, ran := time.Now(), time.Duration(0)
-		for turn := 1; !isClosed(ctx, changed); turn++ {
-			due := time.Duration(turn) * dutyPeriod
-			if on := time.Duration(share*float64(due)) - ran; on > 0 {
-				from := time.Now()
-				r.signal(syscall.SIGCONT)
-				_ = sleep(ctx, on)
-				r.signal(syscall.SIGSTOP)
-				ran += time.Since(from)
-			}
-			_ = sleep(ctx, due-time.Since(began))
+		var debt time.Duration
+		for !isClosed(ctx, changed) {
+			debt = r.period(ctx, time.Duration(share*float64(quotaPeriod))-debt)
 		}
 	}
+}
+
+// period lets replay run until it has used a quota and stops it for the rest of the period. It returns what was used too much.
+func (r *replay) period(ctx context.Context, quota time.Duration) (debt time.Duration) {
+	ends, used := time.Now().Add(quotaPeriod), processorTime(r.pid)
+	left := quota
+	if left > 0 {
+		r.signal(syscall.SIGCONT)
+		for left > 0 && time.Until(ends) > 0 {
+			_ = sleep(ctx, min(max(left, quotaLook), time.Until(ends)))
+			left = quota - (processorTime(r.pid) - used)
+		}
+	}
+	if left <= 0 {
+		r.signal(syscall.SIGSTOP)
+		_ = sleep(ctx, time.Until(ends))
+	}
+	return max(0, -left)
 }
 
 // signal ignores that the process is gone: the trial sees it by other means.

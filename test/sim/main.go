@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/backfleet/backfleet/throttle"
 )
@@ -48,7 +49,7 @@ func sim(args []string, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		tabulate(out, chosen, *seed)
+		tabulate(out, chosen, *seed, *names == "")
 		return nil
 	}
 	if *names == "" {
@@ -69,6 +70,28 @@ func Policies() []Policy {
 		Ours("inner-alone", throttle.InnerOnly, sectionLag),
 	}, Peers()...)
 }
+
+// OneSecond are ours as they come, with a target of 1 s, each loop alone, and peers that aim at as much.
+func OneSecond() []Policy {
+	policies := []Policy{
+		Ours("backfleet", throttle.Both, throttle.LagConfig{}),
+		Ours("outer-alone", throttle.OuterOnly, throttle.LagConfig{}),
+		Ours("inner-alone", throttle.InnerOnly, throttle.LagConfig{}),
+	}
+	for _, p := range Peers() {
+		switch p.Name {
+		case "pt-osc":
+			policies = append(policies, p)
+		case "pi-1.5s":
+			p.Name, p.New = "pi-0.5s", func() throttle.Controller { return &pi{setpoint: 0.5} }
+			policies = append(policies, p)
+		}
+	}
+	return policies
+}
+
+// oneSecond are the defaults of a job: short batches, and a queue of the oracle that is as short as the governor's.
+var oneSecond = Options{Aim: 0.15, Batch: 25 * time.Millisecond}
 
 // choose finds policies by name; no name is all of them.
 func choose(names string) (chosen []Policy, err error) {
@@ -99,8 +122,8 @@ func printList(out io.Writer) error {
 	return err
 }
 
-// tabulate prints the table of 4, 16 and 64 workers.
-func tabulate(out io.Writer, policies []Policy, seed uint64) {
+// tabulate prints what 4, 16 and 64 workers did.
+func tabulate(out io.Writer, policies []Policy, seed uint64, all bool) {
 	var researched, random []Scenario
 	for _, n := range []int{4, 16, 64} {
 		researched = append(researched, Scenarios(n, seed)...)
@@ -108,7 +131,12 @@ func tabulate(out io.Writer, policies []Policy, seed uint64) {
 			random = append(random, Random(i, n))
 		}
 	}
+	fmt.Fprintf(out, "A queue of 1.5 s, %d scenarios and %d random plants with 4, 16 and 64 workers\n\n", len(researched)/3, randomPlants)
 	printTable(out, policies, runAll(policies, researched, sectionOptions), runAll(policies, random, sectionOptions), 64)
+	if all {
+		fmt.Fprint(out, "\nA target of 1 s and batches of 25 ms, the defaults, in the same scenarios\n\n")
+		printDefaults(out, OneSecond(), runAll(OneSecond(), researched, oneSecond), 64)
+	}
 }
 
 // plot writes a plot of one scenario.

@@ -11,7 +11,7 @@ import (
 const (
 	columnWidth, panelHeight = 270.0, 130.0
 	columnGap, panelGap      = 26.0, 26.0
-	left, top, bottom        = 76.0, 88.0, 46.0
+	left, bottom             = 76.0, 46.0
 	headHeight               = 24.0
 	columnsInRow             = 4
 	lagAtMost                = 30.0 // seconds; lag above is cut, so that the rest can be seen
@@ -41,9 +41,8 @@ func Plot(s Scenario, results []Result) ([]byte, error) {
 	rows := (len(results) + columnsInRow - 1) / columnsInRow
 	rowHeight := headHeight + 3*(panelHeight+panelGap) + bottom
 	width := left + float64(columns)*(columnWidth+columnGap)
+	drawn, top := legend(s, results, panels[0].mark, width)
 	height := top + float64(rows)*rowHeight - panelGap
-
-	drawn := legend(s, results, panels[0].mark, width)
 	for i, r := range results {
 		x := left + float64(i%columnsInRow)*(columnWidth+columnGap)
 		y := top + float64(i/columnsInRow)*rowHeight
@@ -107,8 +106,9 @@ func nice(v float64) (top, step float64) {
 	return 10 * power, 2 * power
 }
 
-func legend(s Scenario, results []Result, mark, width float64) []element {
-	drawn := []element{label(left, 26, "start", fmt.Sprintf("%s, %d workers, seed %d", s.Name, s.Workers, s.Seed), "font-size", 17, "font-weight", "bold")}
+// legend draws what stands above the columns, and returns where they begin.
+func legend(s Scenario, results []Result, mark, width float64) (drawn []element, end float64) {
+	drawn = []element{label(left, 26, "start", fmt.Sprintf("%s, %d workers, seed %d", s.Name, s.Workers, s.Seed), "font-size", 17, "font-weight", "bold")}
 	x, y := left, 52.0
 	entry := func(text string, line element) {
 		if length := 40 + 7*float64(len(text)); x+length > width {
@@ -123,7 +123,7 @@ func legend(s Scenario, results []Result, mark, width float64) []element {
 	}
 	entry("lag without backfill, rate of an oracle", el("line", "stroke", grey, "stroke-width", 1.5))
 	entry(fmt.Sprintf("lag of %v s", mark), el("line", "stroke", grey, "stroke-dasharray", "4 3"))
-	return drawn
+	return drawn, y + 36
 }
 
 // draw draws one panel with its upper left corner at x, y.

@@ -74,4 +74,5 @@ type Reason struct {
 	Threshold float64 // in the same unit
 	Text      string  // for a person: "lag of standby1 2.1s over target 1s"
 	Hard      bool    // it will not pass by itself soon, or is far beyond what was allowed
+	Blind     bool    // the signal cannot be read; unless Hard as well it neither slows nor stops
 }

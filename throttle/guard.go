@@ -39,6 +39,7 @@ func (g *guard) step(s Sample, limit, rate, rows float64) {
 	switch {
 	case g.probe > limit:
 		g.slots *= guardCut
+	case g.probe > (1+limit)/2: // the primary has no more to give
 	case float64(s.Active) >= guardUsed*g.slots || rows < guardUsed*rate && !math.IsInf(rate, 1):
 		g.slots += max(1, guardGrow*g.slots)
 	}

@@ -37,6 +37,7 @@ type replay struct {
 	base    float64   // seconds
 	based   bool      // base was learned
 	lag     float64   // seconds, as read
+	open    float64   // bytes that the primary has written and that it has not reported as replayed
 	backlog float64   // bytes beyond what its base delay holds on the way; 0 where positions are not read
 	rate    float64   // bytes per second that it replayed lately, and while it had a backlog
 	queued  time.Time // since when it has a backlog; zero: it has none
@@ -80,6 +81,7 @@ func (t *replay) step(m Member, wal *trail, at time.Time) {
 	t.pos.add(at, m.Pos, trailSpan)
 	t.learnBase(wal, at)
 
+	t.open = max(0, wal.value()-m.Pos)
 	t.backlog = max(0, wal.at(at.Add(-toDuration(t.base)))-m.Pos)
 	dt := 0.0
 	if n := len(t.pos.points); n > 1 {
@@ -146,8 +148,12 @@ func (t *replay) ahead(least float64) float64 {
 	if t.queued.IsZero() || t.backlog <= least*t.fastest || t.pos.last().Sub(t.queued) < rateLeast {
 		return 0
 	}
-	return t.backlog / max(t.rate, t.fastest/100)
+	rate := max(t.rate, t.fastest/100)
+	return t.coming(rate) / rate
 }
+
+// coming is the queue, in bytes, that stands when all that is on the way has arrived, at a rate of replay.
+func (t *replay) coming(rate float64) float64 { return max(0, t.open-t.base*rate) }
 
 // learning reports whether the base delay is not to be believed yet.
 func (t *replay) learning(now time.Time) bool { return now.Sub(t.since) < baseLearn }

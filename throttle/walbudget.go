@@ -8,11 +8,12 @@ import (
 const (
 	budgetEvery   = 0.5   // seconds between steps
 	trickleRows   = 300.0 // rows per second: what keeps the estimates alive where the budget allows nothing
-	budgetAim     = 0.75  // of the queue at which the inner loop stops: the queue that is kept
+	budgetAim     = 0.3   // of the queue at which the inner loop stops: the queue that is kept
 	budgetLearn   = 0.5   // of the gap to the replay rate seen, in a second
 	budgetProbe   = 1.10  // growth of an untested capacity in a second
 	budgetStart   = 1.30  // the same before the first queue
 	stalledBelow  = 0.3   // of the capacity: a replay slower than that has stalled
+	budgetSettle  = 1.5   // seconds in which the queue is brought to the aim, at least
 	slowStartOver = 0.6   // seconds of queue that end the slow start
 )
 
@@ -73,7 +74,7 @@ func (b *WALBudget) step(seen *replays, policies map[string]Policy, f *flow, dt 
 			learning = t.name
 		}
 		behind = max(behind, t.behind())
-		if allowed := c.allowed(t.backlog, b.cfg.aim()); allowed < budget || slowest == nil {
+		if allowed := c.allowed(t, b.cfg.aim()); allowed < budget || slowest == nil {
 			budget, slowest = allowed, t
 		}
 		t.restart()
@@ -139,8 +140,8 @@ func (c *capacity) step(t *replay, used bool, aim, dt float64) {
 }
 
 // allowed is the WAL, in bytes per second, that brings the queue to the aim.
-func (c *capacity) allowed(backlog, aim float64) float64 {
-	return max(0, c.rate+(aim*c.rate-backlog)/max(1, 2*aim))
+func (c *capacity) allowed(t *replay, aim float64) float64 {
+	return max(0, c.rate+(aim*c.rate-t.coming(c.rate))/max(budgetSettle, 2*aim))
 }
 
 func (b *WALBudget) reason(t *replay, c *capacity, f *flow, rate float64) Reason {

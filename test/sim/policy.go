@@ -26,7 +26,7 @@ func Ours(name string, loops throttle.Loops, lag throttle.LagConfig) Policy {
 		Name: name, Every: 100 * time.Millisecond, Dead: 40 * time.Millisecond, Stale: 200 * time.Millisecond,
 		New: func() throttle.Controller { return throttle.NewGovernor(throttle.Rules{Lag: lag, Loops: loops}) },
 		Share: func(d throttle.Decision, fleet []throttle.Slot, rowsPerSlot float64) []throttle.Grant {
-			return d.Allocate(fleet, []throttle.Demand{{Job: "job", Runnable: len(fleet)}}, rowsPerSlot)
+			return throttle.Allocate(throttle.Supply{Rate: d.RowsPerSec, Slots: fleet, Most: d.Slots, RowsPerSlot: rowsPerSlot}, []throttle.Demand{{Job: "job", Runnable: len(fleet)}})
 		},
 	}
 	if loops == throttle.OuterOnly {

@@ -20,7 +20,7 @@ var sectionOptions = Options{Aim: 1.5, Batch: 500 * time.Millisecond}
 
 // Run lets a policy govern a fleet through a scenario. Equal arguments give equal results.
 func Run(s Scenario, p Policy, o Options) Result {
-	return measure(s, p, simulate(s, p, o), refer(s, o.Aim))
+	return measure(s, p, simulate(s, p, o), refer(s, o))
 }
 
 // pending is a decision on its way to the workers.

@@ -110,6 +110,12 @@ func Scenarios(workers int, seed uint64) []Scenario {
 		s.slow(2, steps(1, 420, 0.7, 520, 1))
 		s.stall(1, Span{300, 340})
 	})
+	add("quarter", func(s *Scenario, _ *rand.Rand) {
+		for i := range s.Replicas {
+			s.slow(i, steps(1, 200, 0.4, 400, 1))
+		}
+		s.Foreground = scaled(s.Foreground, Constant(0.4))
+	})
 	add("costly", func(s *Scenario, _ *rand.Rand) { s.RowCost = steps(1, 200, 10, 400, 1) })
 	return all
 }

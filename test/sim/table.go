@@ -53,7 +53,7 @@ func runAll(policies []Policy, scenarios []Scenario, o Options) [][]Result {
 	for range runtime.GOMAXPROCS(0) {
 		busy.Go(func() {
 			for k := range next {
-				ref := refer(scenarios[k], o.Aim)
+				ref := refer(scenarios[k], o)
 				for i, p := range policies {
 					results[i][k] = measure(scenarios[k], p, simulate(scenarios[k], p, o), ref)
 				}

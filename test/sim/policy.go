@@ -24,7 +24,10 @@ var sectionLag = throttle.LagConfig{Target: 10 * time.Second, Soft: 5 * time.Sec
 func Ours(name string, loops throttle.Loops, lag throttle.LagConfig) Policy {
 	p := Policy{
 		Name: name, Every: 100 * time.Millisecond, Dead: 40 * time.Millisecond, Stale: 200 * time.Millisecond,
-		New: func() throttle.Controller { return throttle.NewGovernor(throttle.Rules{Lag: lag, Loops: loops}) },
+		New: func() throttle.Controller {
+			probe := throttle.Defaults()[throttle.SignalProbe] // the one signal that the plant has
+			return throttle.NewGovernor(throttle.Rules{Lag: lag, Loops: loops, Signals: map[string]throttle.Rule{throttle.SignalProbe: probe}})
+		},
 		Share: func(d throttle.Decision, fleet []throttle.Slot, rowsPerSlot float64) []throttle.Grant {
 			return throttle.Allocate(throttle.Supply{Rate: d.RowsPerSec, Slots: fleet, Most: d.Slots, RowsPerSlot: rowsPerSlot}, []throttle.Demand{{Job: "job", Runnable: len(fleet)}})
 		},

@@ -2,7 +2,9 @@ package fleet
 
 import (
 	"context"
+	"maps"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -52,8 +54,32 @@ func TestAForecastIsNearTheOutcome(t *testing.T) {
 			j := f.submit(peopleSpec + c.more)
 			require.NotNil(t, j.Forecast)
 			require.Zero(t, f.number("select count(*) from people where email_norm is not null"), "the samples were rolled back")
-			f.start()
+			lead := f.coordinator("coordinator-1")
+			f.run(map[string]func(context.Context) error{"coordinator": lead.Run, "worker": f.worker("worker-1").Run})
+			tells := map[float64]job.ETA{} // the time left by the fraction done
+			var at []time.Time
+			for _, part := range []float64{0.25, 0.6} {
+				f.until("a part is done and a time left is told", func() bool {
+					st := f.status(j)
+					l, ok := lead.Live("main", j.ID)
+					if !ok || st.Round > 0 || st.Fraction < part || !l.ETA.Known() {
+						return st.Round > 0 || st.State.Ended() // too fast to be asked
+					}
+					tells[st.Fraction] = *l.ETA
+					at = append(at, time.Now())
+					return true
+				})
+			}
 			r := f.completes(j)
+			require.True(t, c.more == "" || len(tells) == 2, "a run under a cap can be asked twice")
+			for i, fraction := range slices.Sorted(maps.Keys(tells)) {
+				came, eta := r.Ended.Sub(at[i]), tells[fraction]
+				t.Logf("at %.2f: %s to %s left (%s), came %s", fraction, eta.Low, eta.High, eta.Note, came)
+				if c.more != "" {
+					near := min(max(came, eta.Low.D()), eta.High.D())
+					require.LessOrEqual(t, off(float64(near), float64(came)), 1.5, "time left")
+				}
+			}
 			said, came := r.Forecast, r.Outcome
 			require.Equal(t, c.binding, said.Binding)
 			t.Logf("duration %s to %s, came %s; rows %d to %d, came %d; WAL %d to %d, came %d; heap %d to %d, came %d; indexes %d to %d, came %d",

@@ -122,6 +122,7 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 	if err != nil {
 		return err
 	}
+	a.warn(got.Warnings)
 	name := api.JobName(got.Job.ID)
 	if got.Job.State.Ended() {
 		next := "--again makes a new job"

@@ -37,6 +37,7 @@ The paths are those of the spec:
 			if err != nil {
 				return err
 			}
+			a.warn(got.Warnings)
 			return a.print(got, func(w io.Writer) { changesText(w, got.Changes) })
 		},
 	}

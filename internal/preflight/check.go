@@ -52,10 +52,16 @@ func Check(ctx context.Context, db Database, spec job.Spec, opt Options) (Plan, 
 		opt.Timeout = 2 * time.Second
 	}
 	plan, err := inspect(ctx, db, spec, opt)
-	if err == nil && opt.Sample != nil {
+	if err == nil {
+		err = ask(ctx, db, &plan)
+	}
+	if err != nil {
+		return Plan{}, err
+	}
+	if opt.Sample != nil {
 		sample(ctx, db, &plan, *opt.Sample)
 	}
-	return plan, err
+	return plan, nil
 }
 
 // inspect runs every check in one transaction.
@@ -100,7 +106,7 @@ func (c *check) run(ctx context.Context) error {
 	for _, stage := range [][]func(context.Context) error{
 		{c.server},
 		{c.load},
-		{c.columns, c.privileges, c.rowSecurity, c.publications, c.lateRows, c.generatedKey, c.expressions},
+		{c.columns, c.privileges, c.rowSecurity, c.publications, c.lateRows, c.generatedKey, c.expressions, c.replicaNames},
 		{c.indexes, c.triggers, c.foreignKeys, c.residual},
 		{c.size, c.batchIndex, c.replication, c.capacity, c.vacuum, c.otherJobs},
 	} {

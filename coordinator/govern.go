@@ -140,6 +140,7 @@ func (g *governor) attend(ctx context.Context, active []job.Job) {
 
 // decide reads the signals and asks the controller. What a person holds is a decision above it.
 func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decision {
+	g.sense.quiet(!g.held && g.shares.active > 0)
 	sample := g.sense.look(ctx, len(active) > 0)
 	for i, m := range sample.Members {
 		sample.Members[i].Policy = policy(active, m.Name)
@@ -147,9 +148,9 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 	sample.Rows, sample.RowsPerSlot = g.progress.rows, g.progress.perSlot
 	sample.Active, sample.Slots = g.shares.active, g.shares.slots
 	decision := g.control.Step(sample)
-	if len(g.brake) > 0 {
+	if above := slices.Concat(g.brake, g.sense.learning(active)); len(above) > 0 {
 		decision.Hold = true
-		decision.Reasons = slices.Concat(g.brake, decision.Reasons)
+		decision.Reasons = slices.Concat(above, decision.Reasons)
 	}
 	if decision.Hold != g.held {
 		g.held = decision.Hold

@@ -18,6 +18,8 @@ const (
 	beatEvery   = 200 * time.Millisecond
 	idleEvery   = 2 * time.Second // between looks at the replicas while no batch may run
 	tablesEvery = 30 * time.Second
+	drainTime   = 2 * time.Second // after the last sign of a batch
+	learnMost   = 4 * time.Second // for the probe to learn what is usual; a leader that follows another waits for the fleet to drain
 )
 
 // sense reads what the governor decides on: the replicas with every look, and the slower signals beside it, each at its own pace.
@@ -38,6 +40,8 @@ type sense struct {
 	looked   time.Time
 	beat     time.Time
 	tablesAt time.Time
+	batches  time.Time // when batches ran last
+	began    time.Time // when there was something to do
 }
 
 func newSense(l *leadership, own *store.Leader, db Database) *sense {
@@ -137,6 +141,33 @@ func (s *sense) look(ctx context.Context, busy bool) throttle.Sample {
 		}
 	}
 	return s.last
+}
+
+// quiet tells the probe whether batches run, so that it knows what is usual without them. Those of before may take a while to end.
+func (s *sense) quiet(batches bool) {
+	now := time.Now()
+	if batches {
+		s.batches = now
+	}
+	s.probe.SetBatches(now.Sub(s.batches) < drainTime)
+}
+
+// learning says that batches must wait for a moment: once they run, it cannot be learned any more what they add.
+func (s *sense) learning(active []job.Job) []throttle.Reason {
+	now := time.Now()
+	switch {
+	case len(active) == 0:
+		s.began = time.Time{}
+	case s.began.IsZero():
+		s.began = now
+		if slices.ContainsFunc(active, func(j job.Job) bool { return now.Sub(j.Started) > learnMost }) {
+			s.batches = now // of a leader before this one, perhaps
+		}
+	}
+	if len(active) == 0 || s.probe.Knows() || now.Sub(s.began) > learnMost {
+		return nil
+	}
+	return []throttle.Reason{{Signal: throttle.SignalProbe, Text: "the foreground probe learns what is usual without batches"}}
 }
 
 // expect has the replicas waited for that were there before.

@@ -3,7 +3,6 @@ package coordinator
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -52,6 +51,7 @@ func (l *leadership) govern(ctx context.Context) {
 	for err != nil && ctx.Err() == nil {
 		// Without the names of those that are away the fleet must not run.
 		l.complain(ctx, "replicas not read", err)
+		l.c.views.blind(l.ledger.Database(), l.snapshot(), err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(time.Second):
@@ -108,7 +108,7 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 		}
 	}
 	decision := g.stop.Step(sample)
-	until, by, on, err := g.ledger.Brake(ctx)
+	brake, on, err := g.ledger.Brake(ctx)
 	switch {
 	case errors.Is(err, context.Canceled): // the term is over
 		return decision
@@ -117,8 +117,7 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 		decision.Reasons = append([]throttle.Reason{{Signal: "ledger", Hard: true, Text: "the database does not answer: " + postgres.Describe(err)}}, decision.Reasons...)
 	case on:
 		decision.Hold = true
-		decision.Reasons = append([]throttle.Reason{{Signal: "brake", Hard: true,
-			Text: fmt.Sprintf("held by %s until %s", by, until.UTC().Format(time.RFC3339))}}, decision.Reasons...)
+		decision.Reasons = append([]throttle.Reason{{Signal: "brake", Hard: true, Text: brake.Why().Text}}, decision.Reasons...)
 	}
 	if decision.Hold != g.held {
 		g.held = decision.Hold
@@ -199,7 +198,7 @@ func (g *governor) publish(ctx context.Context, active []job.Job, decision throt
 		g.complain(ctx, "open ranges not counted", err)
 		b.Hold, b.Leases = true, g.leases
 	} else {
-		for _, grant := range throttle.Allocate(decision.RowsPerSec, slots, g.turns.Choose(time.Now(), len(slots), demands), 0) {
+		for _, grant := range throttle.Allocate(throttle.Supply{Rate: decision.RowsPerSec, Slots: slots}, g.turns.Choose(time.Now(), len(slots), demands)) {
 			id := job.ID(grant.Job)
 			b.Leases = append(b.Leases, job.Lease{Worker: grant.Worker, Slot: grant.Slot.Slot, Job: id, Name: names[id], Rate: grant.Rate})
 		}

@@ -22,12 +22,19 @@ const (
 // candidate leads a database whenever it may.
 func (c *Coordinator) candidate(ctx context.Context, s *store.Store) {
 	log := c.cfg.Logger.With(zap.String("database", s.Database()))
+	other := "" // who was last seen to lead
 	every(ctx, store.LeaderRenewal/2, func(ctx context.Context) {
 		leader, err := c.tryLead(ctx, s)
 		switch {
 		case err == nil:
+			other = ""
 			c.lead(ctx, log, leader)
-		case errors.Is(err, store.ErrNotLeader), ctx.Err() != nil:
+		case ctx.Err() != nil:
+		case errors.Is(err, store.ErrNotLeader):
+			if owner, _, live, err := s.LeaderName(ctx); err == nil && live && owner != other {
+				other = owner
+				log.Info("another coordinator leads; standing by", zap.String("by", owner))
+			}
 		default:
 			log.Warn("cannot lead", zap.Error(err))
 		}

@@ -45,15 +45,15 @@ func (l *leadership) prove(ctx context.Context, j job.Job) error {
 		_, err = l.ledger.Pause(ctx, j.ID, "backfleet", fmt.Sprintf("ranges failed: %s; `backfleet retry %s` tries them again", strings.Join(failed, "; "), j.Name))
 		return err
 	}
+	attached, err := l.newLeaves(ctx, j)
+	if err != nil {
+		return err
+	}
+	if len(attached) > 0 {
+		l.log.Info("leaf partitions attached since the plan", zap.String("job", j.Name), zap.Int("leaves", len(attached)))
+		return l.ledger.Freeze(ctx, j, attached)
+	}
 	if j.State == job.Running {
-		attached, err := l.newLeaves(ctx, j)
-		if err != nil {
-			return err
-		}
-		if len(attached) > 0 {
-			l.log.Info("leaf partitions attached since the plan", zap.String("job", j.Name), zap.Int("leaves", len(attached)))
-			return l.ledger.Freeze(ctx, j, attached)
-		}
 		return l.startRound(ctx, j, 1)
 	}
 	result, err := l.ledger.RoundResult(ctx, j.ID, j.Round)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 )
 
@@ -17,25 +16,47 @@ const (
 	DefaultVanished  = 60 * time.Second
 )
 
-// lagResume is the part of the target below which a replica that was over it lets go, so that the fleet does not start and
-// stop on the noise of a reading.
-const lagResume = 0.8
+const (
+	lagHold = 0.2 // of the target: above the base delay by so much, a replica holds the fleet
+	// lagResume is the part of the threshold below which a replica that was over it lets go, so that the fleet does not start
+	// and stop on the noise of a reading.
+	lagResume = 0.8
+)
 
-// LagConfig holds the thresholds of [LagStop]. A zero field takes its default.
+// LagConfig holds the thresholds of the controllers. Lag is counted from each replica's base delay. A zero field takes its default.
 type LagConfig struct {
-	Target   time.Duration // above it no batch starts
-	Soft     time.Duration // above it the reason names this threshold instead
+	// Target is the lag that shall not be exceeded. No batch starts above a fifth of it, for lag goes on to rise after a stop, for as
+	// long as the backlog takes to be replayed.
+	Target   time.Duration
+	Soft     time.Duration // above it the rate falls, and the reason names this threshold instead
 	Hard     time.Duration // above it the reason is hard as well
 	Grace    time.Duration // how old the last successful reading may be
 	Vanished time.Duration // how long a replica may be missing before its reason is hard and names the way out
 }
 
-// LagStop is the controller that stops the fleet while a replica is too far behind, and else sets no limit. It fails closed:
-// what it cannot see holds the fleet, be it all replicas, one that vanished, or one that it has no privilege to read. A
-// database that never showed a replica is not limited.
+func (c LagConfig) withDefaults() LagConfig {
+	return LagConfig{
+		Target:   positive(c.Target, DefaultLagTarget),
+		Soft:     positive(c.Soft, DefaultLagSoft),
+		Hard:     positive(c.Hard, DefaultLagHard),
+		Grace:    positive(c.Grace, DefaultLagGrace),
+		Vanished: positive(c.Vanished, DefaultVanished),
+	}
+}
+
+// hold is the queue, in seconds above the base delay, over which no batch starts.
+func (c LagConfig) hold() float64 { return lagHold * c.Target.Seconds() }
+
+// LagStop is the inner loop: it stops the fleet while a replica is too far behind, and else sets no limit. It is meant for a
+// sample every 50 to 100 ms. It goes by the lag above the replica's base delay, and by the backlog over the rate of its replay where
+// that is more: when a replay slows down, the backlog tells how far the lag will rise before the lag shows it.
+//
+// It fails closed: what it cannot see holds the fleet, be it all replicas, one that vanished, or one that it has no privilege to
+// read. A database that never showed a replica is not limited.
 type LagStop struct {
-	cfg  LagConfig
-	over map[string]bool // members that hold the fleet for their lag
+	cfg     LagConfig
+	over    map[string]bool // members that hold the fleet for their lag
+	replays replays         // unused below a Governor, which has its own
 }
 
 // NewLagStop returns a controller that has seen no sample.
@@ -46,18 +67,17 @@ func NewLagStop(cfg LagConfig) *LagStop {
 }
 
 // SetConfig changes the thresholds from the next step on.
-func (c *LagStop) SetConfig(cfg LagConfig) {
-	c.cfg = LagConfig{
-		Target:   positive(cfg.Target, DefaultLagTarget),
-		Soft:     positive(cfg.Soft, DefaultLagSoft),
-		Hard:     positive(cfg.Hard, DefaultLagHard),
-		Grace:    positive(cfg.Grace, DefaultLagGrace),
-		Vanished: positive(cfg.Vanished, DefaultVanished),
-	}
-}
+func (c *LagStop) SetConfig(cfg LagConfig) { c.cfg = cfg.withDefaults() }
 
 // Step implements [Controller].
 func (c *LagStop) Step(s Sample) Decision {
+	c.replays.step(s)
+	reasons := c.judge(s, &c.replays)
+	return Decision{Hold: len(reasons) > 0, Reasons: reasons}
+}
+
+// judge returns why no batch may start, the worst first; nothing if one may.
+func (c *LagStop) judge(s Sample, seen *replays) []Reason {
 	var reasons []Reason
 	if r, blind := c.blind(s); blind {
 		reasons = append(reasons, r)
@@ -65,7 +85,7 @@ func (c *LagStop) Step(s Sample) Decision {
 	present := map[string]bool{}
 	for _, m := range s.Members {
 		present[m.Name] = true
-		if r, holds := c.judge(m, s.At); holds {
+		if r, holds := c.member(m, seen.members[m.Name], s.At); holds {
 			reasons = append(reasons, r)
 		}
 	}
@@ -77,7 +97,7 @@ func (c *LagStop) Step(s Sample) Decision {
 	slices.SortStableFunc(reasons, func(a, b Reason) int {
 		return cmp.Or(-compareBool(a.Hard, b.Hard), cmp.Compare(b.Observed, a.Observed))
 	})
-	return Decision{Hold: len(reasons) > 0, Reasons: reasons}
+	return reasons
 }
 
 // blind reports that the members are not known well enough to act on.
@@ -98,8 +118,8 @@ func (c *LagStop) blind(s Sample) (Reason, bool) {
 	return r, true
 }
 
-// judge reports whether one member holds the fleet, and why.
-func (c *LagStop) judge(m Member, now time.Time) (Reason, bool) {
+// member reports whether one member holds the fleet, and why. Seen is nil for one that is not there.
+func (c *LagStop) member(m Member, seen *replay, now time.Time) (Reason, bool) {
 	switch {
 	case m.Policy == PolicyIgnore:
 		delete(c.over, m.Name)
@@ -114,7 +134,7 @@ func (c *LagStop) judge(m Member, now time.Time) (Reason, bool) {
 			Hard: true,
 		}, true
 	}
-	return c.lag(m)
+	return c.lag(m, seen)
 }
 
 func (c *LagStop) missing(m Member, now time.Time) Reason {
@@ -132,36 +152,53 @@ func (c *LagStop) missing(m Member, now time.Time) Reason {
 	return r
 }
 
-func (c *LagStop) lag(m Member) (Reason, bool) {
-	target := c.cfg.Target.Seconds()
-	limit := target
-	if c.over[m.Name] {
-		limit = lagResume * target
+func (c *LagStop) lag(m Member, seen *replay) (Reason, bool) {
+	var base, ahead float64
+	if seen != nil {
+		base, ahead = seen.base, seen.ahead(c.cfg.hold()/2)
 	}
-	if m.Lag <= limit { // a lag that is not a number holds
+	limit := c.cfg.hold()
+	if c.over[m.Name] {
+		limit *= lagResume
+	}
+	queue := max(m.Lag-base, ahead) // NaN if the lag is not a number, which holds
+	if queue <= limit {
 		delete(c.over, m.Name)
 		return Reason{}, false
 	}
 	c.over[m.Name] = true
-	r := Reason{Signal: "lag of " + m.Name, Observed: m.Lag, Threshold: target}
-	switch {
-	case m.Lag > c.cfg.Hard.Seconds():
-		r.Threshold, r.Hard = c.cfg.Hard.Seconds(), true
+	if ahead > m.Lag-base {
+		return Reason{
+			Signal: "backlog of " + m.Name, Observed: base + ahead, Threshold: base + limit,
+			Text: fmt.Sprintf("%s has %s to replay at %s/s, which takes %s, over %s", m.Name, bytesText(seen.backlog), bytesText(seen.rate),
+				seconds(ahead), c.limitText(limit, base)),
+		}, true
+	}
+	r := Reason{Signal: "lag of " + m.Name, Observed: m.Lag, Threshold: base + limit}
+	switch hard, soft := c.cfg.Hard.Seconds(), c.cfg.Soft.Seconds(); {
+	case queue > hard:
+		r.Threshold, r.Hard = base+hard, true
 		r.Text = fmt.Sprintf("lag of %s %s over hard limit %s", m.Name, seconds(m.Lag), c.cfg.Hard)
-	case m.Lag > c.cfg.Soft.Seconds():
-		r.Threshold = c.cfg.Soft.Seconds()
+	case queue > soft:
+		r.Threshold = base + soft
 		r.Text = fmt.Sprintf("lag of %s %s over soft limit %s", m.Name, seconds(m.Lag), c.cfg.Soft)
-	case m.Lag > target:
+	case queue > c.cfg.Target.Seconds():
+		r.Threshold = base + c.cfg.Target.Seconds()
 		r.Text = fmt.Sprintf("lag of %s %s over target %s", m.Name, seconds(m.Lag), c.cfg.Target)
 	default:
-		r.Threshold = limit
-		r.Text = fmt.Sprintf("lag of %s %s falling to %s after it was over target %s", m.Name, seconds(m.Lag), seconds(limit), c.cfg.Target)
+		r.Text = fmt.Sprintf("lag of %s %s over %s", m.Name, seconds(m.Lag), c.limitText(limit, base))
 	}
 	return r, true
 }
 
-// seconds shows a measured time to a person with one decimal: "2.1s".
-func seconds(s float64) string { return strconv.FormatFloat(s, 'f', 1, 64) + "s" }
+// limitText says where the threshold comes from.
+func (c *LagStop) limitText(limit, base float64) string {
+	text := fmt.Sprintf("%s of target %s", fine(limit), c.cfg.Target)
+	if base >= 0.05 {
+		text += fmt.Sprintf(" above its base delay %s", fine(base))
+	}
+	return text
+}
 
 func compareBool(a, b bool) int {
 	switch {

@@ -9,16 +9,16 @@ import (
 
 const (
 	limiterBurst = 500 * time.Millisecond // of the rate, saved while idle
-	limiterCap   = time.Second            // of the rate, in one batch
+	limiterCap   = 250 * time.Millisecond // of the rate, in one batch
 	limiterWait  = time.Hour              // longest single debt; the rate changes long before
 )
 
 // Limiter holds one slot to its rate in rows written per second. A batch may start when no debt is left and is charged
 // afterwards with what it really wrote, so batches keep their full size at any rate.
 //
-// Over any window of w seconds at a constant rate, at most rate × (w + 1.5) rows and one row more are charged, as long as
-// no batch writes more than was reserved for it: half a second may be saved up and the last batch may be in debt by one
-// second. It is safe for concurrent use, but reservations are not remembered: one slot owns one Limiter.
+// Over any window of w seconds at a constant rate, at most rate × (w + 0.75) rows and one row more are charged, as long as
+// no batch writes more than was reserved for it: half a second may be saved up and the last batch may be in debt by a
+// quarter of one. It is safe for concurrent use, but reservations are not remembered: one slot owns one Limiter.
 type Limiter struct {
 	now     func() time.Time
 	stagger float64
@@ -62,7 +62,7 @@ func (l *Limiter) SetRate(rate float64) {
 }
 
 // Reserve says how many rows, up to maxRows, a batch may write if it starts now; or, with 0 rows, how long to wait before
-// asking again. At most one second of the rate is given, and never less than one row.
+// asking again. At most a quarter of a second of the rate is given, and never less than one row.
 func (l *Limiter) Reserve(maxRows int) (rows int, wait time.Duration) {
 	rows, wait, _ = l.reserve(maxRows)
 	return rows, wait

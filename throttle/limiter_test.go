@@ -45,7 +45,7 @@ func TestLimiterChargesWhatWasWritten(t *testing.T) {
 	l := NewLimiter(clock.now, 0)
 	l.SetRate(1000)
 	rows, _ := l.Reserve(5000)
-	require.Equal(t, 1000, rows, "one second of the rate")
+	require.Equal(t, 250, rows, "a quarter of a second of the rate")
 	l.Charge(100)
 	_, wait := l.Reserve(5000)
 	require.Equal(t, 100*time.Millisecond, wait)
@@ -131,7 +131,7 @@ func TestLimiterNeverExceedsItsRate(t *testing.T) {
 			for _, to := range charges[i:] {
 				sum += to.rows
 				window := to.at.Sub(from.at).Seconds()
-				require.LessOrEqual(t, float64(sum), rate*(window+1.5)*(1+1e-9)+1)
+				require.LessOrEqual(t, float64(sum), rate*(window+(limiterBurst+limiterCap).Seconds())*(1+1e-9)+1)
 			}
 		}
 	})
@@ -154,8 +154,8 @@ func TestLimiterReachesItsRate(t *testing.T) {
 func TestLimiterWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLimiter(time.Now, 0)
-		l.SetRate(10)
-		l.Charge(100) // ten seconds of debt
+		l.SetRate(20)
+		l.Charge(200) // ten seconds of debt
 		start := time.Now()
 		rows, err := l.Wait(t.Context(), 5)
 		require.NoError(t, err)

@@ -15,6 +15,15 @@ type Slot struct {
 	Slot   int
 }
 
+// Supply is what one database has to give.
+type Supply struct {
+	Rate float64 // rows per second that cost 1 each; 0: no limit
+	// Slots are those that could carry a range, in the order in which they are offered. One that stands twice counts once.
+	Slots       []Slot
+	Most        int     // leases at most; 0: no limit
+	RowsPerSlot float64 // what one slot writes per second; 0: not known
+}
+
 // Demand is what one job could use of a database's budget.
 type Demand struct {
 	Job      string  // unique among the demands
@@ -22,6 +31,7 @@ type Demand struct {
 	MaxSlots int     // 0: no cap
 	Runnable int     // ranges that a slot could take now, held ones not counted
 	MaxRate  float64 // rows per second; 0: no cap
+	Cost     float64 // what a row of it takes of the supply's rate, in rows of the average; 0 counts as 1
 	// Holding lists the slots that hold a range of this job. They keep it as far as the job's share reaches, the first ones
 	// first; so leases do not move without need.
 	Holding []Slot
@@ -34,25 +44,30 @@ type Grant struct {
 	Rate float64
 }
 
-// Allocate shares a database's rate (rows per second, 0 for no limit) and its slots among jobs: weighted max-min of slots and
-// of rate, within each job's caps. When the speed of one slot (rowsPerSlot, rows per second, 0 if not known) is known, it
-// uses as few slots as can carry the rate.
+// Allocate shares a database's rate and its slots among jobs: weighted max-min of slots and of rate, within each job's caps.
+// A job whose rows cost twice as much gets half of the rows for the same share. When the speed of one slot is known, it uses
+// as few slots as can carry the rate.
 //
-// The rates add up to at most rate, no slot is given twice, and no job gets more slots than it holds or could take ranges
-// for. With more jobs than slots the heavier jobs go first, then those that hold ranges, then by name, so some get nothing.
-// Every job's slots get the same rate. Equal arguments give equal grants, sorted by worker and slot. A rate that is negative
-// or not a number grants nothing.
-func Allocate(rate float64, slots []Slot, demands []Demand, rowsPerSlot float64) []Grant {
-	if !(rate >= 0) {
+// The rates, each times its job's cost, add up to at most the supply's, no slot is given twice, and no job gets more slots
+// than it holds or could take ranges for. With more jobs than slots the heavier jobs go first, then those that hold ranges,
+// then by name, so some get nothing. Every job's slots get the same rate. Equal arguments give equal grants, sorted by worker
+// and slot. A rate that is negative or not a number grants nothing.
+func Allocate(s Supply, demands []Demand) []Grant {
+	if !(s.Rate >= 0) {
 		return nil
 	}
-	slots = sortedSlots(slots)
+	slots := distinct(s.Slots)
 	shares := newShares(slots, demands)
+	rate := s.Rate
 	if rate == 0 {
 		rate = math.Inf(1)
 	}
+	most := len(slots)
+	if s.Most > 0 {
+		most = min(most, s.Most)
+	}
 	shareRate(rate, shares)
-	shareSlots(carriers(rate, len(slots), shares, rowsPerSlot), shares)
+	shareSlots(carriers(most, shares, s.RowsPerSlot), shares)
 	shares = slices.DeleteFunc(shares, func(s *share) bool { return s.slots == 0 })
 	shareRate(rate, shares) // once more: what jobs without a slot leave belongs to the others
 	return assign(slots, shares)
@@ -62,24 +77,31 @@ func Allocate(rate float64, slots []Slot, demands []Demand, rowsPerSlot float64)
 type share struct {
 	job     string
 	weight  float64
-	maxRate float64 // +Inf: no cap
+	cost    float64
+	maxRate float64 // rows/s; +Inf: no cap
 	most    int     // slots it can use
 	held    []Slot  // of the slots that are there
-	rate    float64 // +Inf: without limit
+	rate    float64 // rows/s; +Inf: without limit
 	slots   int
 }
 
 // newShares returns a share for each job that can use a slot, in the order in which ties are decided.
 func newShares(slots []Slot, demands []Demand) []*share {
 	var shares []*share
-	taken := map[Slot]bool{}
+	there, taken := map[Slot]bool{}, map[Slot]bool{}
+	for _, slot := range slots {
+		there[slot] = true
+	}
 	for _, d := range demands {
-		s := &share{job: d.Job, weight: float64(max(1, d.Weight)), maxRate: d.MaxRate}
+		s := &share{job: d.Job, weight: float64(max(1, d.Weight)), maxRate: d.MaxRate, cost: d.Cost}
 		if d.MaxRate == 0 {
 			s.maxRate = math.Inf(1)
 		}
+		if !(s.cost > 0) || math.IsInf(s.cost, 1) {
+			s.cost = 1
+		}
 		for _, held := range d.Holding {
-			if _, there := slices.BinarySearchFunc(slots, held, compareSlots); there && !taken[held] {
+			if there[held] && !taken[held] {
 				taken[held] = true
 				s.held = append(s.held, held)
 			}
@@ -110,9 +132,9 @@ func shareRate(rate float64, shares []*share) {
 		}
 		left, still := rate, open[:0:0]
 		for _, s := range open {
-			if fair := rate * (s.weight / weights); s.maxRate <= fair {
+			if fair := rate * (s.weight / weights) / s.cost; s.maxRate <= fair {
 				s.rate = s.maxRate
-				left -= s.rate
+				left -= s.rate * s.cost
 			} else {
 				s.rate = fair
 				still = append(still, s)
@@ -125,24 +147,24 @@ func shareRate(rate float64, shares []*share) {
 	}
 }
 
-// carriers returns how many slots can carry the rate, and bounds each job's slots by what its own rate needs. One slot more
-// than needed covers for one that waits between ranges.
-func carriers(rate float64, slots int, shares []*share, rowsPerSlot float64) int {
+// carriers returns how many of at most so many slots can carry the shares' rates, and bounds each job's slots by what its own rate
+// needs. One slot more than needed covers for one that waits between ranges.
+func carriers(most int, shares []*share, rowsPerSlot float64) int {
 	if !(rowsPerSlot > 0) {
-		return slots
+		return most
 	}
 	needed := func(rate float64) int {
-		if n := math.Ceil(rate / (slotUse * rowsPerSlot)); n < float64(slots) {
+		if n := math.Ceil(rate / (slotUse * rowsPerSlot)); n < float64(most) {
 			return int(n) + 1
 		}
-		return slots
+		return most
 	}
 	var used float64
 	for _, s := range shares {
 		s.most = min(s.most, needed(s.rate))
 		used += s.rate
 	}
-	return min(slots, max(needed(min(rate, used)), len(shares)))
+	return min(most, max(needed(used), len(shares)))
 }
 
 // shareSlots gives out n slots one by one, each to the job with the least for its weight. So every job has one before any
@@ -202,7 +224,7 @@ func assign(slots []Slot, shares []*share) []Grant {
 	return grants
 }
 
-// better reports whether slot a suits a new lease more than b, which comes before it in order.
+// better reports whether slot a suits a new lease more than b, which is offered before it.
 func better(a, b Slot, held map[Slot]bool, load map[string]int) bool {
 	if held[a] != held[b] {
 		return held[b]
@@ -210,10 +232,14 @@ func better(a, b Slot, held map[Slot]bool, load map[string]int) bool {
 	return load[a.Worker] < load[b.Worker]
 }
 
-func sortedSlots(slots []Slot) []Slot {
-	s := slices.Clone(slots)
-	slices.SortFunc(s, compareSlots)
-	return slices.Compact(s)
+// distinct keeps the order.
+func distinct(slots []Slot) []Slot {
+	seen := map[Slot]bool{}
+	return slices.DeleteFunc(slices.Clone(slots), func(s Slot) bool {
+		twice := seen[s]
+		seen[s] = true
+		return twice
+	})
 }
 
 func compareSlots(a, b Slot) int {

@@ -49,6 +49,8 @@ type carrier struct {
 	limits job.Limits
 	target statement.Target
 	sizer  *throttle.Sizer
+	aim    time.Duration // what the sizer aims at,
+	most   int           // and the most rows of a batch
 	conn   *pgxpool.Conn
 	// lockWait is the session's lock_timeout.
 	lockWait time.Duration
@@ -173,13 +175,14 @@ func (c *carrier) permit(stop context.Context) error {
 		if !ok {
 			return errStopped
 		}
-		if limits.Batch != c.limits.Batch {
-			c.sizer.SetLimits(limits.Batch.Target.D(), limits.Batch.MaxRows)
-		}
 		c.limits = limits
+		if target := c.desk.batchTarget(limits.Batch.Target.D()); target != c.aim || limits.Batch.MaxRows != c.most {
+			c.aim, c.most = target, limits.Batch.MaxRows
+			c.sizer.SetLimits(c.aim, c.most)
+		}
 		now := c.slot.w.cfg.Now()
 		switch {
-		case c.desk.gate.Open(now):
+		case c.desk.mayStart(c.slot.n):
 			return nil
 		case c.desk.gate.Fresh(now):
 			deaf = time.Time{}

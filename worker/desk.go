@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -20,8 +21,12 @@ type desk struct {
 	mu        sync.Mutex
 	reachable bool
 	leases    map[int]job.Lease // by slot
+	scale     float64           // of batch targets
 	changed   chan struct{}     // closed at each budget, control or change of reachability
 }
+
+// shortestBatch is the least that a batch is made to aim at: below it the work beside the rows is most of it.
+const shortestBatch = 2 * time.Millisecond
 
 func newDesk(db Database, worker string, now func() time.Time) *desk {
 	return &desk{
@@ -43,6 +48,7 @@ func (d *desk) budget(b job.Budget) {
 	}
 	d.mu.Lock()
 	d.leases = mine
+	d.scale = b.BatchScale
 	d.mu.Unlock()
 	d.pulse()
 }
@@ -76,6 +82,23 @@ func (d *desk) lease(slot int) (job.Lease, bool) {
 	return l, ok
 }
 
+// mayStart reports whether the slot may start a batch: the budget is fresh, and holds neither the database nor the job of its lease.
+// A lease that was withdrawn ends the range by itself.
+func (d *desk) mayStart(slot int) bool {
+	l, _ := d.lease(slot)
+	return d.gate.Open(d.now()) && !l.Hold
+}
+
+// batchTarget is how long a batch should take, if its job asks for this.
+func (d *desk) batchTarget(asked time.Duration) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.scale > 0 && d.scale < 1 {
+		return max(time.Duration(float64(asked)*d.scale), shortestBatch)
+	}
+	return asked
+}
+
 // runnable reports whether the last word on a job lets it run, and its limits as they now are. A job of which nothing was heard is
 // the ledger's to judge.
 func (d *desk) runnable(j job.Job) (limits job.Limits, ok bool) {
@@ -84,6 +107,22 @@ func (d *desk) runnable(j job.Job) (limits job.Limits, ok bool) {
 		return j.Limits, true
 	}
 	return c.Limits, c.State.Active()
+}
+
+// waitEnd returns true once the job of a delivery is heard to have ended, or to have a later one under its name; false when ctx ends.
+func (d *desk) waitEnd(ctx context.Context, ref job.Ref) bool {
+	for {
+		changed := d.changes()
+		c, known := d.controls.Get(ref.Database, ref.Name)
+		if known && (c.Job > ref.Job || c.Job == ref.Job && c.State.Ended()) {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-changed:
+		}
+	}
 }
 
 func (d *desk) setReachable(yes bool) (changed bool) {

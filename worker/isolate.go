@@ -61,32 +61,29 @@ func (c *carrier) isolate(ctx context.Context, cause error) (finished bool, err 
 	return s.Last, nil
 }
 
-// quarantine sets the only row of a step aside, and pauses the job if that was one too many. put is false where the span meanwhile
-// holds no row, or another one: look again.
-func (c *carrier) quarantine(ctx context.Context, s statement.Step, cause error, move bool) (put bool, err error) {
+// quarantine sets the only row of a step aside, or pauses the job where that would be one too many: the row then stays where it is,
+// for whoever resumes the job. done is false where the span meanwhile holds no row, or another one: look again.
+func (c *carrier) quarantine(ctx context.Context, s statement.Step, cause error, move bool) (done bool, err error) {
 	key, err := c.key(ctx, c.target.FirstKey(s.Span))
 	if err != nil || key == nil {
 		return false, err
 	}
 	s.Keys = 1
-	var total, locked int64
-	_, _, err = c.transact(ctx, c.target.Quarantine(s, key, postgres.SQLState(cause), postgres.Describe(cause), move), s, &total, &locked)
-	if errors.Is(err, job.ErrFenced) && locked > 0 {
+	limit := c.limits.OnError.QuarantineRows
+	why := postgres.Describe(cause)
+	turn := statement.QuarantineTurn(c.claim.Ref.Job)
+	put := transaction{step: s, first: &turn, sql: c.target.Quarantine(s, key, limit, postgres.SQLState(cause), why, move)}
+	var others, locked, alone int64
+	_, _, err = c.transact(ctx, put, &others, &locked, &alone)
+	switch {
+	case errors.Is(err, job.ErrFenced) && alone > 0:
+		return false, c.pauseJob(ctx, fmt.Errorf("%d rows in quarantine, on_error.quarantine_rows is %d; next: row %s: %s", others, limit, key, why))
+	case errors.Is(err, job.ErrFenced) && locked > 0:
 		return false, nil // the claim stands, but the row is not alone
-	}
-	if err != nil {
+	case err != nil:
 		return false, err
 	}
 	c.exclude = true
-	c.log.Warn("row quarantined", zap.Stringer("key", key), zap.String("cause", postgres.Describe(cause)), zap.Int64("total", total))
-	limit := c.limits.OnError.QuarantineRows
-	if total <= int64(limit) {
-		return true, nil
-	}
-	err = c.pauseJob(ctx, fmt.Errorf("%d rows in quarantine, on_error.quarantine_rows is %d; last: row %s: %s",
-		total, limit, key, postgres.Describe(cause)))
-	if s.Last && errors.Is(err, errStopped) {
-		return true, nil // nothing is left to hand back
-	}
-	return true, err
+	c.log.Warn("row quarantined", zap.Stringer("key", key), zap.String("cause", why), zap.Int64("total", others+1))
+	return true, nil
 }

@@ -19,7 +19,7 @@ func (c *carrier) prove(ctx context.Context) (finished bool, err error) {
 	s.Last = false
 	end := c.next.end == nil
 	var residual, failing int64
-	took, ahead, err := c.transact(ctx, c.target.Proof(s), s, &residual, &failing)
+	took, ahead, err := c.transact(ctx, transaction{step: s, sql: c.target.Proof(s)}, &residual, &failing)
 	if err != nil {
 		return false, err
 	}
@@ -36,7 +36,7 @@ func (c *carrier) prove(ctx context.Context) (finished bool, err error) {
 		return false, nil
 	}
 	last := statement.Step{Claim: c.claim, Span: ranges.Span{Lo: s.Next, Hi: s.Next}, Next: s.Next, Last: true}
-	if _, _, err := c.transact(ctx, c.target.Proof(last), last, &residual, &failing); err != nil {
+	if _, _, err := c.transact(ctx, transaction{step: last, sql: c.target.Proof(last)}, &residual, &failing); err != nil {
 		return false, err
 	}
 	return true, nil
@@ -68,7 +68,7 @@ func (c *carrier) repair(ctx context.Context) error {
 // repairSpan repairs a span, halving it around rows that fail until each of those stands alone and is quarantined.
 func (c *carrier) repairSpan(ctx context.Context, s statement.Step) error {
 	var rows int64
-	_, _, err := c.transact(ctx, c.target.Repair(s, c.job.Idempotent), s, &rows)
+	_, _, err := c.transact(ctx, transaction{step: s, sql: c.target.Repair(s, c.job.Idempotent)}, &rows)
 	if err == nil {
 		c.rows += rows
 		c.slot.limiter.Charge(int(rows))

@@ -86,7 +86,7 @@ func (s *slot) lease() (*desk, job.Lease, <-chan struct{}) {
 	var wait <-chan struct{}
 	for _, d := range s.w.desks {
 		wait = d.changes() // with several databases the timer in run covers the others
-		if l, ok := d.lease(s.n); ok && d.isReachable() && d.gate.Fresh(s.w.cfg.Now()) {
+		if l, ok := d.lease(s.n); ok && !l.Over && d.isReachable() && d.gate.Fresh(s.w.cfg.Now()) {
 			return d, l, nil
 		}
 	}
@@ -152,7 +152,7 @@ func (s *slot) receive(ctx, stop context.Context, cancel context.CancelCauseFunc
 	switch {
 	case err == nil:
 	case errors.Is(err, job.ErrStale):
-		s.w.ack(delivery)
+		s.w.ack(d, delivery)
 		return
 	case errors.Is(err, job.ErrNotRunnable):
 		try, cancel := context.WithTimeout(live, concludeTimeout)
@@ -162,7 +162,7 @@ func (s *slot) receive(ctx, stop context.Context, cancel context.CancelCauseFunc
 			s.nak(log, delivery, time.Second)
 			return
 		}
-		s.w.ack(delivery)
+		s.w.ack(d, delivery)
 		return
 	case errors.As(err, &busy):
 		s.nak(log, delivery, busy.Remaining)
@@ -210,7 +210,7 @@ func (s *slot) conclude(live context.Context, log *zap.Logger, d *desk, c *carri
 	switch {
 	case end == nil:
 		log.Debug("range done", zap.Int64("rows", c.rows), zap.Int64("batches", c.batches))
-		s.w.ack(delivery)
+		s.w.ack(d, delivery)
 		return
 	case errors.Is(end, job.ErrFenced):
 		commit = end
@@ -231,7 +231,7 @@ func (s *slot) conclude(live context.Context, log *zap.Logger, d *desk, c *carri
 		log.Info("range handed back", zap.String("reason", end.Error()), zap.Stringer("at", c.claim.Checkpoint.Key))
 		switch {
 		case !again:
-			s.w.ack(delivery)
+			s.w.ack(d, delivery)
 		case errors.Is(end, errShutdown), errors.Is(end, errWithdrawn):
 			s.nak(log, delivery, 0)
 		default:

@@ -22,7 +22,7 @@ func (c *carrier) step(ctx, stop context.Context) (finished bool, err error) {
 		return false, why(stop)
 	}
 	// A hold may have come while the limiter waited.
-	if !c.desk.gate.Open(c.slot.w.cfg.Now()) {
+	if !c.desk.mayStart(c.slot.n) {
 		return false, c.permit(stop)
 	}
 	if c.found != nil {
@@ -64,11 +64,12 @@ func (c *carrier) move() statement.Step {
 func (c *carrier) fill(ctx context.Context) (finished bool, err error) {
 	s := c.move()
 	var rows int64
-	took, ahead, err := c.transact(ctx, c.target.Fill(s), s, &rows)
+	took, ahead, err := c.transact(ctx, transaction{step: s, sql: c.target.Fill(s)}, &rows)
 	if err != nil {
 		return false, err
 	}
 	c.slot.limiter.Charge(int(rows))
+	c.slot.w.tally.add(c.claim.Ref, rows, took)
 	c.committed(s, took, rows)
 	c.next = ahead
 	return s.Last, nil
@@ -84,10 +85,18 @@ func (c *carrier) committed(s statement.Step, took time.Duration, rows int64) {
 	c.poison.passed(s.Next)
 }
 
+// transaction is one fenced statement with what goes before it.
+type transaction struct {
+	step  statement.Step
+	first *statement.SQL // nil: nothing
+	sql   statement.SQL
+}
+
 // transact runs one fenced statement in one transaction and one round trip, together with the search for the boundary after it, which
 // runs first so that it holds no row lock. Counts beyond (held, moved) are scanned into dest. Errors: errHeld, job.ErrFenced, or
 // the driver's.
-func (c *carrier) transact(ctx context.Context, sql statement.SQL, s statement.Step, dest ...any) (took time.Duration, ahead boundary, err error) {
+func (c *carrier) transact(ctx context.Context, t transaction, dest ...any) (took time.Duration, ahead boundary, err error) {
+	s := t.step
 	if err := c.connect(ctx); err != nil { // what went before may have lost the session
 		return 0, boundary{}, err
 	}
@@ -104,7 +113,10 @@ func (c *carrier) transact(ctx context.Context, sql statement.SQL, s statement.S
 		find := c.boundarySQL(s.Next, ahead.keys)
 		b.Queue(find.Text, find.Args...)
 	}
-	b.Queue(sql.Text, sql.Args...)
+	if t.first != nil {
+		b.Queue(t.first.Text, t.first.Args...)
+	}
+	b.Queue(t.sql.Text, t.sql.Args...)
 	b.Queue("commit")
 
 	began := time.Now()
@@ -123,6 +135,11 @@ func (c *carrier) transact(ctx context.Context, sql statement.SQL, s statement.S
 				return err
 			}
 			ahead.known = true
+		}
+		if t.first != nil {
+			if _, err := results.Exec(); err != nil {
+				return err
+			}
 		}
 		if err := results.QueryRow().Scan(append([]any{&held, &moved}, dest...)...); err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -64,6 +65,7 @@ type Worker struct {
 	desks map[string]*desk
 	slots []*slot
 	acks  sync.WaitGroup
+	tally tally
 	// acking ends a little after the last slot, and every ack under way with it.
 	acking context.Context
 
@@ -73,7 +75,8 @@ type Worker struct {
 
 const (
 	helloEvery  = time.Second
-	ackAtEnd    = 2 * time.Second // for acks under way at shutdown; the ledger knows already what they would say
+	workEvery   = 500 * time.Millisecond // between announcements while a slot holds a range
+	ackAtEnd    = 2 * time.Second        // for acks under way at shutdown; the ledger knows already what they would say
 	databaseTry = 2 * time.Second
 )
 
@@ -148,11 +151,28 @@ func (w *Worker) settleAcks(end context.CancelFunc) {
 	w.acks.Wait()
 }
 
-// ack acknowledges a delivery while the slot goes on: it may take 30 s if NATS is away, and nothing depends on it.
-func (w *Worker) ack(d *queue.Delivery) {
+// ack acknowledges a delivery while the slot goes on: it may take 30 s if NATS is away, and nothing depends on it. It gives up when
+// the job ends, for then the consumer goes and the message with it.
+func (w *Worker) ack(desk *desk, d *queue.Delivery) {
 	w.acks.Go(func() {
-		if err := d.Done(w.acking); err != nil && w.acking.Err() == nil {
-			w.log.Warn("ack lost; the range is done in the ledger", zap.String("job", d.Ref.Name), zap.Int("range", d.Ref.Index), zap.Error(err))
+		ctx, cancel := context.WithCancel(w.acking)
+		defer cancel()
+		var watch sync.WaitGroup
+		defer watch.Wait()
+		defer cancel()
+		watch.Go(func() {
+			if desk.waitEnd(ctx, d.Ref) {
+				cancel()
+			}
+		})
+		err := d.Done(ctx)
+		log := w.log.With(zap.String("job", d.Ref.Name), zap.Int("range", d.Ref.Index))
+		switch {
+		case err == nil:
+		case ctx.Err() == nil:
+			log.Warn("ack lost; the range is done in the ledger", zap.Error(err))
+		case w.acking.Err() == nil:
+			log.Debug("ack given up; the job has ended")
 		}
 	})
 }
@@ -164,13 +184,18 @@ func (w *Worker) leave() {
 	w.hello()
 }
 
-// announce tells the coordinators who is here, every second. Only databases that answer are named.
+// announce tells the coordinators who is here, every second, and what was done, twice a second. Only databases that answer are named.
 func (w *Worker) announce(ctx context.Context) {
-	tick := time.NewTicker(helloEvery)
+	tick := time.NewTicker(workEvery)
 	defer tick.Stop()
-	for {
-		w.probe(ctx)
-		w.hello()
+	for n := 0; ; n++ {
+		switch {
+		case n%int(helloEvery/workEvery) == 0:
+			w.probe(ctx)
+			w.hello()
+		case w.busy():
+			w.hello()
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -198,8 +223,12 @@ func (w *Worker) probe(ctx context.Context) {
 	all.Wait()
 }
 
+func (w *Worker) busy() bool {
+	return slices.ContainsFunc(w.slots, func(s *slot) bool { _, ok := s.held(); return ok })
+}
+
 func (w *Worker) hello() {
-	h := job.Hello{Version: job.ProtocolVersion, Worker: w.cfg.ID, Slots: len(w.slots), Build: w.cfg.Build}
+	h := job.Hello{Version: job.ProtocolVersion, Worker: w.cfg.ID, Slots: len(w.slots), Build: w.cfg.Build, Work: w.tally.all()}
 	w.mu.Lock()
 	h.Leaving = w.leaving
 	w.mu.Unlock()

@@ -3,6 +3,7 @@ package main
 
 import (
 	"os"
+	_ "time/tzdata" // a container may have no zones of its own, and windows need them
 
 	"github.com/backfleet/backfleet/internal/cli"
 )

@@ -21,6 +21,7 @@ type Ledger interface {
 	Reader
 	Controls
 	Brake
+	Throttle
 }
 
 // Reader reads jobs.
@@ -51,19 +52,37 @@ type Controls interface {
 
 // Brake stops every batch of a database, with or without a fleet.
 type Brake interface {
-	Hold(ctx context.Context, by string, howLong time.Duration) (until time.Time, err error)
+	Hold(ctx context.Context, by, reason string, howLong time.Duration) (until time.Time, err error)
 	Release(ctx context.Context, by string) error
 	// Health reads what /v1/databases shows of this database.
 	Health(ctx context.Context) (DatabaseHealth, error)
 }
 
+// Throttle holds the rules for all jobs of a database together.
+type Throttle interface {
+	// Throttle reads the rules, without an override whose time is over, and their revision.
+	Throttle(ctx context.Context) (job.DatabaseRules, int64, error)
+	// SetThrottle replaces the caps and leaves the override. It fails with a [store.RevisionError] when the revision is not
+	// ifRevision any more.
+	SetThrottle(ctx context.Context, by string, rules job.DatabaseRules, ifRevision int64) (job.DatabaseRules, int64, error)
+	Override(ctx context.Context, by string, rate float64, howLong time.Duration) (job.DatabaseRules, int64, error)
+	EndOverride(ctx context.Context, by string) (job.DatabaseRules, int64, error)
+}
+
 // Planner checks specs against the live database.
 type Planner interface {
-	// Plan returns what a job of this spec would do, as a value that marshals to JSON. It changes nothing.
-	Plan(ctx context.Context, spec job.Spec) (any, error)
+	// Plan returns what a job of this spec would do, as a value that marshals to JSON. It changes nothing: sample batches for the
+	// forecast are rolled back.
+	Plan(ctx context.Context, spec job.Spec, sample Sample) (any, error)
 	// Submit checks the spec as Plan does and stores the job. The job that is there already is returned as
 	// [store.Store.Submit] says; again asks for a new one where that one has ended.
-	Submit(ctx context.Context, by string, spec job.Spec, again bool) (job.Job, error)
+	Submit(ctx context.Context, by string, spec job.Spec, again bool, sample Sample) (job.Job, error)
+}
+
+// Sample says how a forecast is made.
+type Sample struct {
+	NoSample bool `query:"no_sample" doc:"Run no sample batches, and make no forecast."`
+	Slots    int  `query:"slots" minimum:"0" maximum:"1024" doc:"Slots that the forecast assumes; 0 takes those that run starts with."`
 }
 
 // Live is what only the coordinator that leads a database knows. It may be absent.
@@ -78,8 +97,8 @@ type LiveView struct {
 	Limiting []job.Reason
 	Workers  []job.WorkerOnJob
 	Stream   *job.StreamLag
-	Rate     float64       // rows a second
-	ETA      *job.Duration // nil: not known, or not moving
+	Rate     float64  // rows a second
+	ETA      *job.ETA // nil: not known
 }
 
 // over returns the status with the live view laid over it: what the leader knows is newer than what the ledger holds.

@@ -120,14 +120,17 @@ func (c *Client) Quarantine(ctx context.Context, n JobName) (QuarantineList, err
 	return call[QuarantineList](ctx, c, http.MethodGet, n.path("/quarantine"), nil)
 }
 
+// query is the sample's part of a request's address.
+func (s Sample) query() string { return fmt.Sprintf("&no_sample=%t&slots=%d", s.NoSample, s.Slots) }
+
 // Plan returns what a job of this spec would do, as the planner's JSON. It changes nothing.
-func (c *Client) Plan(ctx context.Context, spec []byte, file string) (json.RawMessage, error) {
-	return call[json.RawMessage](ctx, c, http.MethodPost, "/v1/plans?file="+url.QueryEscape(file), yamlBody(spec))
+func (c *Client) Plan(ctx context.Context, spec []byte, file string, sample Sample) (json.RawMessage, error) {
+	return call[json.RawMessage](ctx, c, http.MethodPost, "/v1/plans?file="+url.QueryEscape(file)+sample.query(), yamlBody(spec))
 }
 
 // Submit stores a job. An unfinished job of the same name and spec is returned as it is; an ended one too, unless again.
-func (c *Client) Submit(ctx context.Context, spec []byte, file string, again bool) (Submitted, error) {
-	path := fmt.Sprintf("/v1/jobs?file=%s&again=%t", url.QueryEscape(file), again)
+func (c *Client) Submit(ctx context.Context, spec []byte, file string, again bool, sample Sample) (Submitted, error) {
+	path := fmt.Sprintf("/v1/jobs?file=%s&again=%t", url.QueryEscape(file), again) + sample.query()
 	return call[Submitted](ctx, c, http.MethodPost, path, yamlBody(spec))
 }
 
@@ -179,14 +182,42 @@ func (c *Client) Databases(ctx context.Context) (DatabaseList, error) {
 	return call[DatabaseList](ctx, c, http.MethodGet, "/v1/databases", nil)
 }
 
-// Hold stops every batch of a database for a time.
-func (c *Client) Hold(ctx context.Context, database string, howLong time.Duration) (Held, error) {
-	return call[Held](ctx, c, http.MethodPost, "/v1/databases/"+url.PathEscape(database)+"/hold", map[string]string{"for": howLong.String()})
+// Hold stops every batch of a database for a time. The reason may be empty.
+func (c *Client) Hold(ctx context.Context, database string, howLong time.Duration, reason string) (Held, error) {
+	body := map[string]string{"for": howLong.String()}
+	if reason != "" {
+		body["reason"] = reason
+	}
+	return call[Held](ctx, c, http.MethodPost, "/v1/databases/"+url.PathEscape(database)+"/hold", body)
 }
 
 // Release lets the batches of a database run again.
 func (c *Client) Release(ctx context.Context, database string) (Released, error) {
 	return call[Released](ctx, c, http.MethodDelete, "/v1/databases/"+url.PathEscape(database)+"/hold", nil)
+}
+
+// Throttle says what holds a database's batches back, and by which rules.
+func (c *Client) Throttle(ctx context.Context, database string) (DatabaseThrottle, error) {
+	return call[DatabaseThrottle](ctx, c, http.MethodGet, throttlePath(database), nil)
+}
+
+// SetThrottle changes the caps of all jobs of a database together, by their paths.
+func (c *Client) SetThrottle(ctx context.Context, database string, values map[string]string) (ThrottleSet, error) {
+	return call[ThrottleSet](ctx, c, http.MethodPatch, throttlePath(database), values)
+}
+
+// Override sets the rate of every job of a database for a time, 0 to 1 of the full one.
+func (c *Client) Override(ctx context.Context, database string, rate float64, howLong time.Duration) (ThrottleSet, error) {
+	return call[ThrottleSet](ctx, c, http.MethodPut, throttlePath(database)+"/override", map[string]any{"rate": rate, "for": howLong.String()})
+}
+
+// EndOverride lets the windows of a database's jobs decide again.
+func (c *Client) EndOverride(ctx context.Context, database string) (ThrottleSet, error) {
+	return call[ThrottleSet](ctx, c, http.MethodDelete, throttlePath(database)+"/override", nil)
+}
+
+func throttlePath(database string) string {
+	return "/v1/databases/" + url.PathEscape(database) + "/throttle"
 }
 
 type yamlBody []byte

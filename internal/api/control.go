@@ -3,9 +3,7 @@ package api
 import (
 	"context"
 	"errors"
-	"maps"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -49,6 +47,7 @@ type SpecBody struct {
 	By
 	File    string `query:"file" doc:"Name of the spec in errors."`
 	RawBody []byte `contentType:"application/yaml" doc:"A spec in YAML or JSON."`
+	Sample
 }
 
 type submitBody struct {
@@ -57,7 +56,7 @@ type submitBody struct {
 }
 
 func (s *Server) controlOperations() {
-	route(s, Admin, http.MethodPost, "/v1/plans", "plan", "What a job of this spec would do; changes nothing", s.plan)
+	route(s, Admin, http.MethodPost, "/v1/plans", "plan", "What a job of this spec would do; changes nothing, and rolls its sample batches back", s.plan)
 	route(s, Admin, http.MethodPost, "/v1/jobs", "submit", "Check a spec and store it as a job", s.submit)
 
 	change := func(verb, summary string, do func(context.Context, Ledger, job.ID, string, string) (job.Job, error)) {
@@ -114,7 +113,7 @@ func (s *Server) plan(ctx context.Context, in *SpecBody) (*out[any], error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := db.Planner.Plan(ctx, spec)
+	p, err := db.Planner.Plan(ctx, spec, in.Sample)
 	return &out[any]{p}, err
 }
 
@@ -137,7 +136,7 @@ func (s *Server) submit(ctx context.Context, in *submitBody) (*out[Submitted], e
 		return nil, &store.SpecChangedError{Name: spec.Name, Changed: job.Diff(prior.Spec, spec), State: prior.State}
 	}
 	who := in.who(ctx)
-	j, err := db.Planner.Submit(ctx, who, spec, in.Again)
+	j, err := db.Planner.Submit(ctx, who, spec, in.Again, in.Sample)
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +212,7 @@ func (s *Server) limits(ctx context.Context, in *struct {
 		if err != nil {
 			return nil, err
 		}
-		limits, changes, err := changed(j.Limits, in.Body)
+		limits, changes, err := j.Limits.Set(in.Body)
 		if err != nil {
 			return nil, err
 		}
@@ -228,27 +227,4 @@ func (s *Server) limits(ctx context.Context, in *struct {
 		s.asked("set", set, who)
 		return &out[Limited]{Limited{Job: viewOf(set), Changes: changes}}, nil
 	}
-}
-
-// changed applies every path, in the order of their names, and lists all that are wrong.
-func changed(limits job.Limits, to map[string]string) (job.Limits, []Change, error) {
-	var changes []Change
-	var refusals job.Refusals
-	for _, path := range slices.Sorted(maps.Keys(to)) {
-		next, old, err := limits.Set(path, to[path])
-		var rs job.Refusals
-		if errors.As(err, &rs) {
-			refusals = append(refusals, rs...)
-			continue
-		}
-		if err != nil {
-			return limits, nil, err
-		}
-		limits = next
-		changes = append(changes, Change{Path: path, Old: old, New: to[path]})
-	}
-	if len(refusals) > 0 {
-		return limits, nil, refusals
-	}
-	return limits, changes, nil
 }

@@ -2,14 +2,9 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"net/http"
-	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/job"
-	"github.com/backfleet/backfleet/internal/observe"
 )
 
 // DatabasePath names a database in a path.
@@ -38,33 +33,34 @@ func (s *Server) databaseOperations() {
 		func(ctx context.Context, in *struct {
 			DatabasePath
 			Body struct {
-				For job.Duration `json:"for" doc:"How long, such as 10m. A forgotten hold ends by itself."`
+				For    job.Duration `json:"for" doc:"How long, such as 10m. A forgotten hold ends by itself."`
+				Reason string       `json:"reason,omitempty" maxLength:"500" doc:"Why; it is shown wherever the hold is."`
 			}
 		}) (*out[Held], error) {
-			if in.Body.For.D() <= 0 || in.Body.For.D() > 7*24*time.Hour {
-				return nil, Fail(Invalid, fmt.Errorf("for: %s is not between 1ms and 168h", in.Body.For), "write it like 10m")
+			if err := timely(in.Body.For); err != nil {
+				return nil, err
 			}
-			dbs, err := s.named(in.Database)
+			db, err := s.one(in.Database)
 			if err != nil {
 				return nil, err
 			}
-			until, err := dbs[0].Ledger.Hold(ctx, in.who(ctx), in.Body.For.D())
+			until, err := db.Ledger.Hold(ctx, in.who(ctx), in.Body.Reason, in.Body.For.D())
 			if err != nil {
 				return nil, err
 			}
-			s.Log.Info("hold asked", zap.String(observe.Database, in.Database), zap.String(observe.By, in.who(ctx)))
-			return &out[Held]{Held{Database: in.Database, Until: until}}, nil
+			s.askedOf("hold", in.DatabasePath, ctx)
+			return &out[Held]{Held{Database: in.Database, Until: until, Reason: in.Body.Reason}}, nil
 		})
 	route(s, Operator, http.MethodDelete, "/v1/databases/{database}/hold", "release", "Let batches run again",
 		func(ctx context.Context, in *DatabasePath) (*out[Released], error) {
-			dbs, err := s.named(in.Database)
+			db, err := s.one(in.Database)
 			if err != nil {
 				return nil, err
 			}
-			if err := dbs[0].Ledger.Release(ctx, in.who(ctx)); err != nil {
+			if err := db.Ledger.Release(ctx, in.who(ctx)); err != nil {
 				return nil, err
 			}
-			s.Log.Info("release asked", zap.String(observe.Database, in.Database), zap.String(observe.By, in.who(ctx)))
+			s.askedOf("release", *in, ctx)
 			return &out[Released]{Released{Database: in.Database}}, nil
 		})
 }

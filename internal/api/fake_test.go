@@ -23,8 +23,12 @@ type memory struct {
 	events   []job.Event
 	down     error
 	rivals   int // so many changes of limits meet somebody else's first
-	held     time.Time
+	brake    *job.Brake
+	rules    job.DatabaseRules
+	revision int64
+	orphan   bool // nobody leads
 	planned  []job.Spec
+	sample   Sample
 	refusals job.Refusals
 }
 
@@ -123,7 +127,7 @@ func (m *memory) SetLimits(_ context.Context, id job.ID, by string, l job.Limits
 	state := j.State
 	m.mu.Unlock()
 	if stale {
-		return job.Job{}, fmt.Errorf("set: %w", &store.RevisionError{Name: "norm", Saw: ifRevision})
+		return job.Job{}, fmt.Errorf("set: %w", &store.RevisionError{What: `job "norm"`, Saw: ifRevision})
 	}
 	return m.to(id, state, "set", by, "")
 }
@@ -145,39 +149,87 @@ func (m *memory) RequestVerify(_ context.Context, id job.ID, by string) (job.Job
 	return m.to(id, job.Verifying, "verify", by, "")
 }
 
-func (m *memory) Hold(_ context.Context, by string, d time.Duration) (time.Time, error) {
+func (m *memory) Hold(_ context.Context, by, reason string, d time.Duration) (time.Time, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.held = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Add(d)
+	until := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Add(d)
+	m.brake = &job.Brake{Until: until, By: by, Reason: reason}
 	m.events = append(m.events, job.Event{By: by, Action: "hold"})
-	return m.held, nil
+	return until, nil
 }
 
 func (m *memory) Release(_ context.Context, by string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.held = time.Time{}
+	m.brake = nil
 	m.events = append(m.events, job.Event{By: by, Action: "release"})
 	return nil
 }
 
 func (m *memory) Health(context.Context) (DatabaseHealth, error) {
-	return DatabaseHealth{Server: "15.8", Ledger: 1, Leader: &Leader{Owner: "c1", Epoch: 4294967297}}, m.down
-}
-
-func (m *memory) Plan(_ context.Context, spec job.Spec) (any, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.planned = append(m.planned, spec)
+	h := DatabaseHealth{Server: "15.8", Ledger: 1, Leader: &Leader{Owner: "c1", Epoch: 4294967297}, Brake: m.brake}
+	if m.orphan {
+		h.Leader = nil
+	}
+	return h, m.down
+}
+
+func (m *memory) Throttle(context.Context) (job.DatabaseRules, int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.rules, m.revision, m.down
+}
+
+func (m *memory) throttle(by, action string, change func(*job.DatabaseRules)) (job.DatabaseRules, int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change(&m.rules)
+	m.revision++
+	m.events = append(m.events, job.Event{By: by, Action: action})
+	return m.rules, m.revision, nil
+}
+
+func (m *memory) SetThrottle(_ context.Context, by string, rules job.DatabaseRules, ifRevision int64) (job.DatabaseRules, int64, error) {
+	m.mu.Lock()
+	if m.rivals > 0 {
+		m.rivals--
+		m.revision++
+		m.rules.MaxRowsPerSecond = 77
+	}
+	stale := m.revision != ifRevision
+	m.mu.Unlock()
+	if stale {
+		return job.DatabaseRules{}, 0, &store.RevisionError{What: "the throttle", Saw: ifRevision}
+	}
+	return m.throttle(by, "throttle set", func(r *job.DatabaseRules) { *r = rules })
+}
+
+func (m *memory) Override(_ context.Context, by string, rate float64, d time.Duration) (job.DatabaseRules, int64, error) {
+	return m.throttle(by, "throttle override", func(r *job.DatabaseRules) {
+		r.Override = &job.Override{Rate: rate, Until: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Add(d), By: by}
+	})
+}
+
+func (m *memory) EndOverride(_ context.Context, by string) (job.DatabaseRules, int64, error) {
+	return m.throttle(by, "throttle override end", func(r *job.DatabaseRules) { r.Override = nil })
+}
+
+func (m *memory) Plan(_ context.Context, spec job.Spec, sample Sample) (any, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.planned, m.sample = append(m.planned, spec), sample
 	if m.refusals != nil {
 		return nil, m.refusals
 	}
 	return map[string]any{"table": spec.Table, "ranges": 12}, nil
 }
 
-func (m *memory) Submit(_ context.Context, by string, spec job.Spec, _ bool) (job.Job, error) {
+func (m *memory) Submit(_ context.Context, by string, spec job.Spec, _ bool, sample Sample) (job.Job, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.sample = sample
 	if m.refusals != nil {
 		return job.Job{}, fmt.Errorf("submit: %w", m.refusals)
 	}

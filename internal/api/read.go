@@ -113,6 +113,18 @@ func (s *Server) lines(ctx context.Context, db Database) ([]JobLine, error) {
 	return lines, nil
 }
 
+// one returns the database of this name.
+func (s *Server) one(database string) (Database, error) {
+	if database == "" {
+		return Database{}, Fail(Invalid, errors.New("database: is missing"), "name one")
+	}
+	dbs, err := s.named(database)
+	if err != nil {
+		return Database{}, err
+	}
+	return dbs[0], nil
+}
+
 // named returns the databases of this name; all of them for "".
 func (s *Server) named(database string) ([]Database, error) {
 	if database == "" {

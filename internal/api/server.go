@@ -23,6 +23,10 @@ type Config struct {
 	Databases []Database
 	// Live completes statuses; nil where no coordinator runs.
 	Live Live
+	// Gate answers other tools that ask whether they may write; nil where no coordinator runs.
+	Gate Gate
+	// OpenCheck answers them without a token: for tools that cannot send one.
+	OpenCheck bool
 	// Tokens are the bearer tokens to accept. With none, only requests of this process are served.
 	Tokens *Tokens
 	// Health and Metrics are served without a token; nil leaves them out.
@@ -65,6 +69,8 @@ func New(cfg Config) *Server {
 	s.readOperations()
 	s.controlOperations()
 	s.databaseOperations()
+	s.throttleOperations()
+	s.checkOperation()
 
 	if cfg.Health != nil {
 		cfg.Health.Handle(s.mux)
@@ -119,6 +125,9 @@ func route[I, O any](s *Server, role Role, method, path, id, summary string, han
 func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 	role, _ := ctx.Operation().Metadata[roleKey].(Role)
 	who, ok := identityOf(ctx.Context())
+	if !ok && s.OpenCheck && strings.HasPrefix(ctx.Operation().Path, checkPath) {
+		who, ok = Identity{Name: "anyone", Role: Viewer}, true
+	}
 	if !ok {
 		token, bearer := strings.CutPrefix(ctx.Header("Authorization"), "Bearer ")
 		if who, ok = s.Tokens.Who(strings.TrimSpace(token)); !ok || !bearer {
@@ -186,9 +195,8 @@ func outside(ctx context.Context, db Database) []job.Reason {
 		return nil // the status itself was read; what holds the job is what cannot be known now
 	}
 	var why []job.Reason
-	if h.Held != nil {
-		why = append(why, job.Reason{Signal: "brake", Hard: true,
-			Text: "held by " + h.HeldBy + " until " + h.Held.UTC().Format(time.RFC3339)})
+	if h.Brake != nil {
+		why = append(why, h.Brake.Why())
 	}
 	if h.Leader == nil {
 		why = append(why, job.Reason{Signal: "leader", Hard: true, Text: "no coordinator leads database " + db.Name})

@@ -161,8 +161,8 @@ func (a *app) examineDatabase(ctx context.Context, name string) []finding {
 		add(checkOK, "", "the ledger is there and of this version")
 		if h, err := (ledger{store.New(db.pool, name)}).Health(ctx); err != nil {
 			found = append(found, failed(subject, err))
-		} else if h.Held != nil {
-			add(checkWarn, "SELECT backfleet.release() frees it", "is held by %s until %s", h.HeldBy, at(*h.Held))
+		} else if h.Brake != nil {
+			add(checkWarn, "backfleet throttle release "+db.name+" frees it", "is %s", h.Brake.Why().Text)
 		}
 	}
 	return found
@@ -230,9 +230,9 @@ func (a *app) examineAPI(ctx context.Context) []finding {
 			f.Result, f.Hint = checkWarn, "is a coordinator running with its DSN?"
 		}
 		found = append(found, f)
-		if db.Held != nil {
-			found = append(found, finding{Result: checkWarn, Subject: "api", Text: fmt.Sprintf("database %s is held until %s by %s", db.Name, at(*db.Held), db.HeldBy),
-				Hint: "SELECT backfleet.release() frees it"})
+		if db.Brake != nil {
+			found = append(found, finding{Result: checkWarn, Subject: "api", Text: fmt.Sprintf("database %s is %s", db.Name, db.Brake.Why().Text),
+				Hint: "backfleet throttle release " + db.Name + " frees it"})
 		}
 	}
 	return found

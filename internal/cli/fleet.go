@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 
 	"go.uber.org/zap"
@@ -52,6 +53,7 @@ type fleet struct {
 	connect  func(context.Context, string) (*queue.Conn, error)
 	joinable string // how other workers join; empty when they cannot
 	served   endpoint
+	leader   string // who was last seen to lead the database
 	log      *zap.Logger
 }
 
@@ -102,6 +104,21 @@ func (f *fleet) start(ctx context.Context, a *app, p *parts) error {
 		say(a.stderr, "more workers: %s", f.joinable)
 	}
 	return nil
+}
+
+// tellLeader says when another process leads the database, for then this one's workers get nothing to do, and when that is over.
+func (f *fleet) tellLeader(ctx context.Context, w io.Writer) {
+	leader, _, live, err := store.New(f.db.pool, f.db.name).LeaderName(ctx)
+	if err != nil || !live || leader == f.leader {
+		return
+	}
+	switch {
+	case leader != f.id:
+		say(w, "database %s is led by %s, another process: it carries the job, and this run stands by until that one ends", f.db.name, leader)
+	case f.leader != "":
+		say(w, "this run leads database %s now", f.db.name)
+	}
+	f.leader = leader
 }
 
 // natsOf starts the embedded NATS, or takes the external one, and returns how to connect and how others may join.

@@ -312,6 +312,61 @@ func TestWorkersOfOtherProcessesJoinARun(t *testing.T) {
 	require.Equal(t, exitOK, code, worker.Output())
 }
 
+func TestASecondRunStandsByAndSaysWhoLeads(t *testing.T) {
+	db := users(t, 5_000)
+	path := writeSpec(t, usersSpec+"throttle: {max_rows_per_second: 200}\n")
+	sh := newShell(t, "BACKFLEET_DATABASE_MAIN="+db.DSN)
+	first := sh.start("run", path, "--state-dir", t.TempDir())
+	soon(t, "the first run leads", func() bool { return strings.Contains(first.Output(), "leading") })
+	var leader string
+	require.NoError(t, db.Pool.QueryRow(t.Context(), "select owner from backfleet.leadership").Scan(&leader))
+	second := sh.start("run", path, "--state-dir", t.TempDir())
+	_, err := second.WaitForOutput(regexp.MustCompile("database main is led by "+regexp.QuoteMeta(leader)+", another process"), 30*time.Second)
+	require.NoError(t, err)
+
+	require.NoError(t, first.Term())
+	code, err := first.Wait(30 * time.Second)
+	require.NoError(t, err)
+	require.Equal(t, exitInterrupted, code, first.Output())
+	_, err = second.WaitForOutput(regexp.MustCompile("this run leads database main now"), 30*time.Second)
+	require.NoError(t, err)
+	sh.ok("set", "users-norm", "throttle.max_rows_per_second=0")
+	code, err = second.Wait(60 * time.Second)
+	require.NoError(t, err)
+	require.Equal(t, exitOK, code, second.Output())
+	requireOnce(t, db)
+}
+
+// The shell offers the names of jobs, and nothing, without a word, where no database answers.
+func TestTheShellCompletesTheNamesOfJobs(t *testing.T) {
+	db := users(t, 100)
+	sh := newShell(t, "BACKFLEET_DATABASE_MAIN="+db.DSN)
+	path := writeSpec(t, usersSpec)
+	sh.ok("db", "init")
+	sh.ok("submit", path)
+	offers := func(sh shell, args ...string) string {
+		t.Helper()
+		out := sh.ok(append([]string{"__complete"}, args...)...)
+		return out[:strings.LastIndex(out, ":")]
+	}
+	const offer = "users-norm\tplanning public.users\n"
+	every := []string{"status", "pause", "resume", "cancel", "set", "skip", "retry", "verify", "report"}
+	for _, command := range every {
+		require.Equal(t, offer, offers(sh, command, ""), command)
+	}
+	require.Empty(t, offers(sh, "pause", "users-norm", ""))
+	sh.ok("cancel", "users-norm")
+	require.Empty(t, offers(sh, "pause", ""), "it has ended")
+	require.Equal(t, "users-norm\tcancelled public.users\n", offers(sh, "report", ""))
+
+	gone := newShell(t, "BACKFLEET_DATABASE_MAIN=postgres://nobody@127.0.0.1:1/gone")
+	for _, sh := range []shell{gone, newShell(t)} {
+		for _, command := range every {
+			require.Empty(t, offers(sh, command, ""), command)
+		}
+	}
+}
+
 func TestASecondSignalEndsAtOnce(t *testing.T) {
 	sh := newShell(t)
 	cmd := exec.CommandContext(t.Context(), sh.bin, "plan", "-") // waits for its input, which never comes

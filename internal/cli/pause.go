@@ -18,7 +18,8 @@ func (a *app) pauseCommand() *cobra.Command {
 none is done twice. JOB is a name, database/name or a ULID.`,
 		Example: `  backfleet pause users-email-norm --reason "checkout is slow, see incident 4711"
   backfleet pause main/users-email-norm`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeJobs(true),
 		RunE: a.onJob(func(ctx context.Context, c *api.Client, name api.JobName) error {
 			j, err := c.Pause(ctx, name, reason)
 			return a.changed(j, err)

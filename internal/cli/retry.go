@@ -15,8 +15,9 @@ func (a *app) retryCommand() *cobra.Command {
 		Short: "Try quarantined rows and failed ranges again",
 		Long: `Try every quarantined row once more, each with its removal from quarantine in one transaction, and queue failed
 ranges again. A job that failed or ended with errors goes on and is verified anew.`,
-		Example: "  backfleet retry users-email-norm",
-		Args:    cobra.ExactArgs(1),
+		Example:           "  backfleet retry users-email-norm",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeJobs(false),
 		RunE: a.onJob(func(ctx context.Context, c *api.Client, name api.JobName) error {
 			r, err := c.Retry(ctx, name)
 			if err != nil {

@@ -125,10 +125,11 @@ they work while every coordinator is down.`,
 		}
 	}
 	add(groupJob, a.planCommand(), a.runCommand(), a.submitCommand(), a.statusCommand(), a.pauseCommand(), a.resumeCommand(),
-		a.cancelCommand(), a.setCommand(), a.skipCommand(), a.retryCommand(), a.verifyCommand(), a.reportCommand())
+		a.cancelCommand(), a.setCommand(), a.throttleCommand(), a.skipCommand(), a.retryCommand(), a.verifyCommand(), a.reportCommand())
 	add(groupFleet, a.coordinatorCommand(), a.workerCommand())
 	add(groupSetup, a.dbCommand(), a.doctorCommand(), a.versionCommand(), a.completionCommand())
 	root.AddCommand(exitCodesTopic())
+	root.SetHelpCommand(helpCommand())
 	strict(root)
 	return root
 }
@@ -158,13 +159,17 @@ func strict(c *cobra.Command) {
 			if len(args) == 0 {
 				return c.Help()
 			}
-			fix := "see " + c.CommandPath() + " --help"
-			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-				fix = "did you mean " + strings.Join(near, " or ") + "?"
-			}
-			return usage("%q is not a command of %s; %s", args[0], c.CommandPath(), fix)
+			return unknownCommand(c, args[0])
 		}
 	}
+}
+
+func unknownCommand(c *cobra.Command, name string) error {
+	fix := "see " + c.CommandPath() + " --help"
+	if near := c.SuggestionsFor(name); len(near) > 0 {
+		fix = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usage("%q is not a command of %s; %s", name, c.CommandPath(), fix)
 }
 
 // checkFlags checks the global flags before any command runs.

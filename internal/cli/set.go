@@ -21,18 +21,12 @@ The paths are those of the spec:
   ` + strings.Join(job.Paths(), "\n  "),
 		Example: `  backfleet set users-email-norm workers.max=4
   backfleet set users-email-norm throttle.lag.target=2s batch.max_rows=5000`,
-		Args: cobra.MinimumNArgs(2),
+		Args:              cobra.MinimumNArgs(2),
+		ValidArgsFunction: a.completeJobs(true),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			values := map[string]string{}
-			for _, arg := range args[1:] {
-				path, value, ok := strings.Cut(arg, "=")
-				if !ok || path == "" {
-					return usage("set: %q is not PATH=VALUE; write it like workers.max=4", arg)
-				}
-				if _, twice := values[path]; twice {
-					return usage("set: %s is given twice; give it once", path)
-				}
-				values[path] = value
+			values, err := assignments(args[1:], "workers.max=4")
+			if err != nil {
+				return err
 			}
 			c, done, err := a.client(cmd.Context())
 			if err != nil {
@@ -43,15 +37,7 @@ The paths are those of the spec:
 			if err != nil {
 				return err
 			}
-			return a.print(got, func(w io.Writer) {
-				for _, ch := range got.Changes {
-					old := ch.Old
-					if old == "" {
-						old = "unset"
-					}
-					say(w, "%s: %s → %s", ch.Path, old, ch.New)
-				}
-			})
+			return a.print(got, func(w io.Writer) { changesText(w, got.Changes) })
 		},
 	}
 }

@@ -20,7 +20,8 @@ skipped. A row can be skipped while the job is paused, so that no worker is past
 		Example: `  backfleet skip users-email-norm --range 118 --reason "archived tenant"
   backfleet skip users-email-norm --key 40071 --reason "legal hold"
   backfleet skip events-day --key '["7","2026-01-31"]' --relation public.events_2026_01 --reason "legal hold"`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeJobs(true),
 	}
 	cmd.RunE = func(c *cobra.Command, args []string) error {
 		what := api.Skip{Relation: relation, Reason: reason}

@@ -42,11 +42,13 @@ func (a *app) stateDir(flag, name string) (string, error) {
 // apiFlags say how the API is served.
 type apiFlags struct {
 	listen, tokens string
+	openCheck      bool
 }
 
 func (f *apiFlags) add(fs *pflag.FlagSet, listen string) {
 	fs.StringVar(&f.listen, "listen", listen, "address of the API, metrics and health; its traffic is not encrypted, so stay on the loopback or behind TLS")
 	fs.StringVar(&f.tokens, "api-tokens", "", "`file` with more API tokens: lines of role, name and the token's SHA-256 in hex; role is viewer, operator or admin")
+	fs.BoolVar(&f.openCheck, "open-check", false, "answer GET /check/... without a token, for tools that cannot send one; whoever reaches the address can read what holds a database")
 }
 
 // endpoint is a served API.
@@ -63,6 +65,7 @@ func (a *app) serveAPI(ctx context.Context, p *parts, f apiFlags, dir string, cf
 	if err != nil {
 		return e, usage("%w", err)
 	}
+	cfg.OpenCheck = f.openCheck
 	cfg.Tokens = &api.Tokens{}
 	cfg.Tokens.Add(token, api.Identity{Name: "admin", Role: api.Admin})
 	if f.tokens != "" {

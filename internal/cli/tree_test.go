@@ -41,7 +41,7 @@ func TestEveryCommandHasHelpWithExamples(t *testing.T) {
 		}
 	})
 	for _, name := range []string{"run", "plan", "submit", "status", "pause", "resume", "cancel", "set", "skip", "retry", "verify", "report",
-		"coordinator", "worker", "db init", "db grants", "doctor", "version", "completion", "exit-codes"} {
+		"throttle hold", "throttle release", "throttle show", "throttle set", "throttle override", "coordinator", "worker", "db init", "db grants", "doctor", "version", "completion", "exit-codes"} {
 		require.True(t, seen["backfleet "+name], name)
 	}
 }
@@ -51,6 +51,25 @@ func TestHelpNamesEveryExitCode(t *testing.T) {
 	require.Equal(t, exitOK, a.run(t.Context(), []string{"help", "exit-codes"}))
 	for _, e := range exitCodes {
 		require.Contains(t, out.String(), e.meaning)
+	}
+}
+
+func TestHelpForWhatIsNoCommandIsAnErrorOfUse(t *testing.T) {
+	for args, want := range map[string]string{
+		"help statsu":      `"statsu" is not a command of backfleet; did you mean status?`,
+		"help db grant":    `"grant" is not a command of backfleet db; did you mean grants?`,
+		"help nope":        `"nope" is not a command of backfleet; see backfleet --help`,
+		"help run the job": `"the" is not a command of backfleet run; see backfleet run --help`,
+	} {
+		a, out, errs := newApp()
+		require.Equal(t, exitRefused, a.run(t.Context(), strings.Fields(args)), args)
+		require.Contains(t, errs.String(), want)
+		require.Empty(t, out.String(), args)
+	}
+	for args, want := range map[string]string{"help": "Usage:", "help db grants": "backfleet db grants", "help help": "backfleet help"} {
+		a, out, _ := newApp()
+		require.Equal(t, exitOK, a.run(t.Context(), strings.Fields(args)), args)
+		require.Contains(t, out.String(), want)
 	}
 }
 

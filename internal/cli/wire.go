@@ -71,12 +71,12 @@ func (l ledger) Health(ctx context.Context) (api.DatabaseHealth, error) {
 	if live {
 		h.Leader = &api.Leader{Owner: owner, Epoch: epoch}
 	}
-	until, by, held, err := l.Brake(ctx)
+	brake, held, err := l.Brake(ctx)
 	if err != nil {
 		return h, fmt.Errorf("read the brake: %w", err)
 	}
 	if held {
-		h.Held, h.HeldBy = &until, by
+		h.Brake = &brake
 	}
 	return h, nil
 }

@@ -48,6 +48,7 @@ type Lease struct {
 	Name   string  `json:"name"`
 	Rate   float64 `json:"rate,omitempty"` // rows/s; 0 is without limit
 	Hold   bool    `json:"hold,omitempty"` // this job may start no batch now; its ranges stay where they are
+	Over   bool    `json:"over,omitempty"` // it ends with the range that the slot holds: take no other
 }
 
 // Budget is one decision of a database's governor. Workers refuse one whose (Epoch, Seq) is not higher than the last, and

@@ -50,7 +50,20 @@ func ParseSpec(text []byte, file string) (Spec, error) {
 }
 
 // document returns the one mapping that a job file is.
-func document(text []byte) (root *ast.MappingNode, err error) {
+func document(text []byte) (*ast.MappingNode, error) {
+	body, err := parseYAML(text)
+	if err != nil {
+		return nil, err
+	}
+	root, ok := body.(*ast.MappingNode)
+	if !ok {
+		return nil, fmt.Errorf("is %s, not fields with values; begin with the job's name", kind(body))
+	}
+	return root, nil
+}
+
+// parseYAML returns what the one document in text holds.
+func parseYAML(text []byte) (body ast.Node, err error) {
 	switch {
 	case len(text) > maxSpec:
 		return nil, fmt.Errorf("is longer than %d bytes", maxSpec)
@@ -59,7 +72,7 @@ func document(text []byte) (root *ast.MappingNode, err error) {
 	}
 	defer func() { // the YAML library has panicked on malformed input before; a bad file must stay one line
 		if p := recover(); p != nil {
-			root, err = nil, errors.New("is not valid YAML")
+			body, err = nil, errors.New("is not valid YAML")
 		}
 	}()
 	f, err := parser.ParseBytes(bytes.TrimPrefix(text, []byte("\ufeff")), 0)
@@ -76,14 +89,24 @@ func document(text []byte) (root *ast.MappingNode, err error) {
 	case 0:
 		return nil, errors.New("is empty")
 	case 1:
-	default:
-		return nil, errors.New("holds several documents; write one job a file")
+		return bodies[0], nil
 	}
-	root, ok := bodies[0].(*ast.MappingNode)
-	if !ok {
-		return nil, fmt.Errorf("is %s, not fields with values; begin with the job's name", kind(bodies[0]))
+	return nil, errors.New("holds several documents; write one job a file")
+}
+
+// readText reads the value of one setting that was given by itself, as in `backfleet set`.
+func readText[T any](s setting[T], path, text string, into *T) Refusals {
+	r := specReader{lines: map[string]int{}}
+	n, err := parseYAML([]byte(text))
+	if err != nil {
+		ref := r.syntax(err)
+		return Refusals{{Field: path, Why: strings.TrimPrefix(ref.Why, "the file "), Fix: "write it in one line, as in a job file"}}
 	}
-	return root, nil
+	s.read(&r, n, path, into)
+	for i := range r.refused {
+		r.refused[i].Where = "" // a line of an argument says nothing
+	}
+	return r.refused
 }
 
 // specReader walks a job file once and gathers everything that is wrong with it.
@@ -133,7 +156,7 @@ func (r *specReader) top(root *ast.MappingNode) {
 		case name == "rows_per_range":
 			r.rowsPerRange(v)
 		case slices.Contains(specFields, name):
-			r.limit(v, name)
+			readSetting(r, v, &limits, "", name, &r.spec.Limits)
 		default:
 			r.refuse(v, name, "", "is not a field of a spec", nearest.Hint(name, specFields))
 		}
@@ -216,26 +239,39 @@ func (r *specReader) rowsPerRange(n ast.Node) {
 	}
 }
 
-// limit reads a setting, or the fields below a group of settings.
-func (r *specReader) limit(n ast.Node, path string) {
-	s, found := settingAt(path)
-	if !found {
-		below := children(path)
-		r.each(n, path, func(name string, v ast.Node) {
-			if path+"." != replicaPath && !slices.Contains(below, name) {
-				r.refuse(v, join(path, name), "", "is not a field of "+path, nearest.Hint(name, below))
-				return
-			}
-			r.limit(v, join(path, name))
-		})
+// readSetting reads the setting of a path into v, or the fields below it. base is the path of v itself.
+func readSetting[T any](r *specReader, n ast.Node, of *settings[T], base, path string, v *T) {
+	s, found := of.at(path)
+	full := join(base, path)
+	below := of.children(path)
+	if _, mapping := n.(*ast.MappingNode); !found || mapping && len(below) > 0 {
+		r.each(n, full, func(name string, below ast.Node) { readField(r, below, of, base, join(path, name), v) })
 		return
 	}
-	if text, ok := r.scalar(n, path, s.number); ok {
-		if err := s.set(&r.spec.Limits, text); err != nil {
-			ref := refuse(path, text, err)
-			r.refuse(n, path, text, ref.Why, ref.Fix)
+	if s.read != nil {
+		s.read(r, n, full, v)
+		return
+	}
+	if text, ok := r.scalar(n, full, s.number); ok {
+		if err := s.set(v, text); err != nil {
+			ref := refuse(full, text, err)
+			r.refuse(n, full, text, ref.Why, ref.Fix)
 		}
 	}
+}
+
+// readField is readSetting for a path that a person wrote, and so may be none.
+func readField[T any](r *specReader, n ast.Node, of *settings[T], base, path string, v *T) {
+	parent, name := "", path
+	if dot := strings.LastIndexByte(path, '.'); dot >= 0 {
+		parent, name = path[:dot], path[dot+1:]
+	}
+	below := of.children(parent)
+	if _, found := of.at(path); !found && !slices.Contains(below, name) {
+		r.refuse(n, join(base, path), "", "is not a field of "+join(base, parent), nearest.Hint(name, below))
+		return
+	}
+	readSetting(r, n, of, base, path, v)
 }
 
 func (r *specReader) scalar(n ast.Node, path string, number bool) (string, bool) {
@@ -252,20 +288,6 @@ func (r *specReader) scalar(n ast.Node, path string, number bool) (string, bool)
 		}
 	}
 	return s, true
-}
-
-// children lists the names one step below path among the settings.
-func children(path string) []string {
-	var names []string
-	for _, p := range Paths() {
-		if rest, ok := strings.CutPrefix(p, path+"."); ok {
-			name, _, _ := strings.Cut(rest, ".")
-			if !slices.Contains(names, name) {
-				names = append(names, name)
-			}
-		}
-	}
-	return names
 }
 
 // literal returns a scalar as it is written, so that 1.50 and 0x10 stay what their author meant.
@@ -316,4 +338,4 @@ func line(n ast.Node) int {
 	return 0
 }
 
-func join(path, name string) string { return strings.TrimPrefix(path+"."+name, ".") }
+func join(path, name string) string { return strings.Trim(path+"."+name, ".") }

@@ -143,25 +143,35 @@ func (t Target) Failing(s Step) SQL {
 	return SQL{text + " ORDER BY " + t.order("") + " LIMIT 1", p.args}
 }
 
+// QuarantineTurn lets one transaction of a job at a time set rows aside, from here to its end: run it before [Target.Quarantine], so that
+// the statement's snapshot sees every row that others have set aside. Batches do not wait for it.
+func QuarantineTurn(id job.ID) SQL {
+	return SQL{"SELECT 1 FROM backfleet.jobs WHERE id = $1 FOR NO KEY UPDATE", []any{string(id)}}
+}
+
 // Quarantine sets the one row aside that the span holds, and moves the checkpoint past it, in one fenced statement that does neither
-// where the span meanwhile holds another row. It returns (held, moved, rows of the job in quarantine, whether the fence held). Move false leaves the
-// checkpoint: a repair found the row.
-func (t Target) Quarantine(s Step, key ranges.Key, sqlstate, message string, move bool) SQL {
+// where the span meanwhile holds another row, or where most other rows of the job are in quarantine already. It returns (held, moved,
+// other rows of the job in quarantine, whether the fence held, whether the row stands alone). Move false leaves the checkpoint: a
+// repair found the row. The limit is exact in a transaction that has its [QuarantineTurn].
+func (t Target) Quarantine(s Step, key ranges.Key, most int, sqlstate, message string, move bool) SQL {
 	var p params
 	text := "WITH " + s.fence(&p) + ",\nbackfleet_alone AS MATERIALIZED (\n SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (\n  SELECT 1 FROM " + t.from() +
 		" WHERE " + t.within(&p, s.Span) + " AND " + t.keyRow() + " <> " + p.key(t, key) + ")),\n" +
+		"backfleet_others AS MATERIALIZED (\n SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = " + p.add(string(s.Claim.Ref.Job)) +
+		" AND (relation, key) <> (" + p.add(s.Claim.Relation) + "::oid, " + p.add([]string(key)) + "::text[])),\n" +
+		"backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < " + p.add(most) + "),\n" +
 		"backfleet_put AS (\n INSERT INTO backfleet.quarantine AS q (job_id, relation, key, range_index, sqlstate, error, by)\n SELECT " +
 		p.add(string(s.Claim.Ref.Job)) + ", " + p.add(s.Claim.Relation) + "::oid, " + p.add([]string(key)) + "::text[], " +
 		p.add(s.Claim.Ref.Index) + "::int, " + p.add(sqlstate) + ", " + p.add(message) + ", " + p.add(s.Claim.Owner) +
-		"\n FROM backfleet_alone\n ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error," +
-		" attempts = q.attempts + 1, at = clock_timestamp()\n RETURNING (xmax = 0) AS fresh),\n"
+		"\n FROM backfleet_room\n ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error," +
+		" attempts = q.attempts + 1, at = clock_timestamp()),\n"
 	if move {
-		text += s.advance(&p, "rows = rows", "backfleet_alone")
+		text += s.advance(&p, "rows = rows", "backfleet_room")
 	} else {
-		text += "backfleet_move AS (SELECT 1 FROM backfleet_alone)"
+		text += "backfleet_move AS (SELECT 1 FROM backfleet_room)"
 	}
-	return SQL{text + outcome + ", (SELECT count(*) FROM backfleet.quarantine WHERE job_id = " + p.add(string(s.Claim.Ref.Job)) +
-		") + (SELECT count(*) FROM backfleet_put WHERE fresh), (SELECT count(*) FROM backfleet_lock)", p.args}
+	return SQL{text + outcome + ", (SELECT rows FROM backfleet_others), (SELECT count(*) FROM backfleet_lock)," +
+		" (SELECT count(*) FROM backfleet_alone)", p.args}
 }
 
 // Again does one quarantined row again, takes it out of quarantine and counts it with its range, or does none of these. It returns

@@ -123,7 +123,11 @@ func (s subject) statements() []named {
 		add("update, "+shape.name, t.Update(shape.span))
 		add("boundary, "+shape.name, t.Boundary(shape.span, 200))
 		add("steps, "+shape.name, t.Steps(shape.span, 50_000, 100))
+		add("look, "+shape.name, t.Look(shape.span))
 	}
+	add("measured", t.Measured(ranges.Span{Lo: s.lo, Hi: s.hi}))
+	add("widths", t.Widths(ranges.Span{Lo: s.lo, Hi: s.hi}))
+	add("near", t.Near(7, 64))
 	add("bound", t.Bound())
 	add("first key", t.FirstKey(ranges.Span{Lo: s.lo, Hi: s.hi}))
 	step := statement.Step{
@@ -145,9 +149,10 @@ func (s subject) statements() []named {
 		add("repair the residual"+v.name, t.Repair(v.step, false))
 		add("repair what fails its check too"+v.name, t.Repair(v.step, true))
 		add("failing"+v.name, t.Failing(v.step))
-		add("quarantine"+v.name, t.Quarantine(v.step, s.lo, "23514", "violates a check", true))
+		add("quarantine"+v.name, t.Quarantine(v.step, s.lo, 100, "23514", "violates a check", true))
 	}
-	add("quarantine, without a move", t.Quarantine(step, s.lo, "23514", "violates a check", false))
+	add("quarantine, without a move", t.Quarantine(step, s.lo, 100, "23514", "violates a check", false))
+	add("quarantine, its turn", statement.QuarantineTurn("01JD8Z7Q4T0000000000000001"))
 	add("ahead", t.Ahead("01JD8Z7Q4T0000000000000001", 16384, s.lo))
 	add("again", t.Again("01JD8Z7Q4T0000000000000001", 16384, s.lo))
 	return all

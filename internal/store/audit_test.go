@@ -39,7 +39,7 @@ func TestEveryChangeIsInTheAuditLog(t *testing.T) {
 		{"skip", func() error { return only(sc.s.SkipRange(ctx, id, "ann", 1, "broken")) }, "released", "skipped"},
 		{"fail", func() error { return only(sc.s.Fail(ctx, id, "ann", "the table is gone")) }, "running", "failed"},
 		{"retry", func() error { return only(sc.s.Retry(ctx, id, "ann")) }, "failed", "running"},
-		{"hold", func() error { return only(sc.s.Hold(ctx, "ann", time.Hour)) }, nil, ""},
+		{"hold", func() error { return only(sc.s.Hold(ctx, "ann", "", time.Hour)) }, nil, ""},
 		{"release", func() error { return sc.s.Release(ctx, "ann") }, "", nil},
 		{"cancel", func() error { return only(sc.s.Cancel(ctx, id, "ann", "")) }, "running", "cancelled"},
 	} {
@@ -125,11 +125,12 @@ func TestTheBrakeStopsEveryBatch(t *testing.T) {
 	sc := begun(t, 10, 10)
 	c := sc.claim(sc.refs[0], "worker-1")
 	sc.exec("select backfleet.hold('10 minutes')")
-	until, by, on, err := sc.s.Brake(t.Context())
+	brake, on, err := sc.s.Brake(t.Context())
 	require.NoError(t, err)
 	require.True(t, on)
-	require.Equal(t, "postgres", by)
-	require.WithinDuration(t, time.Now().Add(10*time.Minute), until, time.Minute)
+	require.Equal(t, "postgres", brake.By)
+	require.Empty(t, brake.Reason)
+	require.WithinDuration(t, time.Now().Add(10*time.Minute), brake.Until, time.Minute)
 	b, _ := sc.fill(to(c, key(10), true))
 	require.Equal(t, braked, b)
 	require.Zero(t, sc.one("select sum(n) from t"))
@@ -146,7 +147,7 @@ func TestTheBrakeStopsEveryBatch(t *testing.T) {
 		require.ErrorContains(t, err, "not a positive interval")
 	}
 	sc.exec("insert into backfleet.brake (until, by) values (clock_timestamp(), 'x')")
-	_, _, on, err = sc.s.Brake(t.Context())
+	_, on, err = sc.s.Brake(t.Context())
 	require.NoError(t, err)
 	require.False(t, on, "a hold ends by itself")
 }

@@ -26,15 +26,18 @@ func (e *StateError) Error() string {
 	return fmt.Sprintf("%s: job %q is %s; %s", e.Op, e.Name, e.State, e.Hint)
 }
 
-// RevisionError says that the job was changed since the caller read it; nothing was changed.
+// RevisionError says that something was changed since the caller read it; nothing was changed.
 type RevisionError struct {
-	Name      string
+	What      string // such as `job "users-email-norm"`
 	Have, Saw int64
 }
 
 func (e *RevisionError) Error() string {
-	return fmt.Sprintf("job %q was changed meanwhile (revision %d, you saw %d); read it again", e.Name, e.Have, e.Saw)
+	return fmt.Sprintf("%s was changed meanwhile (revision %d, you saw %d); read it again", e.What, e.Have, e.Saw)
 }
+
+// lastWord bounds how long a change that failed may take to say so in the audit log.
+const lastWord = 5 * time.Second
 
 // decision says what becomes of a job that its transaction has locked.
 type decision func(pgx.Tx, job.Job) (job.Job, error)
@@ -167,7 +170,7 @@ func (s *Store) SetLimits(ctx context.Context, id job.ID, by string, limits job.
 			return j, &StateError{j.Name, "set", j.State, "its limits no longer matter"}
 		}
 		if ifRevision != 0 && ifRevision != j.Revision {
-			return j, &RevisionError{j.Name, j.Revision, ifRevision}
+			return j, &RevisionError{fmt.Sprintf("job %q", j.Name), j.Revision, ifRevision}
 		}
 		rows, err := tx.Query(ctx, q("job_limits"), id, limits)
 		if err != nil {
@@ -284,7 +287,8 @@ type RetryResult struct {
 }
 
 // Retry queues failed ranges again, tries every row in quarantine once more, each with its removal in one transaction, and revives a
-// job that failed or ended with errors, to be verified anew.
+// job that failed or ended with errors, to be verified anew. The audit log has a line before the first row and one of what came of it,
+// also where the retry stops on the way.
 func (s *Store) Retry(ctx context.Context, id job.ID, by string) (RetryResult, error) {
 	var res RetryResult
 	j, err := s.Get(ctx, id)
@@ -294,8 +298,8 @@ func (s *Store) Retry(ctx context.Context, id job.ID, by string) (RetryResult, e
 	if j.State == job.Complete || j.State == job.Cancelled {
 		return res, &StateError{j.Name, "retry", j.State, "there is nothing to retry"}
 	}
-	if err := s.retryRows(ctx, j, &res); err != nil {
-		return res, err
+	if err := s.retryRows(ctx, j, by, &res); err != nil {
+		return res, errors.Join(err, s.retryStopped(ctx, id, by, res, err))
 	}
 	_, err = s.change(ctx, "retry", id, func(tx pgx.Tx, j job.Job) (job.Job, error) {
 		tag, err := tx.Exec(ctx, q("retry_failed"), id)
@@ -329,8 +333,17 @@ func revive(ctx context.Context, tx pgx.Tx, j job.Job, res RetryResult) (job.Sta
 	return j.State, nil
 }
 
+// retryStopped writes down what a retry did that did not come to its end, also where its caller has gone.
+func (s *Store) retryStopped(ctx context.Context, id job.ID, by string, res RetryResult, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWord)
+	defer cancel()
+	return s.tx(ctx, "retry", func(tx pgx.Tx) error {
+		return event(ctx, tx, id, by, "retry_stopped", map[string]any{"rows": res.Rows, "left": len(res.Left), "error": postgres.Describe(cause)})
+	})
+}
+
 // retryRows does the quarantined rows again, one transaction each.
-func (s *Store) retryRows(ctx context.Context, j job.Job, res *RetryResult) error {
+func (s *Store) retryRows(ctx context.Context, j job.Job, by string, res *RetryResult) error {
 	rows, err := s.pool.Query(ctx, q("quarantine_keys"), j.ID)
 	if err != nil {
 		return s.explain("list the quarantine", err)
@@ -353,6 +366,14 @@ func (s *Store) retryRows(ctx context.Context, j job.Job, res *RetryResult) erro
 	_, alias, err := job.SplitTable(j.Spec.Table)
 	if err != nil {
 		return err
+	}
+	if len(puts) > 0 {
+		err := s.tx(ctx, "retry", func(tx pgx.Tx) error {
+			return event(ctx, tx, j.ID, by, "retry_begun", map[string]any{"rows": len(puts)})
+		})
+		if err != nil {
+			return err
+		}
 	}
 	settings := s.settings
 	settings.Job, settings.SearchPath = j.Name, j.SearchPath
@@ -400,36 +421,4 @@ func (s *Store) RequestVerify(ctx context.Context, id job.ID, by string) (job.Jo
 		}
 		return setState(ctx, tx, j, job.Running, "", by, "verify", "", nil)
 	})
-}
-
-// Hold stops every batch of the database for a time; Release frees it. Any psql can do the same by backfleet.hold().
-func (s *Store) Hold(ctx context.Context, by string, d time.Duration) (until time.Time, err error) {
-	err = s.tx(ctx, "hold", func(tx pgx.Tx) error {
-		var old *time.Time
-		if err := tx.QueryRow(ctx, q("brake_on"), d.Seconds(), by).Scan(&old, &until); err != nil {
-			return err
-		}
-		return event(ctx, tx, "", by, "hold", map[string]any{"old": old, "new": until})
-	})
-	return until, err
-}
-
-// Release takes the brake off.
-func (s *Store) Release(ctx context.Context, by string) error {
-	return s.tx(ctx, "release", func(tx pgx.Tx) error {
-		var old *time.Time
-		if err := tx.QueryRow(ctx, q("brake_off")).Scan(&old); err != nil && !errors.Is(err, pgx.ErrNoRows) {
-			return err
-		}
-		return event(ctx, tx, "", by, "release", map[string]any{"old": old, "new": nil})
-	})
-}
-
-// Brake reads whether the database is held, until when and by whom.
-func (s *Store) Brake(ctx context.Context) (until time.Time, by string, on bool, err error) {
-	err = s.pool.QueryRow(ctx, q("brake")).Scan(&until, &by)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return until, "", false, nil
-	}
-	return until, by, err == nil, err
 }

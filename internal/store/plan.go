@@ -34,7 +34,8 @@ type Leaf struct {
 
 // Freeze fixes the upper bound of relations and notes the transactions that held a write lock on them then. Bounds are read before
 // locks: a row below a bound that was not yet visible belongs to a transaction that the first batch waits for. A leaf partition that
-// was gone and is back goes on from its checkpoints. A job that a person stopped meanwhile is not touched.
+// was gone and is back goes on from its checkpoints. A job that is verified already is proved anew with them, from the first round. A
+// job that a person stopped meanwhile is not touched.
 func (l *Leader) Freeze(ctx context.Context, j job.Job, leaves []Leaf) error {
 	_, alias, err := job.SplitTable(j.Spec.Table)
 	if err != nil {
@@ -76,6 +77,11 @@ func (l *Leader) Freeze(ctx context.Context, j job.Job, leaves []Leaf) error {
 		}
 		if _, err = tx.Exec(ctx, q("frozen"), j.ID, writers); err != nil || now.State == job.Planning {
 			return err
+		}
+		if now.State == job.Verifying {
+			if err := forgetProof(ctx, tx, j.ID); err != nil {
+				return err
+			}
 		}
 		// Leaf partitions attached later: their batches, too, wait for who wrote them then.
 		_, err = setState(ctx, tx, now, job.Planning, "", "backfleet", "freeze", "", nil)

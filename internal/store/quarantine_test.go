@@ -3,6 +3,7 @@ package store
 import (
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/backfleet/backfleet/internal/job"
@@ -27,10 +28,10 @@ func poisoned(t *testing.T) *scene {
 
 func (sc *scene) quarantine(s statement.Step, k ranges.Key) (moved int64, c job.Claim) {
 	sc.Helper()
-	sql := sc.target().Quarantine(s, k, "23514", "violates poison", true)
+	sql := sc.target().Quarantine(s, k, 100, "23514", "violates poison", true)
 	var held bool
-	var total, locked int64
-	require.NoError(sc, sc.s.pool.QueryRow(sc.Context(), sql.Text, sql.Args...).Scan(&held, &moved, &total, &locked))
+	var others, locked, alone int64
+	require.NoError(sc, sc.s.pool.QueryRow(sc.Context(), sql.Text, sql.Args...).Scan(&held, &moved, &others, &locked, &alone))
 	c = s.Claim
 	if moved > 0 {
 		c.Checkpoint = c.Checkpoint.Advance(s.Next)
@@ -61,6 +62,42 @@ func TestARowIsQuarantinedWithTheMoveOfTheCheckpoint(t *testing.T) {
 	require.Equal(t, 9, sc.one("select count(*) from t where n = 1 and id > 1"))
 }
 
+// on_error.quarantine_rows is exact: transactions that set rows aside at one moment take turns, and each counts what the one before has
+// put there.
+func TestRowsAreQuarantinedInTurnAndNeverBeyondTheLimit(t *testing.T) {
+	sc := begun(t, 20, 10)
+	one, two := sc.claim(sc.refs[0], "worker-1"), sc.claim(sc.refs[1], "worker-2")
+	type outcome struct{ moved, others, alone int64 }
+	put := func(tx pgx.Tx, c job.Claim, next, k ranges.Key) (o outcome, err error) {
+		turn := statement.QuarantineTurn(sc.j.ID)
+		if _, err := tx.Exec(t.Context(), turn.Text, turn.Args...); err != nil {
+			return o, err
+		}
+		sql := sc.target().Quarantine(to(c, next, false), k, 1, "23514", "violates poison", true)
+		err = tx.QueryRow(t.Context(), sql.Text, sql.Args...).Scan(new(bool), &o.moved, &o.others, new(int64), &o.alone)
+		return o, err
+	}
+	first, second := sc.begin(), sc.begin()
+	got, err := put(first, one, key(2), key(1))
+	require.NoError(t, err)
+	require.Equal(t, outcome{moved: 1, alone: 1}, got)
+	waiting := start(func() (outcome, error) { return put(second, two, key(12), key(11)) })
+	sc.waitsForLock()
+	require.NoError(t, first.Commit(t.Context()))
+	late := <-waiting
+	require.NoError(t, late.err)
+	require.Equal(t, outcome{others: 1, alone: 1}, late.value)
+	require.NoError(t, second.Commit(t.Context()))
+	require.Equal(t, 1, sc.one("select count(*) from backfleet.quarantine"))
+
+	again := sc.begin()
+	sc.exec("update backfleet.ranges set key = '{1}' where index = 0") // as if the same row came once more
+	one.Checkpoint.Key = key(1)
+	got, err = put(again, one, key(2), key(1))
+	require.NoError(t, err)
+	require.Equal(t, outcome{moved: 1, alone: 1}, got, "a row that is in quarantine already takes no more room")
+}
+
 // `retry` does a row again and takes it out of quarantine in one transaction, or does neither.
 func TestARetryIsAtomic(t *testing.T) {
 	sc := poisoned(t)
@@ -89,6 +126,27 @@ func TestARetryIsAtomic(t *testing.T) {
 	require.Equal(t, int64(1), a.value.Rows+b.value.Rows)
 	require.Equal(t, 10, sc.one("select count(*) from t where n = 1"))
 	require.Zero(t, sc.one("select count(*) from backfleet.quarantine"))
+}
+
+// A retry that stops on the way has done what it has done: the audit log says so.
+func TestARetryThatStopsOnTheWayIsInTheAuditLog(t *testing.T) {
+	sc := begun(t, 10, 10)
+	c := sc.claim(sc.refs[0], "worker-1")
+	_, c = sc.quarantine(to(c, key(2), false), key(1))
+	_, c = sc.quarantine(to(c, key(3), false), key(2))
+	sc.finish(c)
+	sc.exec(`create function deny() returns trigger language plpgsql as $$begin raise insufficient_privilege using message = 'not yours'; end$$`)
+	sc.exec("create trigger deny before update on t for each row when (old.id = 2) execute function deny()")
+	res, err := sc.s.Retry(t.Context(), sc.j.ID, "ann")
+	require.ErrorContains(t, err, "not yours")
+	require.Equal(t, int64(1), res.Rows)
+	events, err := sc.s.Events(t.Context(), sc.j.ID, 2)
+	require.NoError(t, err)
+	stopped, began := events[0], events[1]
+	require.Equal(t, [3]any{"retry_begun", "ann", 2.0}, [3]any{began.Action, began.By, began.Detail["rows"]})
+	require.Equal(t, [3]any{"retry_stopped", "ann", 1.0}, [3]any{stopped.Action, stopped.By, stopped.Detail["rows"]})
+	require.Contains(t, stopped.Detail["error"], "not yours")
+	require.Equal(t, 1, sc.one("select count(*) from backfleet.quarantine"))
 }
 
 // A row that a person skipped is in quarantine without having failed: while its batch may still come, a retry leaves it alone, so

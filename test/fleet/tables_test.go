@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -116,6 +117,28 @@ func TestLeavesComeAndGoInMidRun(t *testing.T) {
 	}
 	require.ElementsMatch(t, []string{`"public"."t_a"`, `"cold"."t_c"`, `"public"."t_d"`}, relations)
 	require.Equal(t, 2250, f.number("select count(*) from t"))
+	f.once()
+}
+
+// A leaf that is attached while the job is verified is planned and done, and the whole is proved anew.
+func TestALeafThatComesDuringTheVerificationIsDone(t *testing.T) {
+	f := started(t, partitions("create function slow(n int) returns bool language plpgsql as $$begin"+
+		" if exists (select from pg_locks where locktype = 'advisory' and objid = 4711"+
+		" and database = (select oid from pg_database where datname = current_database())) then perform pg_sleep(0.1); end if; return n = 1; end$$")...)
+	hold := f.lock("select pg_advisory_xact_lock(4711)") // each row's check takes its time: the round is under way
+	j := f.submit(strings.Replace(partitionedSpec, "check: n = 1", "check: slow(n)", 1))
+	f.reaches(j, job.Verifying)
+	f.exec("create table t_d partition of t for values in ('d')")
+	f.exec("create unique index on t_d (id)")
+	f.exec("insert into t select i, 'd' from generate_series(1, 250) i")
+	require.Equal(t, job.Verifying, f.status(j).State)
+	hold()
+
+	r := f.completes(j)
+	require.Len(t, r.Coverage, 4)
+	require.Equal(t, int64(3250), r.Rows)
+	require.Equal(t, 1, r.Rounds)
+	require.Equal(t, 33, f.number("select count(*) from backfleet.ranges where job_id = $1 and kind = 'verify'", j.ID))
 	f.once()
 }
 

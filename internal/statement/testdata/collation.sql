@@ -26,6 +26,13 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $4 = 50000
 -- $5 = 100
 
+-- look, half-open
+SELECT count(*), count(*) FILTER (WHERE (
+n = length(word)
+) IS NOT TRUE) FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($2 AS text);
+-- $1 = ""
+-- $2 = "it's \"quoted\""
+
 -- update, open below
 UPDATE ONLY "public"."words" AS "words" SET "n" = (
 length(word)
@@ -50,6 +57,12 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $2 = "it's \"quoted\""
 -- $3 = 50000
 -- $4 = 100
+
+-- look, open below
+SELECT count(*), count(*) FILTER (WHERE (
+n = length(word)
+) IS NOT TRUE) FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" < CAST($1 AS text);
+-- $1 = "it's \"quoted\""
 
 -- update, closed above
 UPDATE ONLY "public"."words" AS "words" SET "n" = (
@@ -79,6 +92,13 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $4 = 50000
 -- $5 = 100
 
+-- look, closed above
+SELECT count(*), count(*) FILTER (WHERE (
+n = length(word)
+) IS NOT TRUE) FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text) AND "words"."word" COLLATE "pg_catalog"."C" <= CAST($2 AS text);
+-- $1 = ""
+-- $2 = "it's \"quoted\""
+
 -- update, open above
 UPDATE ONLY "public"."words" AS "words" SET "n" = (
 length(word)
@@ -103,6 +123,12 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $2 = 50000
 -- $3 = 100
 
+-- look, open above
+SELECT count(*), count(*) FILTER (WHERE (
+n = length(word)
+) IS NOT TRUE) FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text);
+-- $1 = ""
+
 -- update, unbounded
 UPDATE ONLY "public"."words" AS "words" SET "n" = (
 length(word)
@@ -123,6 +149,27 @@ WITH RECURSIVE backfleet_s AS (
 SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $1 = 50000
 -- $2 = 100
+
+-- look, unbounded
+SELECT count(*), count(*) FILTER (WHERE (
+n = length(word)
+) IS NOT TRUE) FROM ONLY "public"."words" AS "words" WHERE true;
+
+-- measured
+EXPLAIN (ANALYZE, WAL, TIMING OFF, FORMAT JSON) UPDATE ONLY "public"."words" AS "words" SET "n" = (
+length(word)
+)
+ WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($2 AS text);
+-- $1 = ""
+-- $2 = "it's \"quoted\""
+
+-- widths
+SELECT coalesce(sum(coalesce(pg_column_size("words"."n"), 0)), 0)::float8 FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($2 AS text);
+-- $1 = ""
+-- $2 = "it's \"quoted\""
+
+-- near
+SELECT ARRAY["words"."word"::text] FROM ONLY "public"."words" AS "words" WHERE "words".ctid >= '(7,0)'::tid AND "words".ctid < '(71,0)'::tid LIMIT 1;
 
 -- bound
 SELECT ARRAY["words"."word"::text] FROM ONLY "public"."words" AS "words" ORDER BY "words"."word" COLLATE "pg_catalog"."C" DESC LIMIT 1;
@@ -308,19 +355,21 @@ backfleet_lock AS MATERIALIZED (
 backfleet_alone AS MATERIALIZED (
  SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
   SELECT 1 FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($10 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($11 AS text) AND "words"."word" COLLATE "pg_catalog"."C" <> CAST($12 AS text))),
+backfleet_others AS MATERIALIZED (
+ SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = $13 AND (relation, key) <> ($14::oid, $15::text[])),
+backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < $16),
 backfleet_put AS (
  INSERT INTO backfleet.quarantine AS q (job_id, relation, key, range_index, sqlstate, error, by)
- SELECT $13, $14::oid, $15::text[], $16::int, $17, $18, $19
- FROM backfleet_alone
- ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()
- RETURNING (xmax = 0) AS fresh),
+ SELECT $17, $18::oid, $19::text[], $20::int, $21, $22, $23
+ FROM backfleet_room
+ ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()),
 backfleet_move AS (
- UPDATE backfleet.ranges SET key = $20::text[], batches = batches + 1,
-  walked = walked + $21, rows = rows, attempts = 0,
+ UPDATE backfleet.ranges SET key = $24::text[], batches = batches + 1,
+  walked = walked + $25, rows = rows, attempts = 0,
   lease_until = clock_timestamp() + interval '10 seconds'
-  WHERE job_id = $22 AND index = $23 AND EXISTS (SELECT 1 FROM backfleet_alone)
+  WHERE job_id = $26 AND index = $27 AND EXISTS (SELECT 1 FROM backfleet_room)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $24) + (SELECT count(*) FROM backfleet_put WHERE fresh), (SELECT count(*) FROM backfleet_lock);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_others), (SELECT count(*) FROM backfleet_lock), (SELECT count(*) FROM backfleet_alone);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -336,15 +385,18 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $13 = "01JD8Z7Q4T0000000000000001"
 -- $14 = 0x4000
 -- $15 = []string{""}
--- $16 = 3
--- $17 = "23514"
--- $18 = "violates a check"
--- $19 = "worker-1"
--- $20 = []string{"it's \"quoted\""}
--- $21 = 200
--- $22 = "01JD8Z7Q4T0000000000000001"
--- $23 = 3
--- $24 = "01JD8Z7Q4T0000000000000001"
+-- $16 = 100
+-- $17 = "01JD8Z7Q4T0000000000000001"
+-- $18 = 0x4000
+-- $19 = []string{""}
+-- $20 = 3
+-- $21 = "23514"
+-- $22 = "violates a check"
+-- $23 = "worker-1"
+-- $24 = []string{"it's \"quoted\""}
+-- $25 = 200
+-- $26 = "01JD8Z7Q4T0000000000000001"
+-- $27 = 3
 
 -- fill, last, with rows in quarantine
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
@@ -535,19 +587,21 @@ backfleet_lock AS MATERIALIZED (
 backfleet_alone AS MATERIALIZED (
  SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
   SELECT 1 FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($10 AS text) AND "words"."word" COLLATE "pg_catalog"."C" <= CAST($11 AS text) AND "words"."word" COLLATE "pg_catalog"."C" <> CAST($12 AS text))),
+backfleet_others AS MATERIALIZED (
+ SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = $13 AND (relation, key) <> ($14::oid, $15::text[])),
+backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < $16),
 backfleet_put AS (
  INSERT INTO backfleet.quarantine AS q (job_id, relation, key, range_index, sqlstate, error, by)
- SELECT $13, $14::oid, $15::text[], $16::int, $17, $18, $19
- FROM backfleet_alone
- ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()
- RETURNING (xmax = 0) AS fresh),
+ SELECT $17, $18::oid, $19::text[], $20::int, $21, $22, $23
+ FROM backfleet_room
+ ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()),
 backfleet_move AS (
- UPDATE backfleet.ranges SET key = $20::text[], batches = batches + 1,
-  walked = walked + $21, rows = rows, attempts = 0,
+ UPDATE backfleet.ranges SET key = $24::text[], batches = batches + 1,
+  walked = walked + $25, rows = rows, attempts = 0,
   lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
-  WHERE job_id = $22 AND index = $23 AND EXISTS (SELECT 1 FROM backfleet_alone)
+  WHERE job_id = $26 AND index = $27 AND EXISTS (SELECT 1 FROM backfleet_room)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $24) + (SELECT count(*) FROM backfleet_put WHERE fresh), (SELECT count(*) FROM backfleet_lock);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_others), (SELECT count(*) FROM backfleet_lock), (SELECT count(*) FROM backfleet_alone);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -563,15 +617,18 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $13 = "01JD8Z7Q4T0000000000000001"
 -- $14 = 0x4000
 -- $15 = []string{""}
--- $16 = 3
--- $17 = "23514"
--- $18 = "violates a check"
--- $19 = "worker-1"
--- $20 = []string{"it's \"quoted\""}
--- $21 = 0
--- $22 = "01JD8Z7Q4T0000000000000001"
--- $23 = 3
--- $24 = "01JD8Z7Q4T0000000000000001"
+-- $16 = 100
+-- $17 = "01JD8Z7Q4T0000000000000001"
+-- $18 = 0x4000
+-- $19 = []string{""}
+-- $20 = 3
+-- $21 = "23514"
+-- $22 = "violates a check"
+-- $23 = "worker-1"
+-- $24 = []string{"it's \"quoted\""}
+-- $25 = 0
+-- $26 = "01JD8Z7Q4T0000000000000001"
+-- $27 = 3
 
 -- quarantine, without a move
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
@@ -586,14 +643,16 @@ backfleet_lock AS MATERIALIZED (
 backfleet_alone AS MATERIALIZED (
  SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
   SELECT 1 FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($10 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($11 AS text) AND "words"."word" COLLATE "pg_catalog"."C" <> CAST($12 AS text))),
+backfleet_others AS MATERIALIZED (
+ SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = $13 AND (relation, key) <> ($14::oid, $15::text[])),
+backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < $16),
 backfleet_put AS (
  INSERT INTO backfleet.quarantine AS q (job_id, relation, key, range_index, sqlstate, error, by)
- SELECT $13, $14::oid, $15::text[], $16::int, $17, $18, $19
- FROM backfleet_alone
- ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()
- RETURNING (xmax = 0) AS fresh),
-backfleet_move AS (SELECT 1 FROM backfleet_alone)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $20) + (SELECT count(*) FROM backfleet_put WHERE fresh), (SELECT count(*) FROM backfleet_lock);
+ SELECT $17, $18::oid, $19::text[], $20::int, $21, $22, $23
+ FROM backfleet_room
+ ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()),
+backfleet_move AS (SELECT 1 FROM backfleet_room)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_others), (SELECT count(*) FROM backfleet_lock), (SELECT count(*) FROM backfleet_alone);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -609,11 +668,18 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $13 = "01JD8Z7Q4T0000000000000001"
 -- $14 = 0x4000
 -- $15 = []string{""}
--- $16 = 3
--- $17 = "23514"
--- $18 = "violates a check"
--- $19 = "worker-1"
--- $20 = "01JD8Z7Q4T0000000000000001"
+-- $16 = 100
+-- $17 = "01JD8Z7Q4T0000000000000001"
+-- $18 = 0x4000
+-- $19 = []string{""}
+-- $20 = 3
+-- $21 = "23514"
+-- $22 = "violates a check"
+-- $23 = "worker-1"
+
+-- quarantine, its turn
+SELECT 1 FROM backfleet.jobs WHERE id = $1 FOR NO KEY UPDATE;
+-- $1 = "01JD8Z7Q4T0000000000000001"
 
 -- ahead
 SELECT ARRAY["words"."word"::text], EXISTS (SELECT 1 FROM backfleet.ranges AS backfleet_r

@@ -35,6 +35,13 @@ SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER 
 -- $7 = 50000
 -- $8 = 100
 
+-- look, half-open
+SELECT count(*) FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid));
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = "8"
+-- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
 -- update, open below
 UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
 n
@@ -65,6 +72,11 @@ SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER 
 -- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 -- $5 = 50000
 -- $6 = 100
+
+-- look, open below
+SELECT count(*) FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") < (CAST($1 AS integer), CAST($2 AS uuid));
+-- $1 = "8"
+-- $2 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 -- update, closed above
 UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
@@ -103,6 +115,13 @@ SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER 
 -- $7 = 50000
 -- $8 = 100
 
+-- look, closed above
+SELECT count(*) FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($3 AS integer), CAST($4 AS uuid));
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = "8"
+-- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
 -- update, open above
 UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
 n
@@ -132,6 +151,11 @@ SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER 
 -- $3 = 50000
 -- $4 = 100
 
+-- look, open above
+SELECT count(*) FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid));
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+
 -- update, unbounded
 UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
 n
@@ -154,6 +178,31 @@ WITH RECURSIVE backfleet_s AS (
 SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $1 = 50000
 -- $2 = 100
+
+-- look, unbounded
+SELECT count(*) FROM ONLY "public"."orders" AS "orders" WHERE true;
+
+-- measured
+EXPLAIN (ANALYZE, WAL, TIMING OFF, FORMAT JSON) UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
+n
+), "n" = (
+n + 1
+)
+ WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid));
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = "8"
+-- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+-- widths
+SELECT coalesce(sum(coalesce(pg_column_size("orders"."m"), 0) + coalesce(pg_column_size("orders"."n"), 0)), 0)::float8 FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid));
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = "8"
+-- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+-- near
+SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" WHERE "orders".ctid >= '(7,0)'::tid AND "orders".ctid < '(71,0)'::tid LIMIT 1;
 
 -- bound
 SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" ORDER BY "orders"."tenant" DESC, "orders"."id" DESC LIMIT 1;
@@ -351,19 +400,21 @@ backfleet_lock AS MATERIALIZED (
 backfleet_alone AS MATERIALIZED (
  SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
   SELECT 1 FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND ("orders"."tenant", "orders"."id") <> (CAST($14 AS integer), CAST($15 AS uuid)))),
+backfleet_others AS MATERIALIZED (
+ SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = $16 AND (relation, key) <> ($17::oid, $18::text[])),
+backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < $19),
 backfleet_put AS (
  INSERT INTO backfleet.quarantine AS q (job_id, relation, key, range_index, sqlstate, error, by)
- SELECT $16, $17::oid, $18::text[], $19::int, $20, $21, $22
- FROM backfleet_alone
- ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()
- RETURNING (xmax = 0) AS fresh),
+ SELECT $20, $21::oid, $22::text[], $23::int, $24, $25, $26
+ FROM backfleet_room
+ ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()),
 backfleet_move AS (
- UPDATE backfleet.ranges SET key = $23::text[], batches = batches + 1,
-  walked = walked + $24, rows = rows, attempts = 0,
+ UPDATE backfleet.ranges SET key = $27::text[], batches = batches + 1,
+  walked = walked + $28, rows = rows, attempts = 0,
   lease_until = clock_timestamp() + interval '10 seconds'
-  WHERE job_id = $25 AND index = $26 AND EXISTS (SELECT 1 FROM backfleet_alone)
+  WHERE job_id = $29 AND index = $30 AND EXISTS (SELECT 1 FROM backfleet_room)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $27) + (SELECT count(*) FROM backfleet_put WHERE fresh), (SELECT count(*) FROM backfleet_lock);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_others), (SELECT count(*) FROM backfleet_lock), (SELECT count(*) FROM backfleet_alone);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -382,15 +433,18 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $16 = "01JD8Z7Q4T0000000000000001"
 -- $17 = 0x4000
 -- $18 = []string{"7", "00000000-0000-0000-0000-000000000001"}
--- $19 = 3
--- $20 = "23514"
--- $21 = "violates a check"
--- $22 = "worker-1"
--- $23 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
--- $24 = 200
--- $25 = "01JD8Z7Q4T0000000000000001"
--- $26 = 3
--- $27 = "01JD8Z7Q4T0000000000000001"
+-- $19 = 100
+-- $20 = "01JD8Z7Q4T0000000000000001"
+-- $21 = 0x4000
+-- $22 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $23 = 3
+-- $24 = "23514"
+-- $25 = "violates a check"
+-- $26 = "worker-1"
+-- $27 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $28 = 200
+-- $29 = "01JD8Z7Q4T0000000000000001"
+-- $30 = 3
 
 -- fill, last, with rows in quarantine
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
@@ -591,19 +645,21 @@ backfleet_lock AS MATERIALIZED (
 backfleet_alone AS MATERIALIZED (
  SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
   SELECT 1 FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($12 AS integer), CAST($13 AS uuid)) AND ("orders"."tenant", "orders"."id") <> (CAST($14 AS integer), CAST($15 AS uuid)))),
+backfleet_others AS MATERIALIZED (
+ SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = $16 AND (relation, key) <> ($17::oid, $18::text[])),
+backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < $19),
 backfleet_put AS (
  INSERT INTO backfleet.quarantine AS q (job_id, relation, key, range_index, sqlstate, error, by)
- SELECT $16, $17::oid, $18::text[], $19::int, $20, $21, $22
- FROM backfleet_alone
- ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()
- RETURNING (xmax = 0) AS fresh),
+ SELECT $20, $21::oid, $22::text[], $23::int, $24, $25, $26
+ FROM backfleet_room
+ ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()),
 backfleet_move AS (
- UPDATE backfleet.ranges SET key = $23::text[], batches = batches + 1,
-  walked = walked + $24, rows = rows, attempts = 0,
+ UPDATE backfleet.ranges SET key = $27::text[], batches = batches + 1,
+  walked = walked + $28, rows = rows, attempts = 0,
   lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
-  WHERE job_id = $25 AND index = $26 AND EXISTS (SELECT 1 FROM backfleet_alone)
+  WHERE job_id = $29 AND index = $30 AND EXISTS (SELECT 1 FROM backfleet_room)
  RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $27) + (SELECT count(*) FROM backfleet_put WHERE fresh), (SELECT count(*) FROM backfleet_lock);
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_others), (SELECT count(*) FROM backfleet_lock), (SELECT count(*) FROM backfleet_alone);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -622,15 +678,18 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $16 = "01JD8Z7Q4T0000000000000001"
 -- $17 = 0x4000
 -- $18 = []string{"7", "00000000-0000-0000-0000-000000000001"}
--- $19 = 3
--- $20 = "23514"
--- $21 = "violates a check"
--- $22 = "worker-1"
--- $23 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
--- $24 = 0
--- $25 = "01JD8Z7Q4T0000000000000001"
--- $26 = 3
--- $27 = "01JD8Z7Q4T0000000000000001"
+-- $19 = 100
+-- $20 = "01JD8Z7Q4T0000000000000001"
+-- $21 = 0x4000
+-- $22 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $23 = 3
+-- $24 = "23514"
+-- $25 = "violates a check"
+-- $26 = "worker-1"
+-- $27 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $28 = 0
+-- $29 = "01JD8Z7Q4T0000000000000001"
+-- $30 = 3
 
 -- quarantine, without a move
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
@@ -645,14 +704,16 @@ backfleet_lock AS MATERIALIZED (
 backfleet_alone AS MATERIALIZED (
  SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
   SELECT 1 FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND ("orders"."tenant", "orders"."id") <> (CAST($14 AS integer), CAST($15 AS uuid)))),
+backfleet_others AS MATERIALIZED (
+ SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = $16 AND (relation, key) <> ($17::oid, $18::text[])),
+backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < $19),
 backfleet_put AS (
  INSERT INTO backfleet.quarantine AS q (job_id, relation, key, range_index, sqlstate, error, by)
- SELECT $16, $17::oid, $18::text[], $19::int, $20, $21, $22
- FROM backfleet_alone
- ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()
- RETURNING (xmax = 0) AS fresh),
-backfleet_move AS (SELECT 1 FROM backfleet_alone)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT count(*) FROM backfleet.quarantine WHERE job_id = $23) + (SELECT count(*) FROM backfleet_put WHERE fresh), (SELECT count(*) FROM backfleet_lock);
+ SELECT $20, $21::oid, $22::text[], $23::int, $24, $25, $26
+ FROM backfleet_room
+ ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()),
+backfleet_move AS (SELECT 1 FROM backfleet_room)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_others), (SELECT count(*) FROM backfleet_lock), (SELECT count(*) FROM backfleet_alone);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -671,11 +732,18 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $16 = "01JD8Z7Q4T0000000000000001"
 -- $17 = 0x4000
 -- $18 = []string{"7", "00000000-0000-0000-0000-000000000001"}
--- $19 = 3
--- $20 = "23514"
--- $21 = "violates a check"
--- $22 = "worker-1"
--- $23 = "01JD8Z7Q4T0000000000000001"
+-- $19 = 100
+-- $20 = "01JD8Z7Q4T0000000000000001"
+-- $21 = 0x4000
+-- $22 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $23 = 3
+-- $24 = "23514"
+-- $25 = "violates a check"
+-- $26 = "worker-1"
+
+-- quarantine, its turn
+SELECT 1 FROM backfleet.jobs WHERE id = $1 FOR NO KEY UPDATE;
+-- $1 = "01JD8Z7Q4T0000000000000001"
 
 -- ahead
 SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text], EXISTS (SELECT 1 FROM backfleet.ranges AS backfleet_r

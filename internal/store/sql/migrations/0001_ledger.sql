@@ -25,6 +25,8 @@ CREATE TABLE backfleet.jobs (
     submitted_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     started_at    timestamptz,
     ended_at      timestamptz,
+    forecast      jsonb,                                  -- what sample batches predicted at the submit
+    start_lsn     text,                                   -- the WAL position at the first batch
     end_lsn       text,                                   -- `complete` waits until every replica has flushed it
     stream_clear  boolean NOT NULL DEFAULT false,         -- it ended and left nothing in the stream
     report        jsonb
@@ -120,9 +122,18 @@ CREATE TABLE backfleet.samples (
     rows     bigint NOT NULL,
     rate     double precision NOT NULL,
     lag      double precision NOT NULL,
-    limiting text NOT NULL DEFAULT '',
+    limiting text NOT NULL DEFAULT '',                    -- what limited it most since the sample before
+    lost     double precision NOT NULL DEFAULT 0,         -- part of what the fleet could have done meanwhile, 0..1
     PRIMARY KEY (job_id, at)
 );
+
+-- The sum of what the samples lost, by reason, in seconds of full speed. The empty signal holds the seconds that were watched.
+CREATE TABLE backfleet.losses (
+    job_id  text NOT NULL REFERENCES backfleet.jobs ON DELETE CASCADE,
+    signal  text NOT NULL,
+    seconds double precision NOT NULL,
+    PRIMARY KEY (job_id, signal)
+) WITH (fillfactor = 50);
 
 CREATE TABLE backfleet.heartbeat (
     id boolean PRIMARY KEY DEFAULT true CHECK (id),
@@ -146,14 +157,23 @@ CREATE TABLE backfleet.leadership (
     until timestamptz NOT NULL
 ) WITH (fillfactor = 10);
 
+-- What a person set for all jobs of this database together: caps, and the override of their windows.
+CREATE TABLE backfleet.throttle (
+    id       boolean PRIMARY KEY DEFAULT true CHECK (id),
+    rules    jsonb NOT NULL,
+    revision bigint NOT NULL DEFAULT 1
+);
+INSERT INTO backfleet.throttle (rules) VALUES ('{}');
+
 -- The brake that needs none of the fleet's processes: every batch's own statement reads it.
 CREATE TABLE backfleet.brake (
-    id    boolean PRIMARY KEY DEFAULT true CHECK (id),
-    until timestamptz NOT NULL,
-    by    text NOT NULL
+    id     boolean PRIMARY KEY DEFAULT true CHECK (id),
+    until  timestamptz NOT NULL,
+    by     text NOT NULL,
+    reason text NOT NULL DEFAULT ''
 );
 
-CREATE FUNCTION backfleet.hold(how_long interval) RETURNS timestamptz
+CREATE FUNCTION backfleet.hold(how_long interval, why text DEFAULT '') RETURNS timestamptz
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_until timestamptz := clock_timestamp() + how_long;
@@ -163,10 +183,11 @@ BEGIN
         RAISE EXCEPTION 'backfleet.hold: % is not a positive interval', how_long
             USING HINT = 'Call SELECT backfleet.hold(''10 minutes'').';
     END IF;
-    INSERT INTO backfleet.brake AS b (until, by) VALUES (v_until, session_user)
-        ON CONFLICT (id) DO UPDATE SET until = EXCLUDED.until, by = EXCLUDED.by;
+    INSERT INTO backfleet.brake AS b (until, by, reason) VALUES (v_until, session_user, coalesce(why, ''))
+        ON CONFLICT (id) DO UPDATE SET until = EXCLUDED.until, by = EXCLUDED.by, reason = EXCLUDED.reason;
     INSERT INTO backfleet.events (by, action, detail)
-        VALUES (session_user, 'hold', jsonb_build_object('old', v_old, 'new', v_until));
+        VALUES (session_user, 'hold', jsonb_build_object('old', v_old, 'new', v_until)
+                || CASE WHEN why <> '' THEN jsonb_build_object('reason', why) ELSE '{}' END);
     RETURN v_until;
 END $$;
 
@@ -181,4 +202,4 @@ BEGIN
     RETURN true;
 END $$;
 
-REVOKE ALL ON FUNCTION backfleet.hold(interval), backfleet.release() FROM PUBLIC;
+REVOKE ALL ON FUNCTION backfleet.hold(interval, text), backfleet.release() FROM PUBLIC;

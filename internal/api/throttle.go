@@ -1,0 +1,177 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/observe"
+	"github.com/backfleet/backfleet/internal/store"
+)
+
+// DatabaseThrottle is what holds a database's batches back, and by which rules.
+type DatabaseThrottle struct {
+	Database string            `json:"database"`
+	Rules    job.DatabaseRules `json:"rules"`
+	Revision int64             `json:"revision"`
+	Brake    *job.Brake        `json:"brake,omitempty"`  // nil: no hold stands
+	Leader   *Leader           `json:"leader,omitempty"` // nil: nobody leads
+	Go       *Verdict          `json:"go,omitempty"`     // nil: only the coordinator that leads knows, and it is not asked here
+	Jobs     []JobThrottle     `json:"jobs"`             // those that have not ended
+}
+
+// Verdict says whether a batch may start now, and if not why.
+type Verdict struct {
+	OK     bool        `json:"ok"`
+	Reason *job.Reason `json:"reason,omitempty"`
+}
+
+// JobThrottle is the part of one job in its database's throttle.
+type JobThrottle struct {
+	Name     string            `json:"name"`
+	State    job.State         `json:"state"`
+	Rules    job.ThrottleRules `json:"rules"`
+	Limiting []job.Reason      `json:"limiting,omitempty"`
+}
+
+// ThrottleSet is the answer of a change to a database's throttle.
+type ThrottleSet struct {
+	Database string            `json:"database"`
+	Rules    job.DatabaseRules `json:"rules"`
+	Revision int64             `json:"revision"`
+	Changes  []job.Change      `json:"changes"`
+}
+
+func (s *Server) throttleOperations() {
+	const path = "/v1/databases/{database}/throttle"
+	route(s, Viewer, http.MethodGet, path, "get-throttle", "What holds a database's batches back now, and by which rules", s.throttle)
+	route(s, Operator, http.MethodPatch, path, "set-throttle", "Change the caps of all jobs of a database together", s.setThrottle)
+	route(s, Operator, http.MethodPut, path+"/override", "override", "Set the rate of every job of a database for a time, in place of windows", s.override)
+	route(s, Operator, http.MethodDelete, path+"/override", "end-override", "Let windows decide again", s.endOverride)
+}
+
+func (s *Server) throttle(ctx context.Context, in *DatabasePath) (*out[DatabaseThrottle], error) {
+	db, err := s.one(in.Database)
+	if err != nil {
+		return nil, err
+	}
+	answer := DatabaseThrottle{Database: db.Name, Jobs: []JobThrottle{}}
+	if answer.Rules, answer.Revision, err = db.Ledger.Throttle(ctx); err != nil {
+		return nil, err
+	}
+	h, err := db.Ledger.Health(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answer.Brake, answer.Leader = h.Brake, h.Leader
+	if s.Gate != nil {
+		if ok, reason, known := s.Gate.Go(db.Name); known {
+			answer.Go = &Verdict{OK: ok}
+			if !ok {
+				answer.Go.Reason = &reason
+			}
+		}
+	}
+	jobs, err := db.Ledger.Jobs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range jobs {
+		if j.State.Ended() {
+			continue
+		}
+		line := JobThrottle{Name: j.Name, State: j.State, Rules: j.Limits.Throttle}
+		if s.Live != nil {
+			if v, ok := s.Live.Live(db.Name, j.ID); ok {
+				line.Limiting = v.Limiting
+			}
+		}
+		answer.Jobs = append(answer.Jobs, line)
+	}
+	return &out[DatabaseThrottle]{answer}, nil
+}
+
+func (s *Server) setThrottle(ctx context.Context, in *struct {
+	DatabasePath
+	Body map[string]string `doc:"Paths and their new values, as text: {\"max_wal_bytes_per_second\": \"20MiB\"}."`
+}) (*out[ThrottleSet], error) {
+	if len(in.Body) == 0 {
+		return nil, Fail(Invalid, errors.New("throttle: no path was given"), `send {"max_rows_per_second": "50000"}`)
+	}
+	db, err := s.one(in.Database)
+	if err != nil {
+		return nil, err
+	}
+	for try := 1; ; try++ {
+		rules, revision, err := db.Ledger.Throttle(ctx)
+		if err != nil {
+			return nil, err
+		}
+		answer := ThrottleSet{Database: db.Name}
+		if rules, answer.Changes, err = rules.Set(in.Body); err != nil {
+			return nil, err
+		}
+		answer.Rules, answer.Revision, err = db.Ledger.SetThrottle(ctx, in.who(ctx), rules, revision)
+		var rival *store.RevisionError
+		if errors.As(err, &rival) && try < limitTries {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		s.askedOf("throttle set", in.DatabasePath, ctx)
+		return &out[ThrottleSet]{answer}, nil
+	}
+}
+
+func (s *Server) override(ctx context.Context, in *struct {
+	DatabasePath
+	Body struct {
+		Rate float64      `json:"rate" minimum:"0" maximum:"1" doc:"Part of the full rate, 0 to 1; 0 stops every batch."`
+		For  job.Duration `json:"for" doc:"How long, such as 30m. An override ends by itself."`
+	}
+}) (*out[ThrottleSet], error) {
+	if err := timely(in.Body.For); err != nil {
+		return nil, err
+	}
+	return s.overridden(ctx, in.DatabasePath, "override", func(l Ledger, who string) (job.DatabaseRules, int64, error) {
+		return l.Override(ctx, who, in.Body.Rate, in.Body.For.D())
+	})
+}
+
+func (s *Server) endOverride(ctx context.Context, in *DatabasePath) (*out[ThrottleSet], error) {
+	return s.overridden(ctx, *in, "end of override", func(l Ledger, who string) (job.DatabaseRules, int64, error) {
+		return l.EndOverride(ctx, who)
+	})
+}
+
+func (s *Server) overridden(ctx context.Context, in DatabasePath, verb string, do func(Ledger, string) (job.DatabaseRules, int64, error)) (*out[ThrottleSet], error) {
+	db, err := s.one(in.Database)
+	if err != nil {
+		return nil, err
+	}
+	rules, revision, err := do(db.Ledger, in.who(ctx))
+	if err != nil {
+		return nil, err
+	}
+	s.askedOf(verb, in, ctx)
+	return &out[ThrottleSet]{ThrottleSet{Database: db.Name, Rules: rules, Revision: revision, Changes: []job.Change{}}}, nil
+}
+
+// timely checks how long a hold or an override shall stand.
+func timely(d job.Duration) error {
+	if d.D() < time.Millisecond || d.D() > job.MaxOverride {
+		return Fail(Invalid, fmt.Errorf("for: %s is not between 1ms and %s", d, job.Duration(job.MaxOverride)), "write it like 10m")
+	}
+	return nil
+}
+
+// askedOf tells the log that a change of a database was asked for.
+func (s *Server) askedOf(verb string, in DatabasePath, ctx context.Context) {
+	s.Log.Info(verb+" asked", zap.String(observe.Database, in.Database), zap.String(observe.By, in.who(ctx)))
+}

@@ -1,0 +1,64 @@
+package throttle
+
+import (
+	"math"
+	"time"
+)
+
+const (
+	guardStart = 4
+	guardCut   = 0.85
+	guardGrow  = 0.10
+	guardUsed  = 0.8 // of the slots, or of the rate
+	guardKeep  = 10 * time.Second
+)
+
+// guard limits how many slots work at once by what the application feels: additive growth and multiplicative cuts on the foreground
+// probe. Without a probe it sets no limit. The rate cannot do this: where the primary is the bottleneck, more slots bring no more
+// rows but only longer waits for everybody.
+type guard struct {
+	slots float64 // 0: no probe was ever read
+	probe float64 // times idle, smoothed
+	at    time.Time
+}
+
+// step takes the last reading of the probe and the rate, in rows per second, that the fleet may have; +Inf is without limit.
+func (g *guard) step(s Sample, limit, rate, rows float64) {
+	probe, ok := probeOf(s)
+	if !ok {
+		if s.At.Sub(g.at) > guardKeep {
+			g.slots = 0
+		}
+		return
+	}
+	if g.slots == 0 {
+		g.slots, g.probe = guardStart, probe
+	}
+	g.at = s.At
+	g.probe += 0.5 * (probe - g.probe)
+	switch {
+	case g.probe > limit:
+		g.slots *= guardCut
+	case float64(s.Active) >= guardUsed*g.slots || rows < guardUsed*rate && !math.IsInf(rate, 1):
+		g.slots += max(1, guardGrow*g.slots)
+	}
+	if s.RowsPerSlot > 0 && !math.IsInf(rate, 1) {
+		g.slots = min(g.slots, 2*(math.Ceil(rate/(slotUse*s.RowsPerSlot))+2))
+	}
+	if s.Slots > 0 {
+		g.slots = min(g.slots, float64(2*s.Slots)) // no more than could ever be used, so that a cut is felt at once
+	}
+	g.slots = max(1, g.slots)
+}
+
+func probeOf(s Sample) (float64, bool) {
+	for _, r := range s.Signals {
+		if r.Signal == signalProbe && r.Err == nil && !r.At.IsZero() && !math.IsNaN(r.Value) {
+			return r.Value, true
+		}
+	}
+	return 0, false
+}
+
+// limit is the most slots that may have a lease; 0 is without limit.
+func (g *guard) limit() int { return int(g.slots) }

@@ -239,7 +239,7 @@ func TestArchiveQueueAndWraparoundFire(t *testing.T) {
 	})
 
 	t.Run("wraparound", func(t *testing.T) {
-		_, err := pool.Exec(t.Context(), `CREATE TABLE old (id int, pad text) WITH (autovacuum_freeze_max_age = 100000,
+		_, err := pool.Exec(t.Context(), `CREATE TABLE old (id int, pad text) WITH (autovacuum_enabled = false, autovacuum_freeze_max_age = 100000,
 			autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)`)
 		require.NoError(t, err)
 		_, err = pool.Exec(t.Context(), "INSERT INTO old SELECT n, repeat('x', 500) FROM generate_series(1, 20000) n")

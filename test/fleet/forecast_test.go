@@ -46,7 +46,7 @@ func mid[N int64 | job.Duration](low, high N) float64 {
 func TestAForecastIsNearTheOutcome(t *testing.T) {
 	for _, c := range []struct{ name, more, binding string }{
 		{"at full speed", "", "4 slots"},
-		{"under a cap", "throttle: {max_rows_per_second: 40000}", "throttle.max_rows_per_second 40000"},
+		{"under a cap", "throttle: {max_rows_per_second: 30000}", "throttle.max_rows_per_second 30000"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := alone(t, people()...)

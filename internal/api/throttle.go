@@ -179,7 +179,7 @@ func (s *Server) setThrottle(ctx context.Context, in *struct {
 		if err != nil {
 			return nil, err
 		}
-		s.askedOf("throttle set", in.DatabasePath, ctx)
+		s.askedOf(ctx, "throttle set", in.DatabasePath)
 		return &out[ThrottleSet]{answer}, nil
 	}
 }
@@ -214,7 +214,7 @@ func (s *Server) overridden(ctx context.Context, in DatabasePath, verb string, d
 	if err != nil {
 		return nil, err
 	}
-	s.askedOf(verb, in, ctx)
+	s.askedOf(ctx, verb, in)
 	return &out[ThrottleSet]{ThrottleSet{Database: db.Name, Rules: rules, Revision: revision, Changes: []job.Change{}}}, nil
 }
 
@@ -227,6 +227,6 @@ func timely(d job.Duration) error {
 }
 
 // askedOf tells the log that a change of a database was asked for.
-func (s *Server) askedOf(verb string, in DatabasePath, ctx context.Context) {
+func (s *Server) askedOf(ctx context.Context, verb string, in DatabasePath) {
 	s.Log.Info(verb+" asked", zap.String(observe.Database, in.Database), zap.String(observe.By, in.who(ctx)))
 }

@@ -38,21 +38,21 @@ Whether a batch may start now is known to the coordinator that leads the databas
 
 // throttleText writes what holds now first.
 func throttleText(w io.Writer, t api.DatabaseThrottle) {
-	line := func(key, format string, args ...any) { say(w, "%-12s %s", key, fmt.Sprintf(format, args...)) }
-	line("database", "%s", t.Database)
-	line("now", "%s", nowText(t))
+	line := func(key, text string) { say(w, "%-12s %s", key, text) }
+	line("database", t.Database)
+	line("now", nowText(t))
 	if t.Brake != nil {
-		line("brake", "%s", t.Brake.Why().Text)
+		line("brake", t.Brake.Why().Text)
 	}
-	line("override", "%s", overrideText(t.Rules.Override))
-	line("caps", "%s", capsText(t.Rules.MaxRowsPerSecond, t.Rules.MaxWALBytesPerSecond))
+	line("override", overrideText(t.Rules.Override))
+	line("caps", capsText(t.Rules.MaxRowsPerSecond, t.Rules.MaxWALBytesPerSecond))
 	for _, j := range t.Jobs {
 		say(w, "job %s, %s", j.Name, j.State)
-		line("  caps", "%s", capsText(j.Rules.MaxRowsPerSecond, j.Rules.MaxWALBytesPerSecond))
-		line("  schedule", "%s", scheduleText(j.Schedule))
+		line("  caps", capsText(j.Rules.MaxRowsPerSecond, j.Rules.MaxWALBytesPerSecond))
+		line("  schedule", scheduleText(j.Schedule))
 		key := "  limited by"
 		for _, r := range j.Limiting {
-			line(key, "%s", reasonText(r))
+			line(key, reasonText(r))
 			key = ""
 		}
 	}

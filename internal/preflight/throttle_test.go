@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strings"
 	"testing"
 	"time"
 
@@ -125,7 +124,7 @@ func TestChecksOverHTTP(t *testing.T) {
 			lines := check(t, pool, c.spec).Holding()
 			require.Len(t, lines, 1)
 			require.Contains(t, lines[0], c.want)
-			require.False(t, strings.Contains(lines[0], "\n"))
+			require.NotContains(t, lines[0], "\n")
 			at, err := preflight.Limits(t.Context(), pool, "main", job.Limits{}, c.spec.Limits)
 			require.NoError(t, err)
 			require.Equal(t, lines, at)

@@ -22,11 +22,11 @@ type guard struct {
 	at    time.Time
 }
 
-// step takes the last reading of the probe, the value over which it cuts (NaN: the probe is off), and the rate, in rows per second,
-// that the fleet may have; +Inf is without limit.
+// step takes the last reading of the probe, the limit over which slots are taken away, and the rate, in rows per second, that the
+// fleet may have; +Inf is without limit. A limit of NaN turns the guard off.
 func (g *guard) step(s Sample, limit, rate, rows float64) {
 	probe, ok := probeOf(s)
-	if math.IsNaN(limit) || !ok {
+	if !ok || math.IsNaN(limit) {
 		if math.IsNaN(limit) || s.At.Sub(g.at) > guardKeep {
 			g.slots = 0
 		}

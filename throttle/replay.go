@@ -2,8 +2,6 @@ package throttle
 
 import (
 	"math"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -59,6 +57,9 @@ func (r *replays) step(s Sample) bool {
 		return false
 	}
 	r.readAt = s.ReadAt
+	if s.WALPos < r.wal.value() {
+		r.members = nil // another history: after a failover nothing is as it was
+	}
 	r.wal.add(s.ReadAt, s.WALPos, trailSpan)
 	present := map[string]*replay{}
 	for _, m := range s.Members {
@@ -78,11 +79,13 @@ func (r *replays) step(s Sample) bool {
 
 func (t *replay) step(m Member, wal *trail, at time.Time) {
 	t.state, t.lag = m.State, m.Lag
-	t.pos.add(at, m.Pos, trailSpan)
+	// Where a replica is asked itself and does not answer once, its position is that of an older report.
+	pos := max(m.Pos, t.pos.value())
+	t.pos.add(at, pos, trailSpan)
 	t.learnBase(wal, at)
 
-	t.open = max(0, wal.value()-m.Pos)
-	t.backlog = max(0, wal.at(at.Add(-toDuration(t.base)))-m.Pos)
+	t.open = max(0, wal.value()-pos)
+	t.backlog = max(0, wal.at(at.Add(-toDuration(t.base)))-pos)
 	dt := 0.0
 	if n := len(t.pos.points); n > 1 {
 		dt = at.Sub(t.pos.points[n-2].at).Seconds()
@@ -100,23 +103,13 @@ func (t *replay) step(m Member, wal *trail, at time.Time) {
 	}
 	t.least = min(t.least, t.backlog)
 	if dt := at.Sub(t.from.at).Seconds(); dt > 0 {
-		t.slope = max(0, m.Pos-t.from.value) / dt
+		t.slope = (pos - t.from.value) / dt
 	}
 }
 
 // restart begins a step of the outer loop.
 func (t *replay) restart() {
 	t.fresh, t.least, t.from = false, t.backlog, mark{t.pos.last(), t.pos.value()}
-}
-
-// sorted is the members in the order of their names.
-func (r *replays) sorted() []*replay {
-	all := make([]*replay, 0, len(r.members))
-	for _, t := range r.members {
-		all = append(all, t)
-	}
-	slices.SortFunc(all, func(a, b *replay) int { return strings.Compare(a.name, b.name) })
-	return all
 }
 
 func (t *replay) learnBase(wal *trail, at time.Time) {

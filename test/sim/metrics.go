@@ -10,21 +10,20 @@ type Result struct {
 	Scenario, Policy string
 	Workers          int
 
-	Rows         float64 // written, over those of the oracle
-	Written      float64 // rows
-	Over1        float64 // part of the time, as the others: above 1 s where no backfill would not be
-	Over5        float64
-	Over10       float64
-	OracleOver   float64 // the oracle's Over5
-	OracleOver10 float64
-	Recovery     []float64 // seconds from each end of a stall to 80 % of the oracle's rate
-	Oracle       []float64 // the oracle's own
-	Over         float64   // mean demand of the workers over what the primary can do, at least 1
-	MeanLag      float64   // seconds
-	Lags         []float64 // mean lag in each minute
-	Peak         float64   // greatest lag, seconds
-	LateStarts   int       // batches begun over 3 s after the last budget
-	Trace        []Point
+	Rows       float64 // written, over those of the oracle
+	Written    float64 // rows
+	Over1      float64 // part of the time, as the others: above 1 s where no backfill would not be
+	Over5      float64
+	Over10     float64
+	OracleOver [3]float64 // the oracle's Over1, Over5 and Over10
+	Recovery   []float64  // seconds from each end of a stall to 80 % of the oracle's rate
+	Oracle     []float64  // the oracle's own
+	Over       float64    // mean demand of the workers over what the primary can do, at least 1
+	MeanLag    float64    // seconds
+	Lags       []float64  // mean lag in each minute
+	Peak       float64    // greatest lag, seconds
+	LateStarts int        // batches begun over 3 s after the last budget
+	Trace      []Point
 }
 
 // Point is one moment of a run, for a plot.
@@ -53,8 +52,9 @@ func measure(s Scenario, p Policy, r run, ref reference) Result {
 		res.Over1 += avoidable(r.lag[i], ref.idle[i], 1) / n
 		res.Over5 += avoidable(r.lag[i], ref.idle[i], 5) / n
 		res.Over10 += avoidable(r.lag[i], ref.idle[i], 10) / n
-		res.OracleOver += avoidable(ref.lag[i], ref.idle[i], 5) / n
-		res.OracleOver10 += avoidable(ref.lag[i], ref.idle[i], 10) / n
+		for k, limit := range []float64{1, 5, 10} {
+			res.OracleOver[k] += avoidable(ref.lag[i], ref.idle[i], limit) / n
+		}
 	}
 	res.Peak = slices.Max(r.lag)
 	res.Rows = res.Written / oracle

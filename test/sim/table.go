@@ -87,18 +87,21 @@ func printTable(w io.Writer, policies []Policy, researched, random [][]Result, w
 func printDefaults(w io.Writer, policies []Policy, results [][]Result, workers int) {
 	fmt.Fprintf(w, "| policy | rows %% of oracle (least) | over 1 s | over 5 s | recovery s | over-subscription, %d workers |\n", workers)
 	fmt.Fprintln(w, "|---|---|---|---|---|---|")
-	for i, p := range policies {
-		s := score(results[i], workers)
-		fmt.Fprintf(w, "| %s | %.1f (%.1f) | %.1f %% | %.1f %% | %s | %.2f |\n", p.Name, 100*s.Rows, 100*s.Least, 100*s.Over1, 100*s.Over5,
+	row := func(name string, s Score) {
+		fmt.Fprintf(w, "| %s | %.1f (%.1f) | %.1f %% | %.1f %% | %s | %.2f |\n", name, 100*s.Rows, 100*s.Least, 100*s.Over1, 100*s.Over5,
 			secondsOr(s.Recovery), s.Over)
 	}
+	for i, p := range policies {
+		row(p.Name, score(results[i], workers))
+	}
+	row("oracle", score(perfect(results[0]), workers))
 }
 
 // perfect is what the oracle did in the same scenarios.
 func perfect(results []Result) []Result {
 	out := make([]Result, len(results))
 	for i, r := range results {
-		out[i] = Result{Workers: r.Workers, Rows: 1, Over5: r.OracleOver, Over10: r.OracleOver10, Recovery: r.Oracle, Over: 1}
+		out[i] = Result{Workers: r.Workers, Rows: 1, Over1: r.OracleOver[0], Over5: r.OracleOver[1], Over10: r.OracleOver[2], Recovery: r.Oracle, Over: 1}
 	}
 	return out
 }

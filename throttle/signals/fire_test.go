@@ -18,16 +18,16 @@ type often struct{ signals.Source }
 
 func (often) Every() time.Duration { return 50 * time.Millisecond }
 
-// watch is a sampler under rules.
-type watch struct {
+// ruled is a sampler under rules.
+type ruled struct {
 	*signals.Sampler
 	rules    map[string]throttle.Rule
 	pressure throttle.Pressure
 }
 
-func watching(t *testing.T, rules map[string]throttle.Rule, sources ...signals.Source) *watch {
+func watching(t *testing.T, rules map[string]throttle.Rule, sources ...signals.Source) *ruled {
 	t.Helper()
-	w := &watch{Sampler: signals.NewSampler(time.Now), rules: rules}
+	w := &ruled{Sampler: signals.NewSampler(time.Now), rules: rules}
 	for i, s := range sources {
 		sources[i] = often{s}
 	}
@@ -59,7 +59,7 @@ type outcome struct {
 	readings      map[string]throttle.Reading
 }
 
-func (w *watch) step() outcome {
+func (w *ruled) step() outcome {
 	o := outcome{readings: map[string]throttle.Reading{}}
 	readings := w.Readings()
 	o.factor, o.hard, o.scale, o.reasons = w.pressure.Step(time.Now(), w.rules, readings)
@@ -70,7 +70,7 @@ func (w *watch) step() outcome {
 }
 
 // until waits for an outcome.
-func (w *watch) until(t *testing.T, what string, ok func(outcome) bool) outcome {
+func (w *ruled) until(t *testing.T, what string, ok func(outcome) bool) outcome {
 	t.Helper()
 	patience := time.After(60 * time.Second)
 	tick := time.NewTicker(10 * time.Millisecond)

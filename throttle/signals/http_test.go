@@ -129,7 +129,7 @@ func prometheus(t *testing.T, answer func(query string) (int, string)) string {
 func vector(values ...string) string {
 	var results []string
 	for _, v := range values {
-		results = append(results, fmt.Sprintf(`{"metric":{"instance":"db1"},"value":[1435781451.781,"%s"]}`, v))
+		results = append(results, fmt.Sprintf(`{"metric":{"instance":"db1"},"value":[1435781451.781,%q]}`, v))
 	}
 	return `{"status":"success","data":{"resultType":"vector","result":[` + strings.Join(results, ",") + `]}}`
 }
@@ -187,6 +187,6 @@ func TestAnswersOfPrometheus(t *testing.T) {
 			require.InDelta(t, c.value, r.Value, 0)
 			continue
 		}
-		require.EqualError(t, r.Err, "Prometheus check p: GET "+url+"/api/v1/query: "+c.fail, c.body)
+		require.EqualError(t, r.Err, "check p of Prometheus: GET "+url+"/api/v1/query: "+c.fail, c.body)
 	}
 }

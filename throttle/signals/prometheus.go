@@ -57,7 +57,7 @@ func (c *PrometheusCheck) Read(ctx context.Context) []throttle.Reading {
 		return err
 	}
 	if err := get(ctx, c.client, c.url, body); err != nil {
-		r.Err = fmt.Errorf("Prometheus check %s: %w", c.name, err)
+		r.Err = fmt.Errorf("check %s of Prometheus: %w", c.name, err)
 	}
 	return []throttle.Reading{r}
 }

@@ -35,13 +35,15 @@ type governor struct {
 	attended time.Time  // when what changes rarely was read
 	moves    int64      // of the fleet, when leases were last shared out
 	held     bool
+	set      job.DatabaseRules
 	brake    []throttle.Reason // what holds above the controller
+
+	calendars calendars
 
 	mu       sync.Mutex
 	sample   throttle.Sample
 	decision throttle.Decision
 	decided  time.Time
-	set      job.DatabaseRules
 }
 
 func newGovernor(l *leadership, db Database) *governor {
@@ -125,9 +127,8 @@ func (g *governor) attend(ctx context.Context, active []job.Job) {
 	}
 	switch {
 	case err == nil:
-		g.mu.Lock()
 		g.set = set
-		g.mu.Unlock()
+		g.calendars.override(set)
 	case !errors.Is(err, context.Canceled): // else the term is over
 		g.brake = append(g.brake, throttle.Reason{Signal: "ledger", Hard: true, Text: "the database does not answer: " + postgres.Describe(err)})
 	}
@@ -195,7 +196,8 @@ func (g *governor) share(ctx context.Context, active []job.Job, decision throttl
 	fleet := supply{slots: len(slots), perSlot: g.progress.perSlot, perRow: g.control.WALPerRow()}
 	all := make([]terms, len(active))
 	for i, j := range active {
-		all[i] = termsOf(j, g.set, now, decision, fleet)
+		schedule, err := g.calendars.of(j)
+		all[i] = termsOf(j, schedule, err, now, decision, fleet)
 	}
 	leases := g.shares.allocate(now, decision, all, slots, holding, runnable, fleet.perSlot)
 	for i, l := range leases {
@@ -245,13 +247,11 @@ func (g *governor) missing() (names []string, known bool) {
 
 // calendar is when a job may run, and how fast.
 func (g *governor) calendar(j job.Job) throttle.Calendar {
-	schedule, err := j.Limits.Schedule()
+	schedule, err := g.calendars.of(j)
 	if err != nil { // submit and set have refused it
 		return nil
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.set.Apply(schedule)
+	return schedule
 }
 
 // verdict says whether a batch may start now, for others who ask; not known where the last decision is old.

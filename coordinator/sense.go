@@ -16,7 +16,7 @@ import (
 
 const (
 	beatEvery   = 200 * time.Millisecond
-	idleEvery   = 2 * time.Second // between looks at the replicas while no batch may run
+	idleEvery   = time.Second // between looks at the replicas while no batch may run
 	tablesEvery = 30 * time.Second
 	drainTime   = 2 * time.Second // after the last sign of a batch
 	learnMost   = 4 * time.Second // for the probe to learn what is usual; a leader that follows another waits for the fleet to drain

@@ -32,8 +32,8 @@ func TestAJobOutsideOfItsWindowLeavesItsSlotsToOthers(t *testing.T) {
 	fleet := supply{slots: 2}
 	of := func(at time.Time) []terms {
 		return []terms{
-			termsOf(named("A", nightly(nil)), job.DatabaseRules{}, at, throttle.Decision{}, fleet),
-			termsOf(named("B", job.ThrottleRules{}), job.DatabaseRules{}, at, throttle.Decision{}, fleet),
+			settled(named("A", nightly(nil)), job.DatabaseRules{}, at, throttle.Decision{}, fleet),
+			settled(named("B", job.ThrottleRules{}), job.DatabaseRules{}, at, throttle.Decision{}, fleet),
 		}
 	}
 	holding := map[job.ID][]throttle.Slot{"A": slots[:1], "B": slots[1:]}

@@ -29,8 +29,8 @@ func (s supply) speed(j job.Job) float64 {
 	return s.perSlot * float64(min(s.slots, j.Limits.Workers.Max))
 }
 
-// termsOf works out a job's limits at a time.
-func termsOf(j job.Job, set job.DatabaseRules, now time.Time, d throttle.Decision, s supply) terms {
+// termsOf works out a job's limits at a time. A schedule that cannot be read, for which err stands, lets nothing run.
+func termsOf(j job.Job, schedule throttle.Schedule, err error, now time.Time, d throttle.Decision, s supply) terms {
 	t := terms{job: j, factor: 1}
 	limit := func(rate float64, r job.Reason) {
 		if t.most == 0 || rate < t.most {
@@ -38,14 +38,13 @@ func termsOf(j job.Job, set job.DatabaseRules, now time.Time, d throttle.Decisio
 			t.reasons = append([]job.Reason{r}, t.reasons...)
 		}
 	}
-	schedule, err := j.Limits.Schedule()
 	if err != nil { // submit and set have refused it
 		t.factor = 0
 		t.reasons = []job.Reason{{Signal: "window", Hard: true, Text: "throttle.windows cannot be read: " + err.Error()}}
 		return t
 	}
 	var why string
-	if t.factor, why = set.Apply(schedule).At(now); t.factor < 1 {
+	if t.factor, why = schedule.At(now); t.factor < 1 {
 		r := job.Reason{Signal: "window", Observed: t.factor, Threshold: 1, Text: why}
 		if t.factor <= 0 {
 			t.reasons = []job.Reason{r}

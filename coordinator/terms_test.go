@@ -30,6 +30,14 @@ func jobWith(rules job.ThrottleRules) job.Job {
 	return j
 }
 
+// settled is a job's terms under what was set for its database.
+func settled(j job.Job, set job.DatabaseRules, at time.Time, d throttle.Decision, s supply) terms {
+	var c calendars
+	c.override(set)
+	schedule, err := c.of(j)
+	return termsOf(j, schedule, err, at, d, s)
+}
+
 func TestTermsOfAJob(t *testing.T) {
 	third := 0.3
 	fleet := supply{slots: 4, perSlot: 1000, perRow: 500}
@@ -58,7 +66,7 @@ func TestTermsOfAJob(t *testing.T) {
 			set: job.DatabaseRules{Override: &job.Override{Rate: 0, Until: noon.Add(time.Hour), By: "ann"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := termsOf(jobWith(c.rules), c.set, c.at, c.decision, fleet)
+			got := settled(jobWith(c.rules), c.set, c.at, c.decision, fleet)
 			require.InDelta(t, c.factor, got.factor, 1e-9)
 			require.InDelta(t, c.most, got.most, 1e-6)
 			binding := ""
@@ -100,7 +108,7 @@ func TestTheBindingCauseStandsFirst(t *testing.T) {
 			decision: throttle.Decision{RowsPerSec: 1000, Reasons: []throttle.Reason{replay}}, fleet: fleet, given: 2, rate: 1000, binding: replay.Signal, lost: 0.75},
 	} {
 		t.Run(name, func(t *testing.T) {
-			why, lost := termsOf(jobWith(c.rules), job.DatabaseRules{}, c.at, c.decision, c.fleet).explain(c.decision, c.given, c.rate, c.fleet)
+			why, lost := settled(jobWith(c.rules), job.DatabaseRules{}, c.at, c.decision, c.fleet).explain(c.decision, c.given, c.rate, c.fleet)
 			require.Equal(t, c.binding, why[0].Signal)
 			require.InDelta(t, c.lost, lost, 1e-9)
 		})

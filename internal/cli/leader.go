@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/backfleet/backfleet/coordinator"
 	"github.com/backfleet/backfleet/internal/api"
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/observe"
 	"github.com/backfleet/backfleet/internal/postgres"
 	"github.com/backfleet/backfleet/internal/queue"
 	"github.com/backfleet/backfleet/internal/store"
@@ -32,13 +34,9 @@ func (a *app) newLeader(ctx context.Context, p *parts, name string, dbs database
 	if err != nil {
 		return leader{}, err
 	}
-	sources, err := postgres.Databases(a.environ)
+	sources, _, err := a.sources()
 	if err != nil {
-		return leader{}, usage("%w", err)
-	}
-	replicas, err := postgres.Replicas(a.environ, sources)
-	if err != nil {
-		return leader{}, usage("%w", err)
+		return leader{}, err
 	}
 	governed := make([]coordinator.Database, len(dbs))
 	for i, db := range dbs {
@@ -49,10 +47,17 @@ func (a *app) newLeader(ctx context.Context, p *parts, name string, dbs database
 			return leader{}, openError(err)
 		}
 		p.then("signals of "+db.name, pool.Close)
-		governed[i] = coordinator.Database{Ledger: store.New(db.pool, db.name), Signals: pool, Replicas: asked(replicas[db.name])}
+		governed[i] = coordinator.Database{Ledger: store.New(db.pool, db.name), Signals: pool, Replicas: asked(db.replicas)}
 		// A DSN that leads elsewhere is found now, before anything depends on it.
-		if err := signals.NewReplicas(a.now, 0, governed[i].Replicas...).Check(ctx, db.pool); err != nil {
+		var stranger *signals.StrangerError
+		switch err := signals.NewReplicas(a.now, 0, governed[i].Replicas...).Check(ctx, db.pool); {
+		case err == nil:
+		case errors.As(err, &stranger) && stranger.Promoted: // after a failover the variables may be as they were
+			log.Warn("a replica's DSN leads to a primary", zap.String(observe.Database, db.name), zap.Error(err))
+		case errors.As(err, &stranger):
 			return leader{}, usage("database %q: %w", db.name, err)
+		default:
+			return leader{}, fmt.Errorf("database %q: %w", db.name, err)
 		}
 	}
 	return leader{coordinator.New(coordinator.Config{Name: name, Databases: governed, Queue: conn, Logger: log, Loops: loops})}, nil

@@ -27,7 +27,7 @@ func TestTheReferenceIsWhole(t *testing.T) {
 		require.Contains(t, doc, "`"+path+"`")
 	}
 	for _, b := range throttle.Builtins() {
-		row := fmt.Sprintf("| `%s` | %s | %s |", b.Name, documented(b.Rule, b.Rule.Soft), documented(b.Rule, b.Rule.Hard))
+		row := fmt.Sprintf("| %#q | %s | %s |", b.Name, documented(b.Rule, b.Rule.Soft), documented(b.Rule, b.Rule.Hard))
 		require.Contains(t, doc, row)
 	}
 	begin, end := strings.LastIndex(doc, "```yaml\n"), strings.LastIndex(doc, "```")

@@ -82,6 +82,9 @@ func signal(path string) (setting[Limits], bool) {
 		if rule == (SignalRule{}) {
 			delete(l.Throttle.Signals, name)
 		}
+		if len(l.Throttle.Signals) == 0 {
+			l.Throttle.Signals = nil // as in a spec that says nothing
+		}
 	}
 	threshold := func(at func(*SignalRule) *Threshold) setting[Limits] {
 		return setting[Limits]{path: signalPath + path,

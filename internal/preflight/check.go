@@ -30,6 +30,8 @@ type Options struct {
 	Timeout time.Duration
 	// SearchPath is the one that the job's expressions are resolved by; empty is the session's.
 	SearchPath string
+	// Replicas are the ones that are asked directly, in the form of [signals.ReplicaKey]: they are known without having been seen.
+	Replicas []string
 	// Sample asks for a forecast by sample batches; nil: none is run.
 	Sample *Sampling
 }
@@ -76,7 +78,7 @@ func inspect(ctx context.Context, db Database, spec job.Spec, opt Options) (Plan
 	if _, err := tx.Exec(ctx, sql, args...); err != nil {
 		return Plan{}, fmt.Errorf("check database %s: settings: %w", spec.Database, err)
 	}
-	c := &check{tx: tx, spec: spec, plan: Plan{Spec: spec, SpecHash: spec.Hash()}}
+	c := &check{tx: tx, spec: spec, configured: opt.Replicas, plan: Plan{Spec: spec, SpecHash: spec.Hash()}}
 	if err := c.run(ctx); err != nil {
 		var refused Refusals
 		if errors.As(err, &refused) {
@@ -99,6 +101,8 @@ type check struct {
 	target  statement.Target // the whole table, under the alias of the job's expressions
 	plan    Plan
 	refused Refusals
+
+	configured []string // replicas that are asked directly
 }
 
 // run goes from what makes all else moot to what only costs, and stops at the end of a stage that refused.

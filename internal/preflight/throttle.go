@@ -22,7 +22,7 @@ const replicasTimeout = 2 * time.Second
 // Limits checks what a change of a job's limits names in its database for the first time: replicas, and checks. It returns a
 // line for each that would hold the job back at once; the error is a [Refusals] where the change cannot go well. Limits that stay
 // are not looked at again: a replica that has gone since must not stand against another change.
-func Limits(ctx context.Context, db Database, database string, was, now job.Limits) (warnings []string, err error) {
+func Limits(ctx context.Context, db Database, database string, was, now job.Limits, opt Options) (warnings []string, err error) {
 	fresh := job.Limits{}
 	for name, policy := range now.Throttle.Replicas {
 		if _, known := was.Throttle.Replicas[name]; !known {
@@ -32,7 +32,7 @@ func Limits(ctx context.Context, db Database, database string, was, now job.Limi
 			fresh.Throttle.Replicas[name] = policy
 		}
 	}
-	c := &check{spec: job.Spec{Database: database, Limits: fresh}}
+	c := &check{spec: job.Spec{Database: database, Limits: fresh}, configured: opt.Replicas}
 	if len(fresh.Throttle.Replicas) > 0 {
 		err := pgx.BeginTxFunc(ctx, db, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 			sql, args := postgres.Settings{Application: "backfleet set", SearchPath: "pg_catalog", SynchronousCommit: "local",
@@ -69,7 +69,7 @@ func (c *check) replicaNames(ctx context.Context) error {
 	for _, name := range slices.Sorted(maps.Keys(c.spec.Throttle.Replicas)) {
 		field := "throttle.replicas." + name
 		switch {
-		case slices.Contains(connected, name):
+		case slices.Contains(connected, name), slices.Contains(c.configured, signals.ReplicaKey(name)):
 		case slices.Contains(away, name):
 			c.warn(Note, field, "names a replica that is away now", "")
 		case len(seen) == 0:

@@ -36,9 +36,13 @@ func TestReplicaNames(t *testing.T) {
 		`throttle.replicas.stanby1: no replica of this name was ever seen; did you mean "standby1"?; one that is away can be named once it was connected while a coordinator led`)
 	refused(t, db.Pool, replicas(map[string]string{"reporting": "ignore"}), `throttle.replicas.reporting: no replica of this name was ever seen; one of `)
 
+	// One that is asked directly is known without having been seen.
+	_, err := preflight.Check(t.Context(), db.Pool, replicas(map[string]string{"Reporting_2": "ignore"}), preflight.Options{Replicas: []string{"reporting-2"}})
+	require.NoError(t, err)
+
 	// One that is away may be named if it was seen.
 	st := store.New(db.Pool, "main")
-	_, _, err := st.Migrate(t.Context())
+	_, _, err = st.Migrate(t.Context())
 	require.NoError(t, err)
 	refused(t, db.Pool, replicas(map[string]string{"reporting": "ignore"}), `throttle.replicas.reporting: no replica`)
 	exec(t, db.Pool, "INSERT INTO backfleet.replicas (name, timeline) VALUES ('reporting', '00000001')")
@@ -49,9 +53,9 @@ func TestReplicaNames(t *testing.T) {
 
 	// `set` looks only at what it names for the first time.
 	was, now := replicas(map[string]string{"gone": "ignore"}).Limits, replicas(map[string]string{"gone": "hold", "standby1": "ignore"}).Limits
-	_, err = preflight.Limits(t.Context(), db.Pool, "main", was, now)
+	_, err = preflight.Limits(t.Context(), db.Pool, "main", was, now, preflight.Options{})
 	require.NoError(t, err)
-	_, err = preflight.Limits(t.Context(), db.Pool, "main", was, replicas(map[string]string{"standby2": "ignore"}).Limits)
+	_, err = preflight.Limits(t.Context(), db.Pool, "main", was, replicas(map[string]string{"standby2": "ignore"}).Limits, preflight.Options{})
 	var rs preflight.Refusals
 	require.ErrorAs(t, err, &rs)
 	require.Contains(t, err.Error(), `throttle.replicas.standby2: no replica of this name was ever seen; did you mean "standby1"?`)
@@ -78,9 +82,9 @@ func TestChecksOfTheDatabase(t *testing.T) {
 		"SELECT pg_sleep(5)::text::int8": "takes longer than 1s",
 	} {
 		refused(t, pool, checks(q(sql)), want)
-		_, err := preflight.Limits(t.Context(), pool, "main", job.Limits{}, checks(q(sql)).Limits)
+		_, err := preflight.Limits(t.Context(), pool, "main", job.Limits{}, checks(q(sql)).Limits, preflight.Options{})
 		require.ErrorContains(t, err, want)
-		_, err = preflight.Limits(t.Context(), pool, "main", checks(q(sql)).Limits, checks(q(sql)).Limits)
+		_, err = preflight.Limits(t.Context(), pool, "main", checks(q(sql)).Limits, checks(q(sql)).Limits, preflight.Options{})
 		require.NoError(t, err, "what stays is not looked at again")
 	}
 	var rows int
@@ -125,7 +129,7 @@ func TestChecksOverHTTP(t *testing.T) {
 			require.Len(t, lines, 1)
 			require.Contains(t, lines[0], c.want)
 			require.NotContains(t, lines[0], "\n")
-			at, err := preflight.Limits(t.Context(), pool, "main", job.Limits{}, c.spec.Limits)
+			at, err := preflight.Limits(t.Context(), pool, "main", job.Limits{}, c.spec.Limits, preflight.Options{})
 			require.NoError(t, err)
 			require.Equal(t, lines, at)
 		})

@@ -53,6 +53,7 @@ type Work struct {
 	ProofSeconds Interval // of a slot, for a key in the verification
 	RowWAL       Interval // bytes, for a row written
 	Slots        int
+	Ranges       int // that the slots carry; 0: many
 }
 
 // Bounds is what may make a job slower than its slots.
@@ -131,7 +132,11 @@ func Forecast(w Work, b Bounds, start time.Time) Outlook {
 	for _, c := range b.WALCaps {
 		limit(c, w.Written.Times(w.RowWAL), w.RowWAL)
 	}
-	o.Fill = Interval{w.Keys / speed.High, w.Keys / speed.Low * disturbed}
+	tail := 1.0 // the last ranges may leave all slots but one without work
+	if w.Ranges > 0 {
+		tail += (slots - 1) / float64(w.Ranges)
+	}
+	o.Fill = Interval{w.Keys / speed.High, w.Keys / speed.Low * disturbed * tail}
 	o.Proof = Interval{w.Keys * w.ProofSeconds.Low / gain.High, w.Keys * w.ProofSeconds.High / gain.Low}
 	o.lay(b.Calendar, start)
 	return o

@@ -79,6 +79,7 @@ func TestForecastNamesWhatBinds(t *testing.T) {
 		{"one slot", func(w *Work) { w.Slots = 1 }, Bounds{}, "slots", Interval{1000, 1100}},
 		{"no slot counts as one", func(w *Work) { w.Slots = 0 }, Bounds{}, "slots", Interval{1000, 1100}},
 		{"a cost that varies", func(w *Work) { w.KeySeconds = Interval{5e-6, 20e-6} }, Bounds{}, "slots", Interval{154, 1556}},
+		{"few ranges", func(w *Work) { w.Ranges = 6 }, Bounds{}, "slots", Interval{308, 1167}},
 		{"replicas", nil, Bounds{Replicas: 2}, "slots", Interval{308, 1556}},
 		{"rows", nil, Bounds{RowCaps: []Cap{{"rows", 50_000}, {"of the database", 80_000}}}, "rows", Interval{2000, 2200}},
 		{"rows of the database", nil, Bounds{RowCaps: []Cap{{"rows", 0}, {"of the database", 40_000}}}, "of the database", Interval{2500, 2750}},

@@ -86,7 +86,7 @@ func (s *sampler) work() throttle.Work {
 	if slots == 0 {
 		slots = DefaultSlots
 	}
-	w := throttle.Work{Keys: float64(p.Rows), Slots: int(min(int64(slots), int64(p.Spec.Workers.Max), max(p.Ranges, 1)))}
+	w := throttle.Work{Keys: float64(p.Rows), Slots: int(min(int64(slots), int64(p.Spec.Workers.Max), max(p.Ranges, 1))), Ranges: int(p.Ranges)}
 	fixed := quantile(s.got, 0.5, func(b sampled) float64 { return b.fixed }) + ledgerSeconds
 	commit := throttle.Exactly(0)
 	if p.Spec.Batch.SynchronousCommit != "off" {

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -14,11 +15,11 @@ import (
 	"github.com/backfleet/backfleet/internal/preflight"
 )
 
-// people makes a table of 300,000 rows as the benchmarks have it: text to work on, and an index that the job does not touch.
-func people() []string {
+// people makes a table of n rows as the benchmarks have it: text to work on, and an index that the job does not touch.
+func people(n int) []string {
 	return []string{
 		"create table people (id bigint primary key, email text not null, email_norm text, filler text)",
-		"insert into people select i, 'User.' || md5(i::text) || '@Example.com', null, repeat('x', 60) from generate_series(1, 300000) i",
+		fmt.Sprintf("insert into people select i, 'User.' || md5(i::text) || '@Example.com', null, repeat('x', 60) from generate_series(1, %d) i", n),
 		"create index on people (email)",
 		"vacuum analyze people",
 	}
@@ -30,7 +31,7 @@ table: people
 set: {email_norm: lower(email)}
 where: email_norm is null
 check: email_norm = lower(email)
-rows_per_range: 20000
+rows_per_range: 5000
 `
 
 // off is how many times an outcome lies beside a value.
@@ -44,12 +45,16 @@ func mid[N int64 | job.Duration](low, high N) float64 {
 // The forecast of a few batches that were rolled back is within a factor of two of what comes. At full speed, where the duration is
 // that of a machine that others use as well, the nearer end of the range is; under a cap its middle is.
 func TestAForecastIsNearTheOutcome(t *testing.T) {
-	for _, c := range []struct{ name, more, binding string }{
-		{"at full speed", "", "4 slots"},
-		{"under a cap", "throttle: {max_rows_per_second: 30000}", "throttle.max_rows_per_second 30000"},
+	for _, c := range []struct {
+		name          string
+		rows          int
+		more, binding string
+	}{
+		{"at full speed", 300_000, "", "4 slots"},
+		{"under a cap", 100_000, "throttle: {max_rows_per_second: 10000}", "throttle.max_rows_per_second 10000"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := alone(t, people()...)
+			f := alone(t, people(c.rows)...)
 			f.sample = &preflight.PlanSampling
 			j := f.submit(peopleSpec + c.more)
 			require.NotNil(t, j.Forecast)

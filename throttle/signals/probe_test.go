@@ -32,7 +32,7 @@ func TestTheForegroundProbeFires(t *testing.T) {
 		slow.do("COMMIT")
 		return o.hard
 	})
-	require.Regexp(t, `^foreground probe [\d.]+ × idle over hard limit 5 × idle \(p95 [\d.]+ms, [\d.]+m?s while idle\)$`, o.reasons[0].Text)
+	require.Regexp(t, `^foreground probe [\d.]+ × idle over hard limit 5 × idle \(p95 [\d.]+[mµ]?s, [\d.]+[mµ]?s while idle\)$`, o.reasons[0].Text)
 	require.InDelta(t, 0.5, o.scale, 0)
 }
 

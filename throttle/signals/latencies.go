@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	probeSpan     = 10 * time.Second // what one p95 is taken over
+	probeSpan     = 5 * time.Second  // what one p95 is taken over
 	probeMemory   = 15 * time.Minute // what the baseline is taken over
 	probeFewest   = 5                // samples for a p95, and quiet p95s for a baseline of their own
 	probeQuantile = 0.95
@@ -19,10 +19,10 @@ const (
 
 // latencies is the memory of the foreground probe: what requests took lately, and what they take while no batch runs.
 //
-// The value is p95 of the last 10 s over a baseline, which is the lowest decile of such p95s in the last 15 minutes: of those that
+// The value is p95 of the last 5 s over a baseline, which is the lowest decile of such p95s in the last 15 minutes: of those that
 // saw no batch run or, while there are too few of them, of all.
 type latencies struct {
-	samples []latency // the last 10 s
+	samples []latency // the last 5 s
 	past    []latency // p95s of the last 15 minutes, one a second at most
 }
 
@@ -40,6 +40,17 @@ func (l *latencies) add(at time.Time, took time.Duration, quiet bool) {
 	}
 	busy := slices.ContainsFunc(l.samples, func(s latency) bool { return !s.quiet })
 	l.past = append(recent(l.past, at, probeMemory), latency{at, quantile(l.samples, probeQuantile), !busy})
+}
+
+// settle takes what requests took, one after the other, before the first batch: it counts as a baseline by itself.
+func (l *latencies) settle(at time.Time, took []time.Duration) {
+	all := make([]latency, len(took))
+	for i, t := range took {
+		all[i] = latency{at, t, true}
+	}
+	for range probeFewest {
+		l.past = append(l.past, latency{at, quantile(all, probeQuantile), true})
+	}
 }
 
 // ratio is the value of the signal; ok is false while there are too few samples.

@@ -9,10 +9,10 @@ import (
 
 const ms = time.Millisecond
 
-// probeFor adds two samples a second for some seconds and returns the time after them.
+// probeFor adds four samples a second for some seconds and returns the time after them.
 func probeFor(l *latencies, from, seconds float64, quiet bool, took ...time.Duration) float64 {
-	for i := range int(2 * seconds) {
-		l.add(at(from+float64(i)/2), took[i%len(took)], quiet)
+	for i := range int(4 * seconds) {
+		l.add(at(from+float64(i)/4), took[i%len(took)], quiet)
 	}
 	return from + seconds
 }

@@ -22,13 +22,15 @@ var (
 )
 
 const (
-	probeEvery   = 500 * time.Millisecond
+	probeEvery   = 250 * time.Millisecond
 	probeTimeout = 2 * time.Second
+	// probeLearn is how many requests, one after the other, tell what is usual before the first batch.
+	probeLearn = 20
 	// probeClose bounds the farewell to a server that may not answer.
 	probeClose = 100 * time.Millisecond
 )
 
-// Probe measures what the application feels: twice a second it reads one row by its key and commits one, as a client with a
+// Probe measures what the application feels: four times a second it reads one row by its key and commits one, as a client with a
 // connection of its own, and compares the time with what it is while no batch runs. It is not read while no batch may run, so it
 // knows that time only if it was told, by [Probe.SetBatches], when batches ran.
 //
@@ -38,6 +40,7 @@ type Probe struct {
 	connect func(context.Context) (*pgx.Conn, error)
 	now     func() time.Time
 	batches atomic.Bool
+	knows   atomic.Bool
 
 	conn *pgx.Conn
 	seen latencies
@@ -76,6 +79,11 @@ func (p *Probe) Read(ctx context.Context) []throttle.Reading {
 	if err != nil {
 		return unreadable(err, throttle.SignalProbe)
 	}
+	if quiet && !p.knows.Load() {
+		if err := p.learn(ctx); err != nil {
+			return unreadable(err, throttle.SignalProbe)
+		}
+	}
 	at := p.now()
 	p.seen.add(at, took, quiet && !p.batches.Load())
 	ratio, p95, idle, ok := p.seen.ratio(at)
@@ -85,6 +93,26 @@ func (p *Probe) Read(ctx context.Context) []throttle.Reading {
 	detail := fmt.Sprintf("p95 %s, %s while idle", p95.Round(100*time.Microsecond), idle.Round(100*time.Microsecond))
 	return []throttle.Reading{{Signal: throttle.SignalProbe, Value: ratio, Detail: detail, At: at}}
 }
+
+// learn measures what is usual at once, so that the first batches do not pass for it.
+func (p *Probe) learn(ctx context.Context) error {
+	usual := make([]time.Duration, probeLearn)
+	for i := range usual {
+		took, err := p.measure(ctx)
+		if err != nil {
+			return err
+		}
+		usual[i] = took
+	}
+	if !p.batches.Load() {
+		p.seen.settle(p.now(), usual)
+		p.knows.Store(true)
+	}
+	return nil
+}
+
+// Knows reports whether the probe has learned what is usual while no batch runs.
+func (p *Probe) Knows() bool { return p.knows.Load() }
 
 // measure is one read and one commit. The time to connect does not count.
 func (p *Probe) measure(ctx context.Context) (time.Duration, error) {

@@ -83,3 +83,17 @@ func TestTheProbeDoesNotWaitForADeadSynchronousStandby(t *testing.T) {
 		}
 	}
 }
+
+func TestTheProbeLearnsWhatIsUsualOnlyWhileNoBatchRuns(t *testing.T) {
+	db := harness.Database(t)
+	exec(t, db.DSN, heartbeatTable)
+	p := signals.NewProbe(signals.Dial(db.Pool), time.Now)
+	t.Cleanup(p.Close)
+	p.Read(t.Context())
+	require.False(t, p.Knows(), "a probe takes batches to be running until it is told")
+	p.SetBatches(false)
+	p.Read(t.Context())
+	require.True(t, p.Knows(), "one reading is enough")
+	p.SetBatches(true)
+	require.True(t, p.Knows(), "it does not forget")
+}

@@ -35,7 +35,7 @@ func TestWhatSamplingCostsTheServer(t *testing.T) {
 	d, lag := signals.NewDatabase(pool, time.Now), signals.NewLag(pool, time.Now, 0)
 	d.SetTables(oid(t, db, "t"))
 	s := signals.NewSampler(time.Now)
-	s.Use(d, signals.NewBlocked(pool), signals.NewProbe(signals.Dial(pool), time.Now),
+	s.Use(d, signals.NewBlocked(pool), signals.NewProbe(signals.Dial(pool), time.Now), signals.NewSlots(pool, nil),
 		signals.NewSQLCheck("rows", "SELECT count(*) FROM t WHERE id = 1", time.Second, pool))
 	run(t, s)
 

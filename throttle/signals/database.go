@@ -67,9 +67,11 @@ type Database struct {
 	db  Querier
 	now func() time.Time
 
-	mu     sync.Mutex
-	tables []uint32
-	cores  int
+	mu        sync.Mutex
+	tables    []uint32
+	cores     int
+	free      float64 // bytes
+	freeKnown bool
 
 	facts       *facts
 	factsAt     time.Time
@@ -249,8 +251,18 @@ func (d *Database) diskFree(f *facts) (share float64, ok bool) {
 	if !f.local || f.DataDirectory == nil {
 		return 0, false
 	}
-	share, err := freeShare(*f.DataDirectory)
+	free, share, err := freeDisk(*f.DataDirectory)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.free, d.freeKnown = free, err == nil
 	return share, err == nil
+}
+
+// FreeBytes is what was free on the volume of the data directory at the last reading; false where it is not known.
+func (d *Database) FreeBytes() (bytes float64, known bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.free, d.freeKnown
 }
 
 func coresOf(configured int, local bool) (n int, known string) {

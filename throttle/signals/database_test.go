@@ -174,10 +174,16 @@ func burn(n int) string {
 
 func TestDiskFreeFires(t *testing.T) {
 	db := harness.Database(t)
-	w := watching(t, builtin(throttle.SignalDiskFree, 2, 1.5), database(db))
+	d := database(db)
+	_, known := d.FreeBytes()
+	require.False(t, known)
+	w := watching(t, builtin(throttle.SignalDiskFree, 2, 1.5), d)
 	o := w.until(t, "less free than the threshold", hard)
 	require.Less(t, o.reasons[0].Observed, 1.0)
 	require.Greater(t, o.reasons[0].Observed, 0.0)
+	free, known := d.FreeBytes()
+	require.True(t, known)
+	require.Greater(t, free, 1e6)
 	require.Contains(t, o.reasons[0].Text, "under hard limit 150.0% ("+db.Cluster.Primary.DataDir()+")")
 }
 

@@ -15,15 +15,15 @@ func runsHere(backend int) bool {
 	return err == nil && strings.TrimSpace(string(comm)) == "postgres"
 }
 
-// freeShare is the part of a directory's volume that a process without special rights may still fill.
-func freeShare(dir string) (float64, error) {
+// freeDisk is what a process without special rights may still fill of a directory's volume, and as a share of all that it may use.
+func freeDisk(dir string) (bytes, share float64, err error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	usable := s.Blocks - s.Bfree + s.Bavail
 	if usable == 0 {
-		return 0, fmt.Errorf("volume of %s has no blocks", dir)
+		return 0, 0, fmt.Errorf("volume of %s has no blocks", dir)
 	}
-	return float64(s.Bavail) / float64(usable), nil
+	return float64(s.Bavail) * float64(s.Bsize), float64(s.Bavail) / float64(usable), nil
 }

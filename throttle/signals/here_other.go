@@ -6,4 +6,4 @@ import "errors"
 
 func runsHere(int) bool { return false }
 
-func freeShare(string) (float64, error) { return 0, errors.ErrUnsupported }
+func freeDisk(string) (bytes, share float64, err error) { return 0, 0, errors.ErrUnsupported }

@@ -32,7 +32,7 @@ func TestTheForegroundProbeFires(t *testing.T) {
 		slow.do("COMMIT")
 		return o.hard
 	})
-	require.Regexp(t, `^foreground probe [\d.]+ × idle over hard limit 5 × idle \(p95 [\d.]+ms, [\d.]+[mµ]?s while idle\)$`, o.reasons[0].Text)
+	require.Regexp(t, `^foreground probe [\d.]+ × idle over hard limit 5 × idle \(p95 [\d.]+[mµ]?s, [\d.]+[mµ]?s while idle\)$`, o.reasons[0].Text)
 	require.InDelta(t, 0.5, o.scale, 0)
 }
 
@@ -82,4 +82,18 @@ func TestTheProbeDoesNotWaitForADeadSynchronousStandby(t *testing.T) {
 			require.NotContains(t, r[0].Detail, "p95 2s")
 		}
 	}
+}
+
+func TestTheProbeLearnsWhatIsUsualOnlyWhileNoBatchRuns(t *testing.T) {
+	db := harness.Database(t)
+	exec(t, db.DSN, heartbeatTable)
+	p := signals.NewProbe(signals.Dial(db.Pool), time.Now)
+	t.Cleanup(p.Close)
+	p.Read(t.Context())
+	require.False(t, p.Knows(), "a probe takes batches to be running until it is told")
+	p.SetBatches(false)
+	p.Read(t.Context())
+	require.True(t, p.Knows(), "one reading is enough")
+	p.SetBatches(true)
+	require.True(t, p.Knows(), "it does not forget")
 }

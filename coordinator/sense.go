@@ -54,7 +54,7 @@ func newSense(l *leadership, own *store.Leader, db Database) *sense {
 		server:   signals.NewDatabase(db.Signals, time.Now),
 	}
 	s.lag.Ask(s.replicas)
-	s.builtin = []signals.Source{s.server, s.probe, signals.NewBlocked(db.Signals), signals.NewSlots(db.Signals, nil)}
+	s.builtin = []signals.Source{s.server, s.probe, signals.NewBlocked(db.Signals), signals.NewSlots(db.Signals, s.server.FreeBytes)}
 	return s
 }
 
@@ -84,13 +84,15 @@ func (s *sense) use(ctx context.Context, active []job.Job, checks []job.Check) {
 		if !known {
 			changed = true
 			var err error
-			if source, err = s.source(c); err != nil { // submit has refused it; an older ledger may hold it
+			if source, err = s.source(c); err != nil { // submit has refused it; an older ledger may hold it. It fails closed
 				s.complain(ctx, "check not usable", err, zap.String("check", c.Name))
-				continue
+				source = nil
 			}
 		}
 		wanted[c] = source
-		sources = append(sources, source)
+		if source != nil {
+			sources = append(sources, source)
+		}
 	}
 	if changed {
 		s.checks = wanted

@@ -163,7 +163,8 @@ var builtins = []Builtin{
 	},
 	{
 		Name: SignalAutovacuum,
-		Rule: Rule{Soft: 1, Hard: None(), Hysteresis: true, Text: "vacuum on a job's table"},
+		// The dead rows of a long run bring a vacuum about again and again, so it gets room, but not half of the run.
+		Rule: Rule{Soft: 1, Hard: None(), Factor: 0.8, Hysteresis: true, Text: "vacuum on a job's table"},
 		What: "whether a vacuum works on a job's table: 1, or 2 where it prevents a wraparound",
 		Cost: databaseCost,
 	},

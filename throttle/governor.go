@@ -87,6 +87,10 @@ func (g *Governor) Step(s Sample) Decision {
 
 	rate, reason := g.rate()
 	rate = g.press(&d, s, rate, factor)
+	if few := g.guard.limit(); few > 0 && few < s.Slots && d.Slots == few {
+		pressed = append(pressed, Reason{Signal: "slots", Observed: float64(few), Threshold: float64(s.Slots),
+			Text: fmt.Sprintf("%d of %d slots may work: as many as the foreground probe bears", few, s.Slots)})
+	}
 	d.Reasons = order(d.Reasons, pressed, reason, s.At.Sub(g.used) <= usedRecent || g.grant.slots > 0)
 	switch {
 	case math.IsInf(rate, 1):
@@ -98,6 +102,9 @@ func (g *Governor) Step(s Sample) Decision {
 	g.granted = rate
 	return d
 }
+
+// WALPerRow is what one row of the fleet's costs in bytes of WAL, rather too much than too little; an assumption at first.
+func (g *Governor) WALPerRow() float64 { return g.flow.careful() }
 
 // outer steps what acts every half second.
 func (g *Governor) outer(s Sample, dt time.Duration) {

@@ -75,7 +75,7 @@ func simulate(s Scenario, p Policy, o Options) run {
 		r.over = append(r.over, f.oversubscription())
 		if o.Trace && n%25 == 24 {
 			budget := l.last.RowsPerSec
-			if budget == 0 {
+			if budget == 0 && l.shared {
 				budget = math.NaN()
 			}
 			r.trace = append(r.trace, Point{T: t, Lag: plant.Lag(), Budget: budget, Rate: rate(r.rows, t-0.48, t+tickSeconds), Hold: l.last.Hold})

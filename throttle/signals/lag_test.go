@@ -24,12 +24,12 @@ const heartbeatTable = `CREATE SCHEMA backfleet;
 	CREATE TABLE backfleet.heartbeat (id boolean PRIMARY KEY DEFAULT true CHECK (id), ts timestamptz NOT NULL);
 	INSERT INTO backfleet.heartbeat (ts) VALUES (clock_timestamp())`
 
-func exec(t *testing.T, dsn, sql string) {
+func exec(t testing.TB, dsn, sql string) {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), dsn)
+	conn, err := pgx.Connect(context.Background(), dsn)
 	require.NoError(t, err)
 	defer conn.Close(context.Background())
-	_, err = conn.Exec(t.Context(), sql)
+	_, err = conn.Exec(context.Background(), sql)
 	require.NoError(t, err)
 }
 

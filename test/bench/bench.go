@@ -202,6 +202,7 @@ type trial struct {
 	fleet   []*harness.Process
 	environ []string // of the fleet's processes, beside the database's
 	truth   *truth   // of the lag, where a part measures it
+	check   *httpCheck
 	// scripted counts the rows that the usual script has written.
 	scripted atomic.Int64
 }

@@ -3,6 +3,7 @@ package throttle
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -182,8 +183,7 @@ func order(holds, pressed []Reason, rate Reason, used bool) []Reason {
 			slows = append(slows, r)
 		}
 	}
-	all := append(holds, stops...)
-	all = append(all, slows...)
+	all := slices.Concat(holds, stops, slows)
 	if used && rate.Text != "" {
 		all = append(all, rate)
 	}

@@ -51,10 +51,10 @@ type replay struct {
 	lags []mark // readings of the last second
 }
 
-// step takes a sample's members, if they were read since the last step, and reports whether they were.
-func (r *replays) step(s Sample) bool {
+// step takes a sample's members, if they were read since the last step.
+func (r *replays) step(s Sample) {
 	if !s.ReadAt.After(r.readAt) {
-		return false
+		return
 	}
 	r.readAt = s.ReadAt
 	if s.WALPos < r.wal.value() {
@@ -74,7 +74,6 @@ func (r *replays) step(s Sample) bool {
 		present[m.Name] = t
 	}
 	r.members = present
-	return true
 }
 
 func (t *replay) step(m Member, wal *trail, at time.Time) {

@@ -42,7 +42,7 @@ func (p planner) Submit(ctx context.Context, by string, spec job.Spec, again boo
 		return job.Job{}, err
 	}
 	return p.st.Submit(ctx, by, store.NewJob{
-		Spec: plan.Spec, Key: plan.Key, Idempotent: plan.Idempotent, SearchPath: plan.SearchPath,
+		Spec: plan.Spec, Key: plan.Key, Idempotent: plan.Idempotent, Passes: plan.HOT.Passes, SearchPath: plan.SearchPath,
 		Estimate: plan.Rows, EstimateBy: plan.RowsBy, Again: again,
 	})
 }

@@ -146,7 +146,11 @@ func (b *bench) fresh(ctx context.Context, t table) (*trial, error) {
 			return nil, err
 		}
 	}
-	if err := b.calm(ctx); err != nil {
+	err = b.calm(ctx)
+	if err == nil {
+		err = tr.pool.QueryRow(ctx, "SELECT pg_relation_size('users'), pg_current_wal_insert_lsn()::text").Scan(&tr.heap, &tr.lsn)
+	}
+	if err != nil {
 		tr.end(ctx)
 		return nil, err
 	}
@@ -160,6 +164,8 @@ type trial struct {
 	name  string
 	pool  *pgxpool.Pool
 	fleet []*harness.Process
+	heap  int64  // bytes of the table when the trial was fresh
+	lsn   string // and where the WAL was
 	// scripted counts the rows that the usual script has written.
 	scripted atomic.Int64
 }

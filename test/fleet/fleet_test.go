@@ -174,7 +174,7 @@ func (f *fleet) submitOn(pool *pgxpool.Pool, spec string) job.Job {
 	plan, err := preflight.Check(f.Context(), pool, s, preflight.Options{})
 	require.NoError(f, err)
 	j, err := store.New(pool, "main").Submit(f.Context(), "ann", store.NewJob{
-		Spec: plan.Spec, Key: plan.Key, Idempotent: plan.Idempotent, SearchPath: plan.SearchPath, Estimate: plan.Rows, EstimateBy: plan.RowsBy,
+		Spec: plan.Spec, Key: plan.Key, Idempotent: plan.Idempotent, Passes: plan.HOT.Passes, SearchPath: plan.SearchPath, Estimate: plan.Rows, EstimateBy: plan.RowsBy,
 	})
 	require.NoError(f, err)
 	return j

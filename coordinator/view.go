@@ -13,6 +13,7 @@ import (
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/postgres"
 	"github.com/backfleet/backfleet/internal/queue"
+	"github.com/backfleet/backfleet/internal/store"
 	"github.com/backfleet/backfleet/throttle"
 )
 
@@ -21,27 +22,30 @@ const (
 	recordShare = 20
 	recordMost  = 10 * time.Second
 	sampleEvery = 5 * time.Second
-	rateTime    = 10 * time.Second // over which the rate is averaged
-	etaAfter    = 3 * time.Second  // of progress, before an ETA is told
 )
 
 // Live is what only the leader knows of a job.
 type Live struct {
 	Rate     float64 // rows written per second, over the last ten seconds
-	ETA      *job.Duration
+	ETA      *job.ETA
 	Lag      map[string]job.Lag
 	Limiting []job.Reason
 	Stream   *job.StreamLag
 	Leases   int
+
+	rowsPerSlot float64 // that a slot could write in a second; 0: not known
 }
 
 // views holds what the leaderships here know, for people to read.
 type views struct {
-	mu   sync.Mutex
-	live map[string]map[job.ID]Live
+	mu     sync.Mutex
+	live   map[string]map[job.ID]Live
+	losses map[string]map[job.ID]*throttle.Losses
 }
 
-func newViews() *views { return &views{live: map[string]map[job.ID]Live{}} }
+func newViews() *views {
+	return &views{live: map[string]map[job.ID]Live{}, losses: map[string]map[job.ID]*throttle.Losses{}}
+}
 
 func (v *views) get(database string, id job.ID) (Live, bool) {
 	v.mu.Lock()
@@ -54,6 +58,7 @@ func (v *views) get(database string, id job.ID) (Live, bool) {
 func (v *views) forget(database string) {
 	v.mu.Lock()
 	delete(v.live, database)
+	delete(v.losses, database)
 	v.mu.Unlock()
 }
 
@@ -62,6 +67,7 @@ func (v *views) keep(database string, open map[job.ID]bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	maps.DeleteFunc(v.live[database], func(id job.ID, _ Live) bool { return !open[id] })
+	maps.DeleteFunc(v.losses[database], func(id job.ID, _ *throttle.Losses) bool { return !open[id] })
 }
 
 // update changes what is known of a job.
@@ -76,18 +82,62 @@ func (v *views) update(database string, id job.ID, fn func(*Live)) {
 	v.live[database][id] = l
 }
 
-// budget notes a decision: what holds each job back, the binding cause first.
+// lose notes what a job loses from now on, until the next call: to which signal, and what part of what it could do, from 0 to 1.
+func (v *views) lose(database string, id job.ID, at time.Time, signal string, lost float64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.losses[database] == nil {
+		v.losses[database] = map[job.ID]*throttle.Losses{}
+	}
+	l := v.losses[database][id]
+	if l == nil {
+		l = &throttle.Losses{}
+		v.losses[database][id] = l
+	}
+	l.Add(at, signal, lost)
+}
+
+// lost takes what a job lost since the last call.
+func (v *views) lost(database string, id job.ID) (watched float64, lost []throttle.Loss) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if l := v.losses[database][id]; l != nil {
+		return l.Take()
+	}
+	return 0, nil
+}
+
+// capacity notes how many rows a slot could write in a second, so that what a cap costs can be told.
+func (v *views) capacity(database string, id job.ID, rowsPerSlot float64) {
+	v.update(database, id, func(l *Live) { l.rowsPerSlot = rowsPerSlot })
+}
+
+// budget notes a decision: what holds each job back, the binding cause first, and what it loses to that.
 func (v *views) budget(database string, active []job.Job, d throttle.Decision, lags map[string]job.Lag, leases []job.Lease, slots int) {
-	given := map[job.ID]int{}
+	now := time.Now()
+	given, rate := map[job.ID]int{}, map[job.ID]float64{}
 	for _, l := range leases {
 		given[l.Job]++
+		rate[l.Job] += l.Rate
 	}
 	for _, j := range active {
 		why := reasons(d)
 		if !d.Hold {
 			why = append(why, limitedBy(j, given[j.ID], slots))
 		}
-		v.update(database, j.ID, func(l *Live) { l.Lag, l.Limiting, l.Leases = lags, why, given[j.ID] })
+		lost := 0.0
+		v.update(database, j.ID, func(l *Live) {
+			l.Lag, l.Limiting, l.Leases = lags, why, given[j.ID]
+			lost = throttle.Lost(rate[j.ID], l.rowsPerSlot*float64(min(slots, j.Limits.Workers.Max)))
+		})
+		if d.Hold || given[j.ID] == 0 && (slots == 0 || len(leases) > 0) {
+			lost = 1
+		}
+		signal := ""
+		if len(why) > 0 {
+			signal = why[0].Signal
+		}
+		v.lose(database, j.ID, now, signal, lost)
 	}
 }
 
@@ -118,46 +168,8 @@ func limitedBy(j job.Job, leases, slots int) job.Reason {
 	return job.Reason{Signal: "workers", Observed: float64(leases), Text: fmt.Sprintf("%d slots, each at its batch target", leases)}
 }
 
-// pace averages a job's progress.
-type pace struct {
-	rows     int64
-	fraction float64
-	phase    int
-	at       time.Time
-	rate     float64 // rows/s
-	speed    float64 // of the phase, 1/s
-	moving   time.Duration
-}
-
-// note takes a new reading. A new phase starts over.
-func (p *pace) note(st job.Status, now time.Time) {
-	dt := now.Sub(p.at).Seconds()
-	if p.at.IsZero() || st.Round != p.phase || dt <= 0 || st.Rows < p.rows {
-		*p = pace{rows: st.Rows, fraction: st.Fraction, phase: st.Round, at: now, rate: p.rate}
-		return
-	}
-	weight := min(1, dt/rateTime.Seconds())
-	if p.moving < rateTime {
-		weight = max(weight, dt/(p.moving.Seconds()+dt))
-	}
-	p.rate += weight * (float64(st.Rows-p.rows)/dt - p.rate)
-	p.speed += weight * ((st.Fraction-p.fraction)/dt - p.speed)
-	p.moving += now.Sub(p.at)
-	p.rows, p.fraction, p.at = st.Rows, st.Fraction, now
-}
-
-// eta is how long the phase still takes at the present speed; nil while that cannot be said honestly.
-func (p *pace) eta(st job.Status) *job.Duration {
-	if p.moving < etaAfter || p.speed <= 1e-9 || !st.State.Active() {
-		return nil
-	}
-	left := (1 - st.Fraction) / p.speed
-	if left > (10 * 365 * 24 * time.Hour).Seconds() {
-		return nil
-	}
-	d := job.Duration(time.Duration(left * float64(time.Second)).Round(time.Second))
-	return &d
-}
+// windowsOf is when a job may run; nil: at any time.
+func windowsOf(job.Job) throttle.Calendar { return nil }
 
 // record follows each job's progress, for people and for the history in the ledger.
 func (l *leadership) record(ctx context.Context) {
@@ -184,7 +196,8 @@ func (l *leadership) record(ctx context.Context) {
 				p = &pace{}
 				paces[j.ID] = p
 			}
-			p.note(st, time.Now())
+			now, windows := time.Now(), windowsOf(j)
+			p.note(st, now, windows)
 			var stream *job.StreamLag
 			lag, err := l.c.cfg.Queue.Lag(ctx, j.Database, j.Name)
 			switch {
@@ -195,9 +208,9 @@ func (l *leadership) record(ctx context.Context) {
 			}
 			limiting, worst := "", 0.0
 			l.c.views.update(j.Database, j.ID, func(v *Live) {
-				v.Rate, v.ETA, v.Stream = p.rate, p.eta(st), stream
+				v.Rate, v.ETA, v.Stream = p.rate, p.eta(st, now, windows), stream
 				if !j.State.Active() {
-					v.Rate, v.ETA, v.Limiting = 0, nil, nil
+					v.Rate, v.Limiting = 0, nil
 				}
 				if len(v.Limiting) > 0 {
 					limiting = v.Limiting[0].Signal
@@ -207,7 +220,9 @@ func (l *leadership) record(ctx context.Context) {
 				}
 			})
 			if keep && j.State.Active() {
-				if err := l.ledger.AddSample(ctx, j.ID, st.Rows, p.rate, worst, limiting); err != nil {
+				point := store.Sample{Rows: st.Rows, Rate: p.rate, Lag: worst, Limiting: limiting}
+				point.Watched, point.Lost = l.c.views.lost(j.Database, j.ID)
+				if err := l.ledger.AddSample(ctx, j.ID, point); err != nil {
 					l.complain(ctx, "sample not kept", err)
 				}
 			}

@@ -3,9 +3,10 @@ package throttle
 import "time"
 
 const (
-	flowWindow  = time.Second // a worker counts up its rows once in it
-	flowPerRow  = 500.0       // bytes of WAL a row, before anything was seen
-	flowMinimum = 10.0        // bytes of WAL a row: no row costs less
+	flowWindow  = time.Second            // a worker counts up its rows once in it
+	flowAge     = 400 * time.Millisecond // how old the count of rows is
+	flowPerRow  = 500.0                  // bytes of WAL a row, before anything was seen
+	flowMinimum = 10.0                   // bytes of WAL a row: no row costs less
 )
 
 // flow tells the WAL of the fleet from that of the application: WAL per second = application + rows per second × WAL per row. Both
@@ -36,7 +37,7 @@ func (f *flow) step(wal *trail, measured, dt float64) {
 	if len(wal.points) < 2 {
 		return
 	}
-	f.wal = wal.rate(flowWindow)
+	f.wal = wal.before(flowAge, flowWindow)
 	if !f.known {
 		f.known = true
 		f.app = f.wal

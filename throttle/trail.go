@@ -53,17 +53,22 @@ func (t *trail) at(when time.Time) float64 {
 }
 
 // rate is the growth per second over the last span, or over what is known of it; 0 before the second point.
-func (t *trail) rate(span time.Duration) float64 {
-	n := len(t.points)
-	if n < 2 {
+func (t *trail) rate(span time.Duration) float64 { return t.before(0, span) }
+
+// before is the growth per second over span up to the given time before the last point, or over what is known of it.
+func (t *trail) before(ago, span time.Duration) float64 {
+	if len(t.points) < 2 {
 		return 0
 	}
-	last := t.points[n-1]
-	from := last.at.Add(-span)
+	to := t.last().Add(-ago)
+	from := to.Add(-span)
 	if first := t.points[0].at; first.After(from) {
 		from = first
 	}
-	return (last.value - t.at(from)) / last.at.Sub(from).Seconds()
+	if !to.After(from) {
+		return 0
+	}
+	return (t.at(to) - t.at(from)) / to.Sub(from).Seconds()
 }
 
 // covers reports whether the trail reaches back for span.

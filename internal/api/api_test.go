@@ -48,7 +48,7 @@ func setup(t *testing.T) bundle {
 
 func (b bundle) submit(t *testing.T) Job {
 	t.Helper()
-	got, err := b.client.Submit(t.Context(), []byte(spec), "job.yaml", false)
+	got, err := b.client.Submit(t.Context(), []byte(spec), "job.yaml", false, Sample{})
 	require.NoError(t, err)
 	return got.Job
 }
@@ -73,24 +73,24 @@ func (b bundle) do(t *testing.T, method, path, token, body string) (int, string,
 func TestSubmitIsRepeatableUntilTheJobEnds(t *testing.T) {
 	b := setup(t)
 	ctx := t.Context()
-	first, err := b.client.Submit(ctx, []byte(spec), "job.yaml", false)
+	first, err := b.client.Submit(ctx, []byte(spec), "job.yaml", false, Sample{})
 	require.NoError(t, err)
 	require.True(t, first.Created)
 	require.Equal(t, "ann@host", first.Job.By)
 
-	second, err := b.client.Submit(ctx, []byte(spec), "job.yaml", false)
+	second, err := b.client.Submit(ctx, []byte(spec), "job.yaml", false, Sample{})
 	require.NoError(t, err)
 	require.False(t, second.Created)
 	require.Equal(t, first.Job.ID, second.Job.ID)
 
-	_, err = b.client.Submit(ctx, []byte(strings.Replace(spec, "users", "people", 1)), "job.yaml", true)
+	_, err = b.client.Submit(ctx, []byte(strings.Replace(spec, "users", "people", 1)), "job.yaml", true, Sample{})
 	require.Contains(t, problem(t, err, Refused).Detail, "with another spec: table")
 
 	b.main.set(first.Job.ID, func(j *job.Job) { j.State = job.Complete })
-	third, err := b.client.Submit(ctx, []byte(spec), "job.yaml", false)
+	third, err := b.client.Submit(ctx, []byte(spec), "job.yaml", false, Sample{})
 	require.NoError(t, err)
 	require.False(t, third.Created, "a complete job is not run twice by accident")
-	fourth, err := b.client.Submit(ctx, []byte(spec), "job.yaml", true)
+	fourth, err := b.client.Submit(ctx, []byte(spec), "job.yaml", true, Sample{})
 	require.NoError(t, err)
 	require.True(t, fourth.Created)
 	require.NotEqual(t, first.Job.ID, fourth.Job.ID)
@@ -102,18 +102,18 @@ func TestARefusedSpecListsEveryReason(t *testing.T) {
 		{Field: "table", Value: "public.users", Why: "no such table", Fix: "did you mean public.user?"},
 		{Field: "set.email", Why: "is a generated column", Fix: "set a plain column"},
 	}
-	_, err := b.client.Plan(t.Context(), []byte(spec), "job.yaml")
+	_, err := b.client.Plan(t.Context(), []byte(spec), "job.yaml", Sample{})
 	p := problem(t, err, Refused)
 	require.Equal(t, http.StatusUnprocessableEntity, p.Status)
 	require.Equal(t, b.main.refusals, p.Refusals)
 	require.Equal(t, "table: \"public.users\" no such table; did you mean public.user?\nset.email: is a generated column; set a plain column", p.Error())
 
-	_, err = b.client.Submit(t.Context(), []byte(spec+"wher: x\n"), "job.yaml", false)
+	_, err = b.client.Submit(t.Context(), []byte(spec+"wher: x\n"), "job.yaml", false, Sample{})
 	p = problem(t, err, Refused)
 	require.Equal(t, "wher", p.Refusals[0].Field)
 	require.Contains(t, p.Error(), "job.yaml:6: wher: ")
 
-	_, err = b.client.Plan(t.Context(), []byte(strings.Replace(spec, "main", "prod", 1)), "job.yaml")
+	_, err = b.client.Plan(t.Context(), []byte(strings.Replace(spec, "main", "prod", 1)), "job.yaml", Sample{})
 	require.Equal(t, `job.yaml: database: "prod" is not known here (known: main, audit); give its DSN to the server in BACKFLEET_DATABASE_PROD`,
 		problem(t, err, Refused).Error())
 	require.Empty(t, b.main.jobs, "nothing changed")
@@ -242,7 +242,7 @@ func TestEveryErrorIsAProblemWithAKind(t *testing.T) {
 func TestANameInTwoDatabasesMustBeQualified(t *testing.T) {
 	b := setup(t)
 	b.submit(t)
-	_, err := b.audit.Submit(t.Context(), "ann", job.Spec{Name: "norm", Database: "audit"}, false)
+	_, err := b.audit.Submit(t.Context(), "ann", job.Spec{Name: "norm", Database: "audit"}, false, Sample{})
 	require.NoError(t, err)
 	_, err = b.client.Cancel(t.Context(), "norm", "")
 	require.Contains(t, problem(t, err, Conflict).Error(), "main/norm, audit/norm")
@@ -278,7 +278,7 @@ func TestLimitsAreLaidOverARival(t *testing.T) {
 	b.main.rivals = 2
 	got, err := b.client.SetLimits(t.Context(), "norm", map[string]string{"workers.max": "8"})
 	require.NoError(t, err)
-	require.Equal(t, []Change{{"workers.max", "16", "8"}}, got.Changes)
+	require.Equal(t, []job.Change{{Path: "workers.max", Old: "16", New: "8"}}, got.Changes)
 	require.Equal(t, 3, got.Job.Limits.Weight, "the rival's change stays")
 	b.main.rivals = limitTries
 	_, err = b.client.SetLimits(t.Context(), "norm", map[string]string{"workers.max": "9"})
@@ -338,9 +338,10 @@ func TestHTTPClientAndInProcessAgree(t *testing.T) {
 		r, err := c.Report(t.Context(), "norm")
 		require.NoError(t, err)
 		require.Equal(t, "norm", r.Name)
-		plan, err := c.Plan(t.Context(), []byte(spec), "job.yaml")
+		plan, err := c.Plan(t.Context(), []byte(spec), "job.yaml", Sample{NoSample: true, Slots: 7})
 		require.NoError(t, err)
 		require.JSONEq(t, `{"table":"public.users","ranges":12}`, string(plan))
+		require.Equal(t, Sample{NoSample: true, Slots: 7}, b.main.sample)
 		_, err = c.Events(t.Context(), "main/norm", 5)
 		require.NoError(t, err)
 	}

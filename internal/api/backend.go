@@ -71,11 +71,18 @@ type Throttle interface {
 
 // Planner checks specs against the live database.
 type Planner interface {
-	// Plan returns what a job of this spec would do, as a value that marshals to JSON. It changes nothing.
-	Plan(ctx context.Context, spec job.Spec) (any, error)
+	// Plan returns what a job of this spec would do, as a value that marshals to JSON. It changes nothing: sample batches for the
+	// forecast are rolled back.
+	Plan(ctx context.Context, spec job.Spec, sample Sample) (any, error)
 	// Submit checks the spec as Plan does and stores the job. The job that is there already is returned as
 	// [store.Store.Submit] says; again asks for a new one where that one has ended.
-	Submit(ctx context.Context, by string, spec job.Spec, again bool) (job.Job, error)
+	Submit(ctx context.Context, by string, spec job.Spec, again bool, sample Sample) (job.Job, error)
+}
+
+// Sample says how a forecast is made.
+type Sample struct {
+	NoSample bool `query:"no_sample" doc:"Run no sample batches, and make no forecast."`
+	Slots    int  `query:"slots" minimum:"0" maximum:"1024" doc:"Slots that the forecast assumes; 0 takes those that run starts with."`
 }
 
 // Live is what only the coordinator that leads a database knows. It may be absent.
@@ -90,8 +97,8 @@ type LiveView struct {
 	Limiting []job.Reason
 	Workers  []job.WorkerOnJob
 	Stream   *job.StreamLag
-	Rate     float64       // rows a second
-	ETA      *job.Duration // nil: not known, or not moving
+	Rate     float64  // rows a second
+	ETA      *job.ETA // nil: not known
 }
 
 // over returns the status with the live view laid over it: what the leader knows is newer than what the ledger holds.

@@ -17,17 +17,17 @@ type Gate interface {
 	Go(database string) (ok bool, reason job.Reason, known bool)
 }
 
-// Check is the answer of /check/{app}/{type}/{database}, in the convention of GitHub's freno, which gh-ost and others speak.
-type Check struct {
+// CheckAnswer is the answer of /check/{app}/{type}/{database}, in the convention of GitHub's freno, which gh-ost and others speak.
+type CheckAnswer struct {
 	StatusCode int     `json:"StatusCode"` // 200 go, 429 stop, 404 no such database, 500 not known: stop
 	Value      float64 `json:"Value"`      // observed, in the unit of what binds; 0 where nothing does
 	Threshold  float64 `json:"Threshold"`
 	Message    string  `json:"Message"`
 }
 
-type checkAnswer struct {
+type checked struct {
 	Status int
-	Body   Check
+	Body   CheckAnswer
 }
 
 // storeTypes are what tools may call a PostgreSQL in the path of a check.
@@ -43,7 +43,7 @@ func (s *Server) check(ctx context.Context, in *struct {
 	App      string `path:"app" doc:"Who asks, such as gh-ost; any name."`
 	Type     string `path:"type" doc:"postgresql."`
 	Database string `path:"database"`
-}) (*checkAnswer, error) {
+}) (*checked, error) {
 	db, err := s.one(in.Database)
 	switch {
 	case err != nil:
@@ -70,6 +70,6 @@ func (s *Server) check(ctx context.Context, in *struct {
 	return verdict(http.StatusInternalServerError, job.Reason{Text: "not known: no coordinator leads database " + db.Name}), nil
 }
 
-func verdict(code int, r job.Reason) *checkAnswer {
-	return &checkAnswer{Status: code, Body: Check{StatusCode: code, Value: r.Observed, Threshold: r.Threshold, Message: r.Text}}
+func verdict(code int, r job.Reason) *checked {
+	return &checked{Status: code, Body: CheckAnswer{StatusCode: code, Value: r.Observed, Threshold: r.Threshold, Message: r.Text}}
 }

@@ -120,14 +120,17 @@ func (c *Client) Quarantine(ctx context.Context, n JobName) (QuarantineList, err
 	return call[QuarantineList](ctx, c, http.MethodGet, n.path("/quarantine"), nil)
 }
 
+// query is the sample's part of a request's address.
+func (s Sample) query() string { return fmt.Sprintf("&no_sample=%t&slots=%d", s.NoSample, s.Slots) }
+
 // Plan returns what a job of this spec would do, as the planner's JSON. It changes nothing.
-func (c *Client) Plan(ctx context.Context, spec []byte, file string) (json.RawMessage, error) {
-	return call[json.RawMessage](ctx, c, http.MethodPost, "/v1/plans?file="+url.QueryEscape(file), yamlBody(spec))
+func (c *Client) Plan(ctx context.Context, spec []byte, file string, sample Sample) (json.RawMessage, error) {
+	return call[json.RawMessage](ctx, c, http.MethodPost, "/v1/plans?file="+url.QueryEscape(file)+sample.query(), yamlBody(spec))
 }
 
 // Submit stores a job. An unfinished job of the same name and spec is returned as it is; an ended one too, unless again.
-func (c *Client) Submit(ctx context.Context, spec []byte, file string, again bool) (Submitted, error) {
-	path := fmt.Sprintf("/v1/jobs?file=%s&again=%t", url.QueryEscape(file), again)
+func (c *Client) Submit(ctx context.Context, spec []byte, file string, again bool, sample Sample) (Submitted, error) {
+	path := fmt.Sprintf("/v1/jobs?file=%s&again=%t", url.QueryEscape(file), again) + sample.query()
 	return call[Submitted](ctx, c, http.MethodPost, path, yamlBody(spec))
 }
 

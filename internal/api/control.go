@@ -47,6 +47,7 @@ type SpecBody struct {
 	By
 	File    string `query:"file" doc:"Name of the spec in errors."`
 	RawBody []byte `contentType:"application/yaml" doc:"A spec in YAML or JSON."`
+	Sample
 }
 
 type submitBody struct {
@@ -55,7 +56,7 @@ type submitBody struct {
 }
 
 func (s *Server) controlOperations() {
-	route(s, Admin, http.MethodPost, "/v1/plans", "plan", "What a job of this spec would do; changes nothing", s.plan)
+	route(s, Admin, http.MethodPost, "/v1/plans", "plan", "What a job of this spec would do; changes nothing, and rolls its sample batches back", s.plan)
 	route(s, Admin, http.MethodPost, "/v1/jobs", "submit", "Check a spec and store it as a job", s.submit)
 
 	change := func(verb, summary string, do func(context.Context, Ledger, job.ID, string, string) (job.Job, error)) {
@@ -112,7 +113,7 @@ func (s *Server) plan(ctx context.Context, in *SpecBody) (*out[any], error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := db.Planner.Plan(ctx, spec)
+	p, err := db.Planner.Plan(ctx, spec, in.Sample)
 	return &out[any]{p}, err
 }
 
@@ -135,7 +136,7 @@ func (s *Server) submit(ctx context.Context, in *submitBody) (*out[Submitted], e
 		return nil, &store.SpecChangedError{Name: spec.Name, Changed: job.Diff(prior.Spec, spec), State: prior.State}
 	}
 	who := in.who(ctx)
-	j, err := db.Planner.Submit(ctx, who, spec, in.Again)
+	j, err := db.Planner.Submit(ctx, who, spec, in.Again, in.Sample)
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +212,7 @@ func (s *Server) limits(ctx context.Context, in *struct {
 		if err != nil {
 			return nil, err
 		}
-		limits, changes, err := changed(j.Limits, in.Body, job.Limits.Set)
+		limits, changes, err := j.Limits.Set(in.Body)
 		if err != nil {
 			return nil, err
 		}

@@ -28,6 +28,7 @@ type memory struct {
 	revision int64
 	orphan   bool // nobody leads
 	planned  []job.Spec
+	sample   Sample
 	refusals job.Refusals
 }
 
@@ -215,19 +216,20 @@ func (m *memory) EndOverride(_ context.Context, by string) (job.DatabaseRules, i
 	return m.throttle(by, "throttle override end", func(r *job.DatabaseRules) { r.Override = nil })
 }
 
-func (m *memory) Plan(_ context.Context, spec job.Spec) (any, error) {
+func (m *memory) Plan(_ context.Context, spec job.Spec, sample Sample) (any, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.planned = append(m.planned, spec)
+	m.planned, m.sample = append(m.planned, spec), sample
 	if m.refusals != nil {
 		return nil, m.refusals
 	}
 	return map[string]any{"table": spec.Table, "ranges": 12}, nil
 }
 
-func (m *memory) Submit(_ context.Context, by string, spec job.Spec, _ bool) (job.Job, error) {
+func (m *memory) Submit(_ context.Context, by string, spec job.Spec, _ bool, sample Sample) (job.Job, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.sample = sample
 	if m.refusals != nil {
 		return job.Job{}, fmt.Errorf("submit: %w", m.refusals)
 	}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -46,7 +44,7 @@ type ThrottleSet struct {
 	Database string            `json:"database"`
 	Rules    job.DatabaseRules `json:"rules"`
 	Revision int64             `json:"revision"`
-	Changes  []Change          `json:"changes"`
+	Changes  []job.Change      `json:"changes"`
 }
 
 func (s *Server) throttleOperations() {
@@ -115,7 +113,7 @@ func (s *Server) setThrottle(ctx context.Context, in *struct {
 			return nil, err
 		}
 		answer := ThrottleSet{Database: db.Name}
-		if rules, answer.Changes, err = changed(rules, in.Body, job.DatabaseRules.Set); err != nil {
+		if rules, answer.Changes, err = rules.Set(in.Body); err != nil {
 			return nil, err
 		}
 		answer.Rules, answer.Revision, err = db.Ledger.SetThrottle(ctx, in.who(ctx), rules, revision)
@@ -162,7 +160,7 @@ func (s *Server) overridden(ctx context.Context, in DatabasePath, verb string, d
 		return nil, err
 	}
 	s.askedOf(verb, in, ctx)
-	return &out[ThrottleSet]{ThrottleSet{Database: db.Name, Rules: rules, Revision: revision, Changes: []Change{}}}, nil
+	return &out[ThrottleSet]{ThrottleSet{Database: db.Name, Rules: rules, Revision: revision, Changes: []job.Change{}}}, nil
 }
 
 // timely checks how long a hold or an override shall stand.
@@ -176,27 +174,4 @@ func timely(d job.Duration) error {
 // askedOf tells the log that a change of a database was asked for.
 func (s *Server) askedOf(verb string, in DatabasePath, ctx context.Context) {
 	s.Log.Info(verb+" asked", zap.String(observe.Database, in.Database), zap.String(observe.By, in.who(ctx)))
-}
-
-// changed applies every path, in the order of their names, and lists all that are wrong.
-func changed[T any](v T, to map[string]string, set func(T, string, string) (T, string, error)) (T, []Change, error) {
-	var changes []Change
-	var refusals job.Refusals
-	for _, path := range slices.Sorted(maps.Keys(to)) {
-		next, old, err := set(v, path, to[path])
-		var rs job.Refusals
-		if errors.As(err, &rs) {
-			refusals = append(refusals, rs...)
-			continue
-		}
-		if err != nil {
-			return v, nil, err
-		}
-		v = next
-		changes = append(changes, Change{Path: path, Old: old, New: to[path]})
-	}
-	if len(refusals) > 0 {
-		return v, nil, refusals
-	}
-	return v, changes, nil
 }

@@ -33,7 +33,7 @@ func TestTheThrottleOfADatabaseIsSetOverARival(t *testing.T) {
 	b.main.rivals = 2
 	got, err := b.client.SetThrottle(t.Context(), "main", map[string]string{"max_wal_bytes_per_second": "20MiB"})
 	require.NoError(t, err)
-	require.Equal(t, []Change{{"max_wal_bytes_per_second", "0", "20MiB"}}, got.Changes)
+	require.Equal(t, []job.Change{{Path: "max_wal_bytes_per_second", Old: "0", New: "20MiB"}}, got.Changes)
 	require.Equal(t, job.DatabaseRules{MaxRowsPerSecond: 77, MaxWALBytesPerSecond: 20 << 20}, got.Rules, "the rival's change stays")
 	require.Equal(t, "throttle set", b.main.last().Action)
 	require.Equal(t, "ann@host", b.main.last().By)
@@ -100,19 +100,19 @@ func TestACheckAnswersInFrenosConvention(t *testing.T) {
 	for _, c := range []struct {
 		name, path string
 		at         func()
-		want       Check
+		want       CheckAnswer
 	}{
-		{"go", "/check/gh-ost/postgresql/main", func() { b.server.Gate = g }, Check{StatusCode: 200}},
-		{"stop", "/check/gh-ost/postgresql/main", func() { g.reason = lag }, Check{429, 2.1, 1, "lag of standby1 2.1s over target 1s"}},
-		{"no such database", "/check/gh-ost/postgresql/prod", nil, Check{404, 0, 0, `database: "prod" is not known here (known: main, audit)`}},
-		{"no such store", "/check/gh-ost/mysql/main", nil, Check{404, 0, 0, `type: "mysql" is not known; ask for postgresql or postgres`}},
-		{"the decision is too old", "/check/x/postgres/main", func() { g.deaf = true }, Check{500, 0, 0, "not known here: database main is led by c1; ask that coordinator"}},
-		{"another leads", "/check/x/postgres/audit", nil, Check{500, 0, 0, "not known here: database audit is led by c1; ask that coordinator"}},
-		{"nobody leads", "/check/x/postgres/audit", func() { b.audit.orphan = true }, Check{500, 0, 0, "not known: no coordinator leads database audit"}},
+		{"go", "/check/gh-ost/postgresql/main", func() { b.server.Gate = g }, CheckAnswer{StatusCode: 200}},
+		{"stop", "/check/gh-ost/postgresql/main", func() { g.reason = lag }, CheckAnswer{429, 2.1, 1, "lag of standby1 2.1s over target 1s"}},
+		{"no such database", "/check/gh-ost/postgresql/prod", nil, CheckAnswer{404, 0, 0, `database: "prod" is not known here (known: main, audit)`}},
+		{"no such store", "/check/gh-ost/mysql/main", nil, CheckAnswer{404, 0, 0, `type: "mysql" is not known; ask for postgresql or postgres`}},
+		{"the decision is too old", "/check/x/postgres/main", func() { g.deaf = true }, CheckAnswer{500, 0, 0, "not known here: database main is led by c1; ask that coordinator"}},
+		{"another leads", "/check/x/postgres/audit", nil, CheckAnswer{500, 0, 0, "not known here: database audit is led by c1; ask that coordinator"}},
+		{"nobody leads", "/check/x/postgres/audit", func() { b.audit.orphan = true }, CheckAnswer{500, 0, 0, "not known: no coordinator leads database audit"}},
 		{"nobody leads, and a hold stands", "/check/x/postgres/audit", func() {
 			b.audit.brake = &job.Brake{Until: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), By: "olga"}
-		}, Check{429, 0, 0, "held by olga until 2026-01-02T03:04:05Z"}},
-		{"the ledger does not answer", "/check/x/postgres/audit", func() { b.audit.down = Fail(Unavailable, errors.New("nobody there"), "") }, Check{500, 0, 0, "nobody there"}},
+		}, CheckAnswer{429, 0, 0, "held by olga until 2026-01-02T03:04:05Z"}},
+		{"the ledger does not answer", "/check/x/postgres/audit", func() { b.audit.down = Fail(Unavailable, errors.New("nobody there"), "") }, CheckAnswer{500, 0, 0, "nobody there"}},
 	} {
 		if c.at != nil {
 			c.at()

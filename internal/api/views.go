@@ -41,13 +41,13 @@ type JobLine struct {
 
 // Progress is the part of a status that a list shows.
 type Progress struct {
-	Fraction float64       `json:"fraction"`
-	Planned  bool          `json:"planned"`
-	Rows     int64         `json:"rows_written"`
-	Live     bool          `json:"live"` // false: Rate and ETA are not known here
-	Rate     float64       `json:"rows_per_second"`
-	ETA      *job.Duration `json:"eta,omitempty"`
-	Limiting string        `json:"limiting,omitempty"`
+	Fraction float64  `json:"fraction"`
+	Planned  bool     `json:"planned"`
+	Rows     int64    `json:"rows_written"`
+	Live     bool     `json:"live"` // false: Rate and ETA are not known here
+	Rate     float64  `json:"rows_per_second"`
+	ETA      *job.ETA `json:"eta,omitempty"`
+	Limiting string   `json:"limiting,omitempty"`
 }
 
 // JobList is the answer of GET /v1/jobs. A database that does not answer is named instead of hiding the others.
@@ -70,15 +70,8 @@ type Submitted struct {
 
 // Limited is the answer of PATCH /v1/jobs/{job}/limits.
 type Limited struct {
-	Job     Job      `json:"job"`
-	Changes []Change `json:"changes"`
-}
-
-// Change is one limit's old and new value.
-type Change struct {
-	Path string `json:"path"`
-	Old  string `json:"old"`
-	New  string `json:"new"`
+	Job     Job          `json:"job"`
+	Changes []job.Change `json:"changes"`
 }
 
 // Skip names what is taken out of a job: a range or a row, never both.

@@ -79,6 +79,18 @@ func long(d time.Duration) string {
 	return fmt.Sprintf("%dms", d/time.Millisecond)
 }
 
+// within shows a range of durations: "2h05m to 3h10m", "about 5m20s", "at most 900ms".
+func within(low, high job.Duration) string {
+	switch from, to := long(low.D()), long(high.D()); {
+	case low.D() < time.Second:
+		return "at most " + to
+	case from == to:
+		return "about " + to
+	default:
+		return from + " to " + to
+	}
+}
+
 // at shows a time as logs do, in UTC.
 func at(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
 

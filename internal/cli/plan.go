@@ -6,17 +6,26 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+
+	"github.com/backfleet/backfleet/internal/api"
+	"github.com/backfleet/backfleet/internal/preflight"
 )
 
 func (a *app) planCommand() *cobra.Command {
-	return &cobra.Command{
+	var sample api.Sample
+	cmd := &cobra.Command{
 		Use:   "plan JOB.yaml",
 		Short: "Check a spec against the live database and show what it would do",
 		Long: `Check a spec against the live database and show what a run would do: table, rows, key, ranges, index, columns,
 triggers, replicas, headroom and warnings. Nothing is changed. A spec that cannot go well is refused with one line for each
-reason and exit code 2. "-" reads the spec from the standard input.`,
+reason and exit code 2. "-" reads the spec from the standard input.
+
+It forecasts duration, WAL and growth from at most ten small batches, spread over the table, that it runs and rolls back within five
+seconds. Triggers fire in them. A rollback leaves some WAL and dead rows, and does not undo what happens outside of the transaction:
+values drawn from a sequence, or what a function does on other servers. --no-sample runs none, and makes no forecast.`,
 		Example: `  backfleet plan users-email-norm.yaml
-  backfleet plan users-email-norm.yaml -o json | jq .warnings
+  backfleet plan users-email-norm.yaml --workers 16
+  backfleet plan users-email-norm.yaml -o json | jq .forecast
   generate-spec | backfleet plan -`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -29,7 +38,7 @@ reason and exit code 2. "-" reads the spec from the standard input.`,
 				return err
 			}
 			defer done()
-			plan, err := c.Plan(cmd.Context(), spec, file)
+			plan, err := c.Plan(cmd.Context(), spec, file, sample)
 			if err != nil {
 				return err
 			}
@@ -41,7 +50,12 @@ reason and exit code 2. "-" reads the spec from the standard input.`,
 			return failed
 		},
 	}
+	cmd.Flags().BoolVar(&sample.NoSample, "no-sample", false, noSampleHelp)
+	cmd.Flags().IntVar(&sample.Slots, "workers", preflight.DefaultSlots, "slots that the forecast assumes, at most the job's workers.max")
+	return cmd
 }
+
+const noSampleHelp = "run no sample batches; there is no forecast then"
 
 // maxSpec is how many bytes the API takes for a request.
 const maxSpec = 1 << 20

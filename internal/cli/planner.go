@@ -21,12 +21,21 @@ type planner struct {
 }
 
 // Plan implements api.Planner.
-func (p planner) Plan(ctx context.Context, spec job.Spec) (any, error) {
-	return preflight.Check(ctx, p.pool, spec, preflight.Options{})
+func (p planner) Plan(ctx context.Context, spec job.Spec, sample api.Sample) (any, error) {
+	return preflight.Check(ctx, p.pool, spec, preflight.Options{Sample: sampling(preflight.PlanSampling, sample)})
+}
+
+// sampling is what a forecast may spend; nil where none is asked for.
+func sampling(s preflight.Sampling, asked api.Sample) *preflight.Sampling {
+	if asked.NoSample {
+		return nil
+	}
+	s.Slots = asked.Slots
+	return &s
 }
 
 // Submit implements api.Planner.
-func (p planner) Submit(ctx context.Context, by string, spec job.Spec, again bool) (job.Job, error) {
+func (p planner) Submit(ctx context.Context, by string, spec job.Spec, again bool, sample api.Sample) (job.Job, error) {
 	if err := p.st.Ready(ctx); err != nil {
 		if api.AsProblem(err).Kind == api.Internal { // the ledger is of another version
 			err = api.Fail(api.Refused, err, "")
@@ -37,13 +46,13 @@ func (p planner) Submit(ctx context.Context, by string, spec job.Spec, again boo
 	if prior, err := p.st.Find(ctx, spec.Name); err == nil && !again && prior.SpecHash == spec.Hash() && prior.State != job.Cancelled {
 		return prior, nil
 	}
-	plan, err := preflight.Check(ctx, p.pool, spec, preflight.Options{})
+	plan, err := preflight.Check(ctx, p.pool, spec, preflight.Options{Sample: sampling(preflight.SubmitSampling, sample)})
 	if err != nil {
 		return job.Job{}, err
 	}
 	return p.st.Submit(ctx, by, store.NewJob{
 		Spec: plan.Spec, Key: plan.Key, Idempotent: plan.Idempotent, Passes: plan.HOT.Passes, SearchPath: plan.SearchPath,
-		Estimate: plan.Rows, EstimateBy: plan.RowsBy, Again: again,
+		Estimate: plan.Rows, EstimateBy: plan.RowsBy, Forecast: plan.Forecast, Again: again,
 	})
 }
 

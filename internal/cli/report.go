@@ -67,6 +67,12 @@ func reportText(w io.Writer, r job.Report) {
 	say(w, "\nFigures")
 	figuresText(w, r)
 
+	if r.Forecast != nil && r.Outcome != nil {
+		say(w, "\nForecast and outcome")
+		outcomeText(w, *r.Forecast, *r.Outcome, r.State)
+	}
+	section(w, "Lost, in parts of the run", r.Lost, func(l job.Loss) string { return fmt.Sprintf("%s  %s", percent(l.Share), l.Signal) })
+
 	section(w, "Quarantined rows", r.Quarantined, func(q job.Quarantined) string {
 		text := q.Error
 		if !strings.Contains(text, q.SQLState) {
@@ -158,6 +164,38 @@ func figuresText(w io.Writer, r job.Report) {
 	if r.Ended != nil {
 		say(w, "  %-13s  %s", "ended", at(*r.Ended))
 	}
+}
+
+// outcomeText holds what was forecast against what came.
+func outcomeText(w io.Writer, f job.Forecast, o job.Outcome, state job.State) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(what, said, came string) { _, _ = fmt.Fprintf(tw, "  %s\t%s\t%s\n", what, said, came) }
+	came := func(n *int64, whose string) string {
+		switch {
+		case n == nil:
+			return "not known"
+		case *n < 0:
+			return "-" + size(-*n) + whose
+		}
+		return size(*n) + whose
+	}
+	between := func(a job.Amount, text func(int64) string) string {
+		if low, high := text(a.Low), text(a.High); low != high {
+			return low + " to " + high
+		}
+		return text(a.Low)
+	}
+	so := ""
+	if !state.Ended() {
+		so = " so far"
+	}
+	row("duration", within(f.Duration.Low, f.Duration.High), long(o.Duration.D())+so)
+	row("rows written", between(f.Rows, count[int64]), count(o.Rows)+so)
+	row("WAL", between(f.WAL, size), came(o.WAL, so+", of the whole server"))
+	row("table growth", between(f.Heap, size), came(o.Heap, so))
+	row("index growth", between(f.Index, size), came(o.Index, so))
+	_ = tw.Flush()
+	say(w, "  forecast at %s, limited by %s", at(f.At), f.Binding)
 }
 
 // section lists items under a title, none at all when there are none.

@@ -17,6 +17,7 @@ type runFlags struct {
 	natsListen string
 	state      string
 	again      bool
+	noSample   bool
 	nats       natsFlags
 	api        apiFlags
 }
@@ -53,6 +54,7 @@ The ledger is created in the database when it is missing. --state-dir keeps the 
 	f.StringVar(&flags.natsListen, "nats-listen", "", "let other workers reach the embedded NATS at this address; they need nats.token (default: this process only)")
 	f.StringVar(&flags.state, "state-dir", "", "directory for what is kept between runs (default: <database>-<job> under $XDG_STATE_HOME/backfleet)")
 	f.BoolVar(&flags.again, "again", false, "make a new job even if one of this name has ended; it does every row once more")
+	f.BoolVar(&flags.noSample, "no-sample", false, noSampleHelp)
 	flags.nats.add(f, a)
 	flags.api.add(f, "127.0.0.1:0")
 	return cmd
@@ -106,7 +108,7 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 		return err
 	}
 	if begin == anew {
-		if _, err := local.Plan(ctx, text, file); err != nil {
+		if _, err := local.Plan(ctx, text, file, api.Sample{NoSample: true}); err != nil {
 			return err
 		}
 	}
@@ -116,7 +118,7 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 			return err
 		}
 	}
-	got, err := local.Submit(ctx, text, file, flags.again)
+	got, err := local.Submit(ctx, text, file, flags.again, api.Sample{NoSample: flags.noSample, Slots: flags.workers})
 	if err != nil {
 		return err
 	}
@@ -190,7 +192,7 @@ func (a *app) ensureLedger(ctx context.Context, db database, spec job.Spec) erro
 		return nil
 	}
 	if version, err := st.Version(ctx); err == nil && version == 0 {
-		if _, err := (planner{db.pool, st}).Plan(ctx, spec); err != nil {
+		if _, err := (planner{db.pool, st}).Plan(ctx, spec, api.Sample{NoSample: true}); err != nil {
 			return err
 		}
 	}

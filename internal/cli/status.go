@@ -77,6 +77,9 @@ func statusText(w io.Writer, s job.Status, now time.Time) {
 			line(key, "%s", reasonText(r))
 			key = ""
 		}
+		if len(s.Lost) > 0 {
+			line("lost", "%s", lostText(s.Lost))
+		}
 		line("workers", "%s", workersText(s))
 		if s.Stream != nil {
 			line("stream", "%s pending, %s with workers", count(s.Stream.Pending), count(s.Stream.AckPending))
@@ -137,10 +140,27 @@ func rateText(s job.Status) string {
 		return "rate not known"
 	case s.ETA == nil:
 		return rate(s.Rate) + ", time left not known"
-	case s.ETA.D() < time.Second:
-		return rate(s.Rate) + ", less than a second left"
+	case !s.ETA.Known():
+		return rate(s.Rate) + ", time left not known: " + s.ETA.Note
 	}
-	return fmt.Sprintf("%s, about %s left", rate(s.Rate), long(s.ETA.D()))
+	text := fmt.Sprintf("%s, %s left", rate(s.Rate), within(s.ETA.Low, s.ETA.High))
+	if s.ETA.Note != "" {
+		text += " (" + s.ETA.Note + ")"
+	}
+	return text
+}
+
+// lostText is the part of a run that was lost to each reason, the most first; what is less than a thousandth is nothing.
+func lostText(all []job.Loss) string {
+	var parts []string
+	for i, l := range all {
+		if i == 5 {
+			parts = append(parts, fmt.Sprintf("and %d more", len(all)-i))
+			break
+		}
+		parts = append(parts, l.Signal+" "+percent(l.Share))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func reasonText(r job.Reason) string {
@@ -213,8 +233,8 @@ func jobsText(w io.Writer, l api.JobList) {
 			if p.Live {
 				speed = rate(p.Rate)
 			}
-			if p.ETA != nil {
-				left = long(p.ETA.D())
+			if p.ETA.Known() {
+				left = within(p.ETA.Low, p.ETA.High)
 			}
 		}
 		_, _ = fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", j.Name, j.Database, j.Table, j.State, progress, speed, left, at(j.Submitted))

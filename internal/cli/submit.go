@@ -4,15 +4,19 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/backfleet/backfleet/internal/api"
 )
 
 func (a *app) submitCommand() *cobra.Command {
 	var again bool
+	var sample api.Sample
 	cmd := &cobra.Command{
 		Use:   "submit JOB.yaml",
 		Short: "Check a spec and store it as a job for the fleet",
 		Long: `Check a spec as plan does and store it as a job. The coordinator of its database plans and releases it; workers carry
-it. Submitting the same file again returns the job that is there, ended or not, so that no row is done twice by accident.`,
+it. At most four small batches are run and rolled back, within a second, so that the report can hold a forecast against the
+outcome; --no-sample leaves them out. Submitting the same file again returns the job that is there, ended or not, so that no row is done twice by accident.`,
 		Example: `  backfleet submit users-email-norm.yaml
   backfleet submit users-email-norm.yaml --again   # once more, after the first job has ended`,
 		Args: cobra.ExactArgs(1),
@@ -26,7 +30,7 @@ it. Submitting the same file again returns the job that is there, ended or not, 
 				return err
 			}
 			defer done()
-			got, err := c.Submit(cmd.Context(), spec, file, again)
+			got, err := c.Submit(cmd.Context(), spec, file, again, sample)
 			if err != nil {
 				return err
 			}
@@ -40,5 +44,6 @@ it. Submitting the same file again returns the job that is there, ended or not, 
 		},
 	}
 	cmd.Flags().BoolVar(&again, "again", false, "make a new job even if one of this name has ended; it does every row once more")
+	cmd.Flags().BoolVar(&sample.NoSample, "no-sample", false, noSampleHelp)
 	return cmd
 }

@@ -40,7 +40,7 @@ var (
 )
 
 func runningStatus() job.Status {
-	eta := job.Duration(2*time.Hour + 5*time.Minute)
+	eta := job.ETA{Low: job.Duration(2*time.Hour + 5*time.Minute), High: job.Duration(3 * time.Hour), Note: "verification included"}
 	st := job.Status{
 		ID: "01JNX4ZT0000000000000000AB", Name: "users-email-norm", Database: "main", Table: "public.users", State: job.Running,
 		Estimate: 120_000_000, EstimateBy: "reltuples", Ranges: job.RangeCounts{Total: 1402, Queued: 0, Released: 870, Running: 5, Done: 520, Failed: 2, Skipped: 5},
@@ -50,6 +50,7 @@ func runningStatus() job.Status {
 			{Signal: "lag", Text: "replication lag of standby1 2.1 s over 1 s", Observed: 2.1, Threshold: 1},
 			{Signal: "rows", Text: "max_rows_per_second 50000"},
 		},
+		Lost: []job.Loss{{Signal: "lag of standby1", Share: 0.2345, Seconds: 844}, {Signal: "window", Share: 0.1, Seconds: 360}},
 		Workers: []job.WorkerOnJob{
 			{Worker: "db7-4711-0a1b2c3d", Range: 521, Rows: 12_000}, {Worker: "db7-4711-0a1b2c3d", Range: 522, Rows: 1},
 			{Worker: "db8-99-0a1b2c3e", Range: 523}, {Worker: "db8-99-0a1b2c3e", Range: 524}, {Worker: "db9-7-0a1b2c3f", Range: 525},
@@ -93,7 +94,7 @@ func TestProgressText(t *testing.T) {
 }
 
 func TestJobsText(t *testing.T) {
-	eta := job.Duration(90 * time.Second)
+	eta := job.ETA{Low: job.Duration(90 * time.Second), High: job.Duration(90 * time.Second)}
 	golden(t, "jobs", func(w io.Writer) {
 		jobsText(w, api.JobList{
 			Jobs: []api.JobLine{
@@ -109,6 +110,7 @@ func TestJobsText(t *testing.T) {
 
 func TestReportText(t *testing.T) {
 	none, two := int64(0), int64(2)
+	wal, heap, shrunk := int64(25<<30), int64(4<<30), int64(-8192)
 	ended := started.Add(2*time.Hour + 3*time.Minute)
 	whole := job.Report{
 		Job: "01JNX4ZT0000000000000000AB", Name: "users-email-norm", Database: "main", Table: "public.users", State: job.Complete,
@@ -116,6 +118,13 @@ func TestReportText(t *testing.T) {
 		Coverage: []job.Coverage{{Relation: "public.users", Ranges: 1402, Bound: ranges.Key{"120000000"}}},
 		Rows:     70_012_400, Batches: 70_020, Retries: 12, Takeovers: 4, Submitted: submitted, Started: &started, Ended: &ended,
 		Duration: job.Duration(ended.Sub(started)), RowsPerSec: 9486.7,
+		Lost: []job.Loss{{Signal: "lag of standby1", Share: 0.2345, Seconds: 1731}, {Signal: "window", Share: 0.1, Seconds: 738}},
+		Forecast: &job.Forecast{
+			At: submitted, Rows: job.Amount{Low: 70_000_000, High: 70_000_000}, WAL: job.Amount{Low: 20 << 30, High: 31 << 30}, Slots: 4,
+			Duration: job.Times{Low: job.Duration(80 * time.Minute), High: job.Duration(3 * time.Hour)}, Binding: "4 slots",
+			Heap: job.Amount{Low: 2 << 30, High: 9 << 30},
+		},
+		Outcome: &job.Outcome{Duration: job.Duration(ended.Sub(started)), Rows: 70_012_400, WAL: &wal, Heap: &heap, Index: &shrunk},
 		Workers: []job.WorkerTotal{{Worker: "db7-4711-0a1b2c3d", Ranges: 800, Rows: 40_000_000}, {Worker: "db8-99-0a1b2c3e", Ranges: 1, Rows: 1}},
 		Events: []job.Event{
 			{ID: 3, At: ended, By: "coordinator", Action: "end", Detail: map[string]any{"old": "verifying", "new": "complete"}},

@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/backfleet/backfleet/internal/api"
 	"github.com/backfleet/backfleet/internal/job"
 )
 
@@ -58,7 +57,7 @@ func assignments(args []string, like string) (map[string]string, error) {
 }
 
 // changesText shows what a `set` changed.
-func changesText(w io.Writer, changes []api.Change) {
+func changesText(w io.Writer, changes []job.Change) {
 	for _, ch := range changes {
 		old := ch.Old
 		if old == "" {

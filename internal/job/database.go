@@ -3,6 +3,8 @@ package job
 import (
 	"fmt"
 	"time"
+
+	"github.com/backfleet/backfleet/throttle"
 )
 
 // DatabaseRules is what a person set for all jobs of a database together.
@@ -20,7 +22,7 @@ type Override struct {
 }
 
 // MaxOverride bounds how long an override or a hold may stand, so that none is forgotten.
-const MaxOverride = 7 * 24 * time.Hour
+const MaxOverride = throttle.MaxOverride
 
 // databaseRules is every value of DatabaseRules that `backfleet throttle set` may change; an override has its own command.
 var databaseRules = settings[DatabaseRules]{all: []setting[DatabaseRules]{
@@ -31,9 +33,9 @@ var databaseRules = settings[DatabaseRules]{all: []setting[DatabaseRules]{
 // DatabasePaths returns the path of every setting that [DatabaseRules.Set] takes.
 func DatabasePaths() []string { return databaseRules.paths() }
 
-// Set returns rules with one value changed, and the text of the value before. The error is a [Refusals].
-func (r DatabaseRules) Set(path, value string) (DatabaseRules, string, error) {
-	return databaseRules.set(r, path, value)
+// Set returns rules with values changed, by their paths, and what changed. The error is a [Refusals] with all that is wrong.
+func (r DatabaseRules) Set(values map[string]string) (DatabaseRules, []Change, error) {
+	return databaseRules.setAll(r, values)
 }
 
 // Brake is a hold of a whole database: no batch may start before it ends.

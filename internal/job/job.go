@@ -87,7 +87,8 @@ type Job struct {
 	Started    time.Time // first batch allowed; zero before
 	Ended      time.Time // zero before
 
-	ResumeState State   // where `resume` returns to; set while paused or failed
+	ResumeState State // where `resume` returns to; set while paused or failed
+	Forecast    *Forecast
 	EndLSN      *string // WAL position that every replica must have flushed before `complete`
 	StreamClear bool    // it ended and left nothing in the stream
 }

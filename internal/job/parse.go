@@ -95,18 +95,18 @@ func parseYAML(text []byte) (body ast.Node, err error) {
 }
 
 // readText reads the value of one setting that was given by itself, as in `backfleet set`.
-func readText[T any](s setting[T], path, text string, into *T) error {
+func readText[T any](s setting[T], path, text string, into *T) Refusals {
 	r := specReader{lines: map[string]int{}}
 	n, err := parseYAML([]byte(text))
 	if err != nil {
 		ref := r.syntax(err)
-		return Refusals{{Field: path, Value: text, Why: strings.TrimPrefix(ref.Why, "the file "), Fix: "write it in one line, as in a job file"}}
+		return Refusals{{Field: path, Why: strings.TrimPrefix(ref.Why, "the file "), Fix: "write it in one line, as in a job file"}}
 	}
 	s.read(&r, n, path, into)
 	for i := range r.refused {
 		r.refused[i].Where = "" // a line of an argument says nothing
 	}
-	return r.refused.Err()
+	return r.refused
 }
 
 // specReader walks a job file once and gathers everything that is wrong with it.
@@ -338,4 +338,4 @@ func line(n ast.Node) int {
 	return 0
 }
 
-func join(path, name string) string { return strings.TrimPrefix(path+"."+name, ".") }
+func join(path, name string) string { return strings.Trim(path+"."+name, ".") }

@@ -2,6 +2,7 @@ package job
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,6 +33,8 @@ type settings[T any] struct {
 	named func(path string) (setting[T], bool)
 	// more lists the paths of named settings that are known beforehand.
 	more func() []string
+	// shown stands for more where people read the list.
+	shown []string
 }
 
 // at finds the setting of a path.
@@ -55,6 +58,15 @@ func (s *settings[T]) paths() []string {
 		paths = append(paths, s.more()...)
 	}
 	return paths
+}
+
+// documented lists the paths for people to read.
+func (s *settings[T]) documented() []string {
+	paths := make([]string, 0, len(s.all)+len(s.shown))
+	for _, f := range s.all {
+		paths = append(paths, f.path)
+	}
+	return append(paths, s.shown...)
 }
 
 // children lists the names one step below a path.
@@ -100,23 +112,64 @@ func (s *settings[T]) refusals(v T, base string) Refusals {
 	return rs
 }
 
-// set returns v with one value changed, and the text of the value before. Only this value is checked.
-func (s *settings[T]) set(v T, path, value string) (next T, old string, err error) {
-	f, ok := s.at(path)
-	if !ok {
-		return v, "", Refusals{{Field: path, Why: "is not a setting that can change", Fix: nearest.Hint(path, s.paths())}}
-	}
-	next, old, value = v, f.get(v), strings.TrimSpace(value)
-	if f.read != nil {
-		if err := readText(f, path, value, &next); err != nil {
-			return v, old, err
+// Change is one value's old and new text.
+type Change struct {
+	Path string `json:"path"`
+	Old  string `json:"old"`
+	New  string `json:"new"`
+}
+
+// setAll returns v with values changed, in the order of their paths. Each value is checked by itself; the error is a [Refusals]
+// with all that are wrong.
+func (s *settings[T]) setAll(v T, values map[string]string) (T, []Change, error) {
+	next := v
+	var changes []Change
+	var rs Refusals
+	for _, path := range slices.Sorted(maps.Keys(values)) {
+		f, ok := s.at(path)
+		if !ok {
+			rs = append(rs, Refusal{Field: path, Why: "is not a setting that can change", Fix: s.hint(path)})
+			continue
 		}
-		return next, old, nil
+		old, value := f.get(next), strings.TrimSpace(values[path])
+		rs = append(rs, f.change(&next, path, value)...)
+		changes = append(changes, Change{Path: path, Old: old, New: value})
 	}
-	if err := f.set(&next, value); err != nil {
-		return v, old, Refusals{refuse(path, value, err)}
+	if len(rs) > 0 {
+		return v, nil, rs
 	}
-	return next, old, nil
+	return next, changes, nil
+}
+
+// hint says which path was meant: the nearest name below the part of the path that is right.
+func (s *settings[T]) hint(path string) string {
+	for parent := path; parent != ""; {
+		name := parent
+		if dot := strings.LastIndexByte(parent, '.'); dot >= 0 {
+			parent, name = parent[:dot], parent[dot+1:]
+		} else {
+			parent = ""
+		}
+		below := s.children(parent)
+		if near := nearest.Name(name, below); near != "" {
+			return fmt.Sprintf("did you mean %q?", join(parent, near))
+		}
+		if len(below) > 0 {
+			break
+		}
+	}
+	return nearest.Hint(path, s.documented())
+}
+
+// change sets one value from text that was given by itself.
+func (s setting[T]) change(v *T, path, value string) Refusals {
+	if s.read != nil {
+		return readText(s, path, value, v)
+	}
+	if err := s.set(v, value); err != nil {
+		return Refusals{refuse(path, value, err)}
+	}
+	return nil
 }
 
 // refuse splits an error of a setting, "why; fix", into a refusal.

@@ -20,7 +20,7 @@ const (
 
 // limits is every value of Limits.
 var limits = settings[Limits]{
-	all: []setting[Limits]{
+	all: append([]setting[Limits]{
 		whole("weight", "1", 1, 1000, func(l *Limits) *int { return &l.Weight }),
 		whole("workers.max", "16", 1, 1024, func(l *Limits) *int { return &l.Workers.Max }),
 		span("batch.target", "25ms", time.Millisecond, 10*time.Second, func(l *Limits) *Duration { return &l.Batch.Target }),
@@ -34,15 +34,19 @@ var limits = settings[Limits]{
 		whole("throttle.max_rows_per_second", "0", 0, maxRowsCap, func(l *Limits) *int { return &l.Throttle.MaxRowsPerSecond }),
 		bytesCap("throttle.max_wal_bytes_per_second", minWALCap, maxWALCap, func(l *Limits) *Bytes { return &l.Throttle.MaxWALBytesPerSecond }),
 		whole("on_error.quarantine_rows", "100", 0, 1_000_000, func(l *Limits) *int { return &l.OnError.QuarantineRows }),
-	},
+	}, throttleSettings()...),
 	named: namedLimit,
-	more:  func() []string { return []string{replicaPath + "<name>"} },
+	more:  func() []string { return append(signalPaths(), replicaPath+"<name>") },
+	shown: []string{signalPath + "<signal>", signalPath + "<signal>.soft", signalPath + "<signal>.hard", replicaPath + "<name>"},
 }
 
 // namedLimit finds the settings below names that people choose.
 func namedLimit(path string) (setting[Limits], bool) {
 	if name, ok := strings.CutPrefix(path, replicaPath); ok {
 		return replica(name), true
+	}
+	if rest, ok := strings.CutPrefix(path, signalPath); ok {
+		return signal(rest)
 	}
 	return setting[Limits]{}, false
 }
@@ -78,19 +82,20 @@ func with[V any](m map[string]V, key string, v V) map[string]V {
 }
 
 // Paths returns the path of every setting that [Limits.Set] takes; `<name>` stands for any name.
-func Paths() []string { return limits.paths() }
+func Paths() []string { return limits.documented() }
 
-// Set returns limits with one value changed, and the text of the value before; a replica without a policy has the empty
-// text. The result is valid as a whole, or the error is a [Refusals]. The receiver is never changed.
-func (l Limits) Set(path, value string) (Limits, string, error) {
-	next, old, err := limits.set(l, path, value)
+// Set returns limits with values changed, by their paths, and what changed in the order of the paths; a replica without a policy
+// has the empty text. The result is valid as a whole, or the error is a [Refusals] with all that is wrong. The receiver is never
+// changed.
+func (l Limits) Set(values map[string]string) (Limits, []Change, error) {
+	next, changes, err := limits.setAll(l, values)
 	if err != nil {
-		return l, old, err
+		return l, nil, err
 	}
 	if rs := next.refusals(); len(rs) > 0 {
-		return l, old, rs
+		return l, nil, rs
 	}
-	return next, old, nil
+	return next, changes, nil
 }
 
 // defaultLimits returns limits where every setting has its default.

@@ -6,6 +6,15 @@ import (
 	"testing"
 )
 
+// set changes one value and returns the text of the value before.
+func set(l Limits, path, value string) (Limits, string, error) {
+	next, changes, err := l.Set(map[string]string{path: value})
+	if err != nil {
+		return next, "", err
+	}
+	return next, changes[0].Old, nil
+}
+
 func TestLimitsSet(t *testing.T) {
 	base := defaultLimits()
 	for _, c := range []struct{ path, value, old string }{
@@ -20,22 +29,35 @@ func TestLimitsSet(t *testing.T) {
 		{"throttle.max_rows_per_second", "2000", "0"},
 		{"throttle.max_wal_bytes_per_second", "20MiB", "0"},
 		{"throttle.replicas.a.b", "ignore", ""},
+		{"throttle.default_rate", "0.3", ""},
+		{"throttle.windows", `[{"cron":"0 22 * * *","tz":"Europe/Berlin","for":"8h0m0s","rate":1}]`, ""},
+		{"throttle.checks", `[{"name":"queue","sql":"SELECT 1","soft":"100","every":"5s"}]`, ""},
+		{"throttle.checks", "[]", ""},
+		{"throttle.signals.archive_queue", "off", ""},
+		{"throttle.signals.archive_queue.soft", "10", ""},
+		{"throttle.signals.archive_queue.hard", "off", ""},
+		{"throttle.signals.oldest_transaction.hard", "1h", ""},
+		{"throttle.signals.disk_free.soft", "25%", ""},
 		{"on_error.quarantine_rows", "0", "100"},
 	} {
-		next, old, err := base.Set(c.path, c.value)
+		next, old, err := set(base, c.path, c.value)
 		if err != nil || old != c.old {
 			t.Errorf("Set(%s) = old %q, %v", c.path, old, err)
 			continue
 		}
-		if _, back, err := next.Set(c.path, c.value); err != nil || back != c.value {
+		if _, back, err := set(next, c.path, c.value); err != nil || back != strings.TrimPrefix(c.value, "[]") {
 			t.Errorf("after Set(%s, %s) it reads %q, %v", c.path, c.value, back, err)
 		}
 	}
 	if !reflect.DeepEqual(base, defaultLimits()) {
 		t.Errorf("Set changed its receiver: %+v", base)
 	}
-	with, _, _ := base.Set("throttle.replicas.a", "ignore")
-	if _, _, err := with.Set("throttle.replicas.a", "hold"); err != nil || with.Throttle.Replicas["a"] != "ignore" {
+	both, changes, err := base.Set(map[string]string{"throttle.default_rate": "0", "throttle.windows": "[{cron: 0 22 * * *, tz: UTC, for: 1h, rate: 1}]"})
+	if err != nil || len(changes) != 2 || both.Throttle.Windows[0].Rate != 1 {
+		t.Errorf("values that are right only together are refused: %v", err)
+	}
+	with, _, _ := set(base, "throttle.replicas.a", "ignore")
+	if _, _, err := set(with, "throttle.replicas.a", "hold"); err != nil || with.Throttle.Replicas["a"] != "ignore" {
 		t.Errorf("Set wrote into a shared map: %v, %v", with.Throttle.Replicas, err)
 	}
 }
@@ -47,8 +69,21 @@ func TestLimitsSetRefuses(t *testing.T) {
 		{"workers.max", "x", `workers.max: "x" is not a whole number`},
 		{"throttle.lag.hard", "2s", `throttle.lag.hard: "2s" is below soft 5s`},
 		{"throttle.replicas.", "hold", `names no replica`},
+		{"throttle.signals.archve_queue", "off", `throttle.signals.archve_queue: is not a setting that can change; did you mean "throttle.signals.archive_queue"?`},
+		{"throttle.signals.archive_queue.hart", "30", `did you mean "throttle.signals.archive_queue.hard"?`},
+		{"throttle.signals.archive_queue.hard", "10", `throttle.signals.archive_queue: "{hard: 10}" has soft 20 above hard 10; soft is the one that is reached first`},
+		{"throttle.signals.disk_free.soft", "5%", `throttle.signals.disk_free: "{soft: 5%}" has soft 0.05 below hard 0.1, but it fires below its thresholds`},
+		{"throttle.signals.archive_queue.hard", "10 min", `throttle.signals.archive_queue.hard: "10 min" is not a threshold; write a number, or off`},
+		{"throttle.signals.oldest_xmin", "on", `throttle.signals.oldest_xmin: "on" is neither off nor default; write thresholds as {soft: 10, hard: 20}`},
+		{"throttle.default_rate", "30", `throttle.default_rate: "30" is not a part of the whole; write a number from 0 (stop) to 1 (full rate)`},
+		{"throttle.default_rate", "0", `throttle.default_rate: "0" with these windows lets nothing run, ever`},
+		{"throttle.windows", "0 22 * * *", `throttle.windows: is text, not a list; write it as [{cron: "0 22 * * *", tz: Europe/Berlin, for: 8h, rate: 1.0}]`},
+		{"throttle.windows", "[{cron: ", `throttle.windows: not valid YAML`},
+		{"throttle.windows", "[{cron: 0 22 * * *, tz: Europe/Berln, for: 8h}]", `throttle.windows[0].tz: "Europe/Berln" is not a time zone; write an IANA zone`},
+		{"throttle.windows", "", `throttle.windows: is empty; write it in one line`},
+		{"throttle.checks", "[{name: q, sql: SELECT 1, soft: 1, evry: 5s}]", `throttle.checks[0].evry: is not a field of throttle.checks[0]; did you mean "every"?`},
 	} {
-		next, _, err := defaultLimits().Set(c.path, c.value)
+		next, _, err := set(defaultLimits(), c.path, c.value)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("Set(%s, %s) = %v, want %s", c.path, c.value, err, c.want)
 		}

@@ -47,6 +47,11 @@ type ThrottleRules struct {
 	MaxRowsPerSecond     int               `yaml:"max_rows_per_second,omitempty" json:"max_rows_per_second,omitempty"`           // 0: no cap
 	MaxWALBytesPerSecond Bytes             `yaml:"max_wal_bytes_per_second,omitempty" json:"max_wal_bytes_per_second,omitempty"` // 0: no cap
 	Replicas             map[string]string `yaml:"replicas,omitempty" json:"replicas,omitempty"`                                 // name: hold | ignore
+
+	Windows     []Window              `yaml:"windows,omitempty" json:"windows,omitempty"`
+	DefaultRate *float64              `yaml:"default_rate,omitempty" json:"default_rate,omitempty"` // outside of windows; nil: 0, and 1 without windows
+	Signals     map[string]SignalRule `yaml:"signals,omitempty" json:"signals,omitempty"`           // changes to the builtin ones
+	Checks      []Check               `yaml:"checks,omitempty" json:"checks,omitempty"`
 }
 
 // LagRules are the thresholds of replica lag.

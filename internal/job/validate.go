@@ -32,7 +32,7 @@ func (s Spec) WithDefaults() Spec {
 	}
 	zero := Limits{}
 	for _, f := range limits.all {
-		if f.path != "on_error.quarantine_rows" && f.get(s.Limits) == f.get(zero) {
+		if f.fallback != "" && f.path != "on_error.quarantine_rows" && f.get(s.Limits) == f.get(zero) {
 			_ = f.set(&s.Limits, f.fallback) // a default is valid: see defaultLimits
 		}
 	}
@@ -99,7 +99,8 @@ func (s Spec) refusals() Refusals {
 	return append(rs, s.Limits.refusals()...)
 }
 
-// Validate checks that every limit is within its bounds and that the thresholds of lag are in order. The error is a [Refusals].
+// Validate checks that every limit is within its bounds, that thresholds are in order, that windows open, and that checks ask for
+// something. The error is a [Refusals].
 func (l Limits) Validate() error { return l.refusals().Err() }
 
 func (l Limits) refusals() Refusals {
@@ -109,16 +110,7 @@ func (l Limits) refusals() Refusals {
 			rs = append(rs, refuse(s.path, s.get(l), s.check(l)))
 		}
 	}
-	lag := l.Throttle.Lag
-	if lag.Soft < lag.Target {
-		rs = append(rs, Refusal{Field: "throttle.lag.soft", Value: lag.Soft.String(), Why: "is below target " + lag.Target.String(),
-			Fix: "write target <= soft <= hard"})
-	}
-	if lag.Hard < lag.Soft {
-		rs = append(rs, Refusal{Field: "throttle.lag.hard", Value: lag.Hard.String(), Why: "is below soft " + lag.Soft.String(),
-			Fix: "write target <= soft <= hard"})
-	}
-	return rs
+	return append(rs, l.Throttle.refusals()...)
 }
 
 func columnFault(name string) string {

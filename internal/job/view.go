@@ -28,9 +28,11 @@ type Status struct {
 	Fraction   float64        `json:"fraction"` // of the present phase, 0..1
 	Live       bool           `json:"live"`     // false: read from the ledger alone, so Rate, ETA, Lag and Stream are not known
 	Rate       float64        `json:"rows_per_second"`
-	ETA        *Duration      `json:"eta,omitempty"` // nil: not known, or not moving
+	ETA        *ETA           `json:"eta,omitempty"` // nil: nobody here knows
 	Lag        map[string]Lag `json:"lag,omitempty"` // by replica
 	Limiting   []Reason       `json:"limiting,omitempty"`
+	Lost       []Loss         `json:"lost,omitempty"`     // to each reason since the start, the most first
+	Forecast   *Forecast      `json:"forecast,omitempty"` // of the submit
 	Workers    []WorkerOnJob  `json:"workers,omitempty"`
 	Stream     *StreamLag     `json:"stream,omitempty"`
 	By         string         `json:"submitted_by"`
@@ -109,6 +111,9 @@ type Report struct {
 	Ended       *time.Time    `json:"ended_at,omitempty"`
 	Duration    Duration      `json:"duration"`
 	RowsPerSec  float64       `json:"rows_per_second"`
+	Lost        []Loss        `json:"lost"`               // to each reason, the most first
+	Forecast    *Forecast     `json:"forecast,omitempty"` // of the submit; nil: none was made
+	Outcome     *Outcome      `json:"outcome,omitempty"`  // what became of it
 	Workers     []WorkerTotal `json:"workers"`
 	Events      []Event       `json:"events"`
 	Promise     string        `json:"promise"` // what "exactly once" covers, in words

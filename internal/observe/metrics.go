@@ -59,7 +59,10 @@ func Jobs(read Statuses) prometheus.Collector {
 	c.retries = desc("job_retries_total", "Batches that were tried again.")
 	c.fraction = desc("job_fraction", "Share of the present phase that is done, 0 to 1.")
 	c.rate = desc("job_rows_per_second", "Rows a second now.")
-	c.eta = desc("job_eta_seconds", "Time to the end of the present phase; absent while unknown.")
+	c.etaLow = desc("job_eta_low_seconds", "The least time to the job's end that is expected; absent while unknown.")
+	c.etaHigh = desc("job_eta_high_seconds", "The most time to the job's end that is expected; absent while unknown.")
+	c.limiting = desc("job_limiting", "1 for the signal that limits the job most now.", "reason")
+	c.lost = desc("job_lost_seconds_total", "Seconds of full speed that the job lost to a signal since its start.", "reason")
 	c.ranges = desc("job_ranges", "Ranges of the present phase by state.", "state")
 	c.quarantine = desc("job_quarantined_rows", "Rows in quarantine.")
 	c.lag = desc("job_replica_lag_seconds", "Lag of a replica that the job waits for.", "replica")
@@ -78,7 +81,7 @@ type jobs struct {
 	read Statuses
 	all  []*prometheus.Desc
 
-	failed, state, estimate, rows, batches, retries, fraction, rate, eta, ranges, quarantine, lag, held, workers,
+	failed, state, estimate, rows, batches, retries, fraction, rate, etaLow, etaHigh, limiting, lost, ranges, quarantine, lag, held, workers,
 	maxWorkers, pending, ackPending, open *prometheus.Desc
 }
 
@@ -122,8 +125,15 @@ func (c *jobs) job(s job.Status, emit func(prometheus.ValueType, *prometheus.Des
 	counter(c.retries, s.Retries)
 	gauge(c.fraction, s.Fraction)
 	gauge(c.rate, s.Rate)
-	if s.ETA != nil {
-		gauge(c.eta, s.ETA.D().Seconds())
+	if s.ETA.Known() {
+		gauge(c.etaLow, s.ETA.Low.D().Seconds())
+		gauge(c.etaHigh, s.ETA.High.D().Seconds())
+	}
+	if len(s.Limiting) > 0 {
+		gauge(c.limiting, 1, s.Limiting[0].Signal)
+	}
+	for _, l := range s.Lost { // their number is bounded where they are summed up
+		emit(prometheus.CounterValue, c.lost, l.Seconds, l.Signal)
 	}
 	r := s.Ranges
 	for state, n := range map[job.RangeState]int{

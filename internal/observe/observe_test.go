@@ -98,14 +98,15 @@ func TestHealth(t *testing.T) {
 }
 
 func TestJobMetrics(t *testing.T) {
-	eta := job.Duration(90 * time.Second)
+	eta := job.ETA{Low: job.Duration(90 * time.Second), High: job.Duration(2 * time.Minute)}
 	read := func(context.Context) ([]job.Status, error) {
 		return []job.Status{
 			{
 				Name: "norm", Database: "main", State: job.Running, Rows: 1200, Batches: 3, Quarantine: 1, Rate: 400, ETA: &eta,
 				Ranges:   job.RangeCounts{Total: 10, Queued: 5, Released: 2, Running: 1, Done: 2},
 				Lag:      map[string]job.Lag{"standby1": {Seconds: 2.5}},
-				Limiting: []job.Reason{{Signal: "lag", Hard: true}},
+				Limiting: []job.Reason{{Signal: "lag", Hard: true}, {Signal: "cap"}},
+				Lost:     []job.Loss{{Signal: "lag", Share: 0.5, Seconds: 12.5}},
 				Workers:  []job.WorkerOnJob{{Worker: "w1"}},
 				Stream:   &job.StreamLag{Pending: 2, AckPending: 1},
 			},
@@ -115,9 +116,21 @@ func TestJobMetrics(t *testing.T) {
 	r := NewRegistry()
 	require.NoError(t, r.Register(Jobs(read)))
 	require.NoError(t, testutil.GatherAndCompare(r, strings.NewReader(`
+# HELP backfleet_job_eta_high_seconds The most time to the job's end that is expected; absent while unknown.
+# TYPE backfleet_job_eta_high_seconds gauge
+backfleet_job_eta_high_seconds{database="main",job="norm"} 120
+# HELP backfleet_job_eta_low_seconds The least time to the job's end that is expected; absent while unknown.
+# TYPE backfleet_job_eta_low_seconds gauge
+backfleet_job_eta_low_seconds{database="main",job="norm"} 90
 # HELP backfleet_job_held 1 while a hard signal stops every batch of the job.
 # TYPE backfleet_job_held gauge
 backfleet_job_held{database="main",job="norm"} 1
+# HELP backfleet_job_limiting 1 for the signal that limits the job most now.
+# TYPE backfleet_job_limiting gauge
+backfleet_job_limiting{database="main",job="norm",reason="lag"} 1
+# HELP backfleet_job_lost_seconds_total Seconds of full speed that the job lost to a signal since its start.
+# TYPE backfleet_job_lost_seconds_total counter
+backfleet_job_lost_seconds_total{database="main",job="norm",reason="lag"} 12.5
 # HELP backfleet_job_ranges_open Ranges that are not at their end, in the stream or still in the ledger: the consumer lag to scale on.
 # TYPE backfleet_job_ranges_open gauge
 backfleet_job_ranges_open{database="main",job="norm"} 8
@@ -136,7 +149,8 @@ backfleet_job_stream_pending{database="main",job="norm"} 2
 # HELP backfleet_jobs_scrape_error 1 when the ledger could not be read for this scrape.
 # TYPE backfleet_jobs_scrape_error gauge
 backfleet_jobs_scrape_error 0
-`), "backfleet_job_held", "backfleet_job_ranges_open", "backfleet_job_replica_lag_seconds", "backfleet_job_rows_written_total",
+`), "backfleet_job_eta_low_seconds", "backfleet_job_eta_high_seconds", "backfleet_job_limiting", "backfleet_job_lost_seconds_total",
+		"backfleet_job_held", "backfleet_job_ranges_open", "backfleet_job_replica_lag_seconds", "backfleet_job_rows_written_total",
 		"backfleet_job_state", "backfleet_job_stream_pending", "backfleet_jobs_scrape_error"))
 
 	n, err := testutil.GatherAndCount(r, "backfleet_build_info")

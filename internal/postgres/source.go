@@ -36,29 +36,45 @@ func (s Source) String() string { return s.Variable }
 func Databases(environ []string) (map[string]Source, error) {
 	found := map[string]Source{}
 	for _, kv := range environ {
-		variable, value, _ := strings.Cut(kv, "=")
-		rest, ok := strings.CutPrefix(variable, envPrefix)
-		if !ok || rest == "" {
+		rest, src, err := variable(kv, envPrefix)
+		if err != nil {
+			return nil, err
+		}
+		if rest == "" {
 			continue
 		}
-		if base, isFile := strings.CutSuffix(rest, "_FILE"); isFile && base != "" {
-			b, err := os.ReadFile(value)
-			if err != nil {
-				return nil, fmt.Errorf("%s: cannot read the file it names: %w", variable, err)
-			}
-			rest, value = base, strings.TrimSpace(string(b))
-		}
-		name := strings.ReplaceAll(strings.ToLower(rest), "_", "-")
+		name := envName(rest)
 		if prior, twice := found[name]; twice {
-			return nil, fmt.Errorf("%s: database %q is also given by %s; keep one", variable, name, prior.Variable)
+			return nil, fmt.Errorf("%s: database %q is also given by %s; keep one", src.Variable, name, prior.Variable)
 		}
-		if value == "" {
-			return nil, fmt.Errorf("%s: is empty; give it a DSN such as postgres://backfleet@db1:5432/app", variable)
+		if src.dsn == "" {
+			return nil, fmt.Errorf("%s: is empty; give it a DSN such as postgres://backfleet@db1:5432/app", src.Variable)
 		}
-		found[name] = Source{Variable: variable, dsn: value}
+		found[name] = src
 	}
 	return found, nil
 }
+
+// variable reads one "NAME=value" of an environment if its name goes on after a prefix: what follows, without the _FILE of a
+// variable that names a file, and the DSN.
+func variable(kv, prefix string) (rest string, src Source, err error) {
+	name, value, _ := strings.Cut(kv, "=")
+	rest, ok := strings.CutPrefix(name, prefix)
+	if !ok || rest == "" {
+		return "", Source{}, nil
+	}
+	if base, isFile := strings.CutSuffix(rest, "_FILE"); isFile && base != "" {
+		b, err := os.ReadFile(value)
+		if err != nil {
+			return "", Source{}, fmt.Errorf("%s: cannot read the file it names: %w", name, err)
+		}
+		rest, value = base, strings.TrimSpace(string(b))
+	}
+	return rest, Source{Variable: name, dsn: value}, nil
+}
+
+// envName is a name as it stands in a variable: BACKFLEET_DATABASE_MAIN_2 is main-2.
+func envName(s string) string { return strings.ReplaceAll(strings.ToLower(s), "_", "-") }
 
 // Lookup finds one database by name, with an error that lists the names that are there.
 func Lookup(all map[string]Source, name string) (Source, error) {
@@ -93,8 +109,7 @@ type PoolOptions struct {
 func Open(ctx context.Context, name string, src Source, opt PoolOptions) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(src.dsn)
 	if err != nil {
-		// The parse error quotes parts of the DSN, so only its position is told.
-		return nil, fmt.Errorf("database %q: %s is not a DSN that can be read; write postgres://user@host:5432/dbname", name, src.Variable)
+		return nil, unreadable(fmt.Sprintf("database %q", name), src)
 	}
 	cfg.MaxConns = opt.MaxConns
 	if cfg.MaxConns == 0 {

@@ -30,12 +30,16 @@ type Options struct {
 	Timeout time.Duration
 	// SearchPath is the one that the job's expressions are resolved by; empty is the session's.
 	SearchPath string
+	// Sample asks for a forecast by sample batches; nil: none is run.
+	Sample *Sampling
 }
 
 // Database begins transactions: a pool or a connection.
 type Database = postgres.Starter
 
-// Check looks at a job and returns its plan. It changes nothing.
+// Check looks at a job and returns its plan. It changes nothing; sample batches, where they are asked for, are rolled back, and
+// leave what any rolled back update leaves: WAL, dead rows, and what triggers do outside of their transaction, such as drawing values
+// of a sequence.
 //
 // A job that cannot go well gives a [Refusals], with a line for each reason that could be seen. Any other error is that of a
 // server that could not be asked. A plan is no promise: the database may change before the job runs.
@@ -47,6 +51,15 @@ func Check(ctx context.Context, db Database, spec job.Spec, opt Options) (Plan, 
 	if opt.Timeout == 0 {
 		opt.Timeout = 2 * time.Second
 	}
+	plan, err := inspect(ctx, db, spec, opt)
+	if err == nil && opt.Sample != nil {
+		sample(ctx, db, &plan, *opt.Sample)
+	}
+	return plan, err
+}
+
+// inspect runs every check in one transaction.
+func inspect(ctx context.Context, db Database, spec job.Spec, opt Options) (Plan, error) {
 	tx, err := db.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return Plan{}, fmt.Errorf("check database %s: begin: %w", spec.Database, err)

@@ -116,6 +116,9 @@ func (c *check) sound(ctx context.Context, field, x string) (bool, error) {
 		return false, err
 	}
 	for _, f := range found {
+		if !f.Builtin {
+			c.plan.volatile = f.Name
+		}
 		c.warn(Warning, field, "calls "+f.Name+"(), which gives another value at each call, so a retried batch writes other values",
 			"make sure that any value is right")
 	}

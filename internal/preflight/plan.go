@@ -1,8 +1,8 @@
 // Package preflight looks at a job before anything is changed: it refuses what cannot go well, and shows what the job will do,
 // how, and at what cost. Its document is what `backfleet plan` prints and what `submit` decides by.
 //
-// Everything it runs is in one READ ONLY transaction that is rolled back, under a short statement_timeout, so that it neither
-// changes a database nor presses it.
+// The checks run in one READ ONLY transaction that is rolled back, under a short statement_timeout, so that they neither change a
+// database nor press it. The sample batches of a forecast are real updates, a transaction each, that are rolled back as well.
 package preflight
 
 import (
@@ -44,6 +44,10 @@ type Plan struct {
 	Transactions Transactions   `json:"transactions"`
 	Autovacuum   Autovacuum     `json:"autovacuum"`
 	Warnings     []Finding      `json:"warnings"` // the gravest first
+	// Forecast is nil where no sample batches were asked for, or none could run; then a warning says why.
+	Forecast *job.Forecast `json:"forecast,omitempty"`
+
+	volatile string // a volatile function of the user's own that an expression calls
 }
 
 // Server is where the job will run.

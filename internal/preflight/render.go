@@ -70,6 +70,8 @@ func (p Plan) Render(w io.Writer, color bool) error {
 		return fmt.Sprintf("%s of %s: %s", f.Name, f.From, f.Definition)
 	})
 
+	d.forecast(p)
+
 	d.head("Server")
 	d.list("replicas", len(p.Replicas), func(i int) string {
 		r := p.Replicas[i]
@@ -99,7 +101,11 @@ func (p Plan) Render(w io.Writer, color bool) error {
 	}
 	d.line("")
 	d.line("%s", Promise)
-	d.line("%s %s, %s to write, %s.", d.paint.bold("Plan:"), counted(p.Ranges, "range"), counted(int64(len(p.Columns)), "column"),
+	takes := ""
+	if p.Forecast != nil {
+		takes = ", " + DurationText(p.Forecast.Duration)
+	}
+	d.line("%s %s, %s to write%s, %s.", d.paint.bold("Plan:"), counted(p.Ranges, "range"), counted(int64(len(p.Columns)), "column"), takes,
 		counted(int64(len(p.Warnings)), "finding"))
 	_, err := io.WriteString(w, d.text.String())
 	return err

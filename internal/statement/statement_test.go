@@ -123,7 +123,11 @@ func (s subject) statements() []named {
 		add("update, "+shape.name, t.Update(shape.span))
 		add("boundary, "+shape.name, t.Boundary(shape.span, ranges.Pass{}, 200))
 		add("steps, "+shape.name, t.Steps(shape.span, 50_000, 100))
+		add("look, "+shape.name, t.Look(shape.span))
 	}
+	add("measured", t.Measured(ranges.Span{Lo: s.lo, Hi: s.hi}))
+	add("widths", t.Widths(ranges.Span{Lo: s.lo, Hi: s.hi}))
+	add("near", t.Near(7, 64))
 	add("bound", t.Bound())
 	add("first key", t.FirstKey(ranges.Span{Lo: s.lo, Hi: s.hi}, ranges.Pass{}))
 	step := statement.Step{

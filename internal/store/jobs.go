@@ -23,6 +23,7 @@ type NewJob struct {
 	SearchPath string
 	Estimate   int64
 	EstimateBy string
+	Forecast   *job.Forecast // nil: none was made
 	// Again allows a job with the name and spec of one that has ended: it does every row once more.
 	Again bool
 }
@@ -60,6 +61,12 @@ func (s *Store) Submit(ctx context.Context, by string, n NewJob) (job.Job, error
 	if err != nil {
 		return job.Job{}, err
 	}
+	var forecast []byte // NULL without one
+	if n.Forecast != nil {
+		if forecast, err = json.Marshal(n.Forecast); err != nil {
+			return job.Job{}, err
+		}
+	}
 	var out job.Job
 	err = s.tx(ctx, "submit", func(tx pgx.Tx) error {
 		// Two submits of one name must not both find nothing.
@@ -79,7 +86,7 @@ func (s *Store) Submit(ctx context.Context, by string, n NewJob) (job.Job, error
 			return err
 		}
 		rows, err := tx.Query(ctx, q("job_insert"), ulid.Make().String(), n.Spec.Name, s.database, spec, n.Spec.Hash(), limits,
-			key, n.Idempotent, max(n.Passes, 1), n.SearchPath, n.Estimate, n.EstimateBy, by)
+			key, n.Idempotent, max(n.Passes, 1), n.SearchPath, n.Estimate, n.EstimateBy, by, forecast)
 		if err != nil {
 			return err
 		}
@@ -183,6 +190,7 @@ type jobRow struct {
 	SubmittedAt  time.Time  `db:"submitted_at"`
 	StartedAt    *time.Time `db:"started_at"`
 	EndedAt      *time.Time `db:"ended_at"`
+	Forecast     []byte     `db:"forecast"`
 	EndLSN       *string    `db:"end_lsn"`
 	StreamClear  bool       `db:"stream_clear"`
 	StoredReport []byte     `db:"report"`
@@ -216,6 +224,11 @@ func scanJob(row pgx.CollectableRow) (job.Job, error) {
 	}
 	if err := json.Unmarshal(r.KeyColumns, &j.Key); err != nil {
 		return j, fmt.Errorf("the key of job %s: %w", r.Name, err)
+	}
+	if r.Forecast != nil {
+		if err := json.Unmarshal(r.Forecast, &j.Forecast); err != nil {
+			return j, fmt.Errorf("the forecast of job %s: %w", r.Name, err)
+		}
 	}
 	return j, nil
 }

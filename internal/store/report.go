@@ -93,6 +93,12 @@ func (s *Store) BuildReport(ctx context.Context, id job.ID) (job.Report, error) 
 	if r.Workers, err = s.workerTotals(ctx, id); err != nil {
 		return r, err
 	}
+	if r.Lost, err = s.lost(ctx, id); err != nil {
+		return r, err
+	}
+	if r.Forecast = j.Forecast; r.Started != nil {
+		r.Outcome = s.outcome(ctx, j, r)
+	}
 	r.Events, err = s.Events(ctx, id, 1000)
 	return r, err
 }
@@ -214,10 +220,4 @@ func (s *Store) Events(ctx context.Context, id job.ID, limit int) ([]job.Event, 
 		return nil, s.explain("read the audit log", err)
 	}
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[job.Event])
-}
-
-// AddSample keeps a point of a job's history.
-func (s *Store) AddSample(ctx context.Context, id job.ID, rows int64, rate, lag float64, limiting string) error {
-	_, err := s.exec(ctx, "sample", "sample_insert", id, rows, rate, lag, limiting)
-	return err
 }

@@ -80,7 +80,7 @@ func (s *Store) Status(ctx context.Context, id job.ID) (job.Status, error) {
 	st := job.Status{
 		ID: j.ID, Name: j.Name, Database: j.Database, Table: j.Spec.Table, State: j.State, Reason: j.Reason, Revision: j.Revision,
 		Limits: j.Limits, Estimate: j.Estimate, EstimateBy: j.EstimateBy, Planned: j.Planned, Round: j.Round,
-		By: j.By, Submitted: j.Submitted,
+		By: j.By, Submitted: j.Submitted, Forecast: j.Forecast,
 	}
 	if !j.Started.IsZero() {
 		st.Started = &j.Started
@@ -104,6 +104,9 @@ func (s *Store) Status(ctx context.Context, id job.ID) (job.Status, error) {
 	st.Fraction = fraction(j, phase)
 	if err := s.pool.QueryRow(ctx, q("quarantine_count"), id).Scan(&st.Quarantine); err != nil {
 		return st, s.explain("count the quarantine", err)
+	}
+	if st.Lost, err = s.lost(ctx, id); err != nil {
+		return st, err
 	}
 	rows, err := s.pool.Query(ctx, q("running_list"), id)
 	if err != nil {

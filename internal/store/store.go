@@ -28,7 +28,7 @@ var queries = mustLoad("sql/jobs.sql", "sql/plan.sql", "sql/ranges.sql")
 // this one.
 const jobColumns = "id, name, database, spec, spec_hash, limits, state, resume_state, reason, revision, key_columns, idempotent," +
 	" auto_passes, search_path, estimate, estimate_by, freeze_wait, planned_at, verify_round, submitted_by, submitted_at, started_at, ended_at," +
-	" end_lsn, stream_clear, report"
+	" forecast, end_lsn, stream_clear, report"
 
 // mustLoad reads "-- name: x" sections; a mistake in an embedded file is a mistake in the program.
 func mustLoad(files ...string) map[string]string {

@@ -44,13 +44,20 @@ type fleet struct {
 	conn  *queue.Conn
 	log   *zap.Logger
 
-	token string
+	token  string
+	sample *preflight.Sampling // of a submit; nil: no forecast
 }
 
 // stage prepares a fleet that has not begun, and runs the statements in its database.
 func stage(t *testing.T, statements ...string) *fleet {
 	t.Helper()
 	t.Parallel()
+	return alone(t, statements...)
+}
+
+// alone is a stage of a test that no other of this package runs beside.
+func alone(t *testing.T, statements ...string) *fleet {
+	t.Helper()
 	db := harness.Database(t)
 	f := &fleet{T: t, db: db, admin: db.Pool, log: zaptest.NewLogger(t, zaptest.Level(zap.InfoLevel)), token: "fleet-test"}
 	for _, s := range statements {
@@ -171,10 +178,10 @@ func (f *fleet) submitOn(pool *pgxpool.Pool, spec string) job.Job {
 	}
 	s, err := job.ParseSpec([]byte(spec), "")
 	require.NoError(f, err)
-	plan, err := preflight.Check(f.Context(), pool, s, preflight.Options{})
+	plan, err := preflight.Check(f.Context(), pool, s, preflight.Options{Sample: f.sample})
 	require.NoError(f, err)
 	j, err := store.New(pool, "main").Submit(f.Context(), "ann", store.NewJob{
-		Spec: plan.Spec, Key: plan.Key, Idempotent: plan.Idempotent, Passes: plan.HOT.Passes, SearchPath: plan.SearchPath, Estimate: plan.Rows, EstimateBy: plan.RowsBy,
+		Spec: plan.Spec, Key: plan.Key, Idempotent: plan.Idempotent, Passes: plan.HOT.Passes, SearchPath: plan.SearchPath, Estimate: plan.Rows, EstimateBy: plan.RowsBy, Forecast: plan.Forecast,
 	})
 	require.NoError(f, err)
 	return j

@@ -10,7 +10,7 @@ import (
 
 const (
 	batchOverhead = 2e-3 // seconds of a batch beside its rows
-	helloEvery    = 50   // ticks from one report of a worker's rows to the next
+	helloEvery    = 25   // ticks from one report of a worker's rows to the next
 )
 
 // epoch is when simulated time begins.

@@ -14,9 +14,6 @@ import (
 	"github.com/backfleet/backfleet/throttle"
 )
 
-//go:embed lag.sql
-var lagSQL string
-
 //go:embed heartbeat.sql
 var heartbeatSQL string
 
@@ -29,8 +26,8 @@ type Querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// Lag reads how far the physical replicas of one primary are behind, from the primary alone. A member seen once is remembered
-// and reported as missing while it is away.
+// Lag reads how far the physical replicas of one primary are behind: from the primary alone, or from the replicas as well, see
+// [Lag.Ask]. A member seen once is remembered and reported as missing while it is away.
 //
 // A replica says how far it has replayed when it receives WAL, and else only every wal_receiver_status_interval. On a
 // primary that writes nothing the lag can therefore read seconds too high; call [Lag.Beat] a few times a second for as long
@@ -40,7 +37,7 @@ type Querier interface {
 // beat 0.09 ms and 0.03 ms besides the flush of its commit: ten readings and five beats a second are below 0.1 % of one core of
 // the server.
 //
-// Replicas of replicas are not seen, and replicas that share a name count as one member, the furthest behind.
+// Replicas of replicas are seen only if they are asked, and replicas that share a name count as one member, the furthest behind.
 //
 // It is not safe for concurrent use.
 type Lag struct {
@@ -48,8 +45,11 @@ type Lag struct {
 	now     func() time.Time
 	timeout time.Duration
 
+	source   members // nil: the server has yet to say which one it is
 	ring     ring
-	timeline string
+	beats    beats
+	replicas *Replicas // nil: none is asked
+	history  string
 	pos      int64 // the primary's, as of readAt
 	members  map[string]*throttle.Member
 	readAt   time.Time
@@ -74,79 +74,88 @@ func (l *Lag) Expect(names ...string) {
 	}
 }
 
+// Ask has every reading ask these replicas too. What they say counts where it is newer than what the primary knows of them: a
+// replica reports to the primary some 200 ms late under load. Each of them is expected, under the name that the primary has for
+// it if there is one. They must run, see [Replicas.Run], and read by the same clock.
+func (l *Lag) Ask(r *Replicas) { l.replicas = r }
+
 // Beat writes the heartbeat, at commit level local, so that WAL flows and replicas report. It fails on a server that is not
-// the primary.
+// the primary. Where replicas report without it, as on Aurora, it does nothing.
 func (l *Lag) Beat(ctx context.Context) error {
+	if l.source != nil && !l.source.beats() {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	began := l.now()
-	var pos int64
-	if err := l.db.QueryRow(ctx, heartbeatSQL).Scan(&pos); err != nil {
+	var pos, value int64
+	if err := l.db.QueryRow(ctx, heartbeatSQL).Scan(&pos, &value); err != nil {
 		return fmt.Errorf("write heartbeat to backfleet.heartbeat: %w", err)
 	}
 	l.ring.add(began, pos) // tells the beat's own WAL from what stood before
+	l.beats.add(value, l.now())
 	return nil
 }
 
-// Read asks the primary once. The sample holds the members in the order of their names, with no policy set. When the reading
-// fails, Err says why, and the rest is as it was at ReadAt, the last success.
+// Read asks the primary once, and the replicas of [Lag.Ask]; for their answers it waits only a few milliseconds. The sample holds
+// the members in the order of their names, with no policy set, and whether the replicas could be asked as the reading
+// [ReplicaUnreachable]. When the reading fails, Err says why, and the rest is as it was at ReadAt, the last success.
 //
 // A failover, seen by the WAL timeline, forgets the members: one of them is the primary now, and the others are learned
 // again as they come back.
 func (l *Lag) Read(ctx context.Context) throttle.Sample {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
+	asked := l.replicas.ask()
 	began := l.now()
-	rows, err := l.query(ctx)
+	v, err := l.readPrimary(ctx)
 	now := l.now()
 	if err != nil {
 		return l.sample(now, fmt.Errorf("read replica lag from the primary: %w", err))
 	}
-	if l.timeline != rows[0].timeline {
-		if l.timeline != "" {
+	if l.history != v.history {
+		if l.history != "" {
 			l.ring.reset()
 			clear(l.members)
 		}
-		l.timeline = rows[0].timeline
+		l.history = v.history
 	}
-	l.ring.add(began, rows[0].pos) // at the start: a slow answer makes the lag no smaller
-	l.note(rows, now)
-	l.readAt, l.pos = now, rows[0].pos
+	l.ring.add(began, v.pos) // at the start: a slow answer makes the lag no smaller
+	direct := l.replicas.answers(asked)
+	now = l.now()
+	l.note(v, direct, now)
+	l.readAt, l.pos = now, v.pos
 	return l.sample(now, nil)
 }
 
-// lagRow is one row of lag.sql.
-type lagRow struct {
-	timeline  string
-	pos       int64
-	name      *string // nil: there is no replica
-	state     *string
-	replayPos *int64
-	replayLag *float64 // seconds
-}
-
-func (l *Lag) query(ctx context.Context) ([]lagRow, error) {
-	rows, err := l.db.Query(ctx, lagSQL)
-	if err != nil {
-		return nil, err
+// readPrimary asks the primary in the way that fits it. After a failure it may be another server.
+func (l *Lag) readPrimary(ctx context.Context) (v view, err error) {
+	if l.source == nil {
+		if l.source, err = pick(ctx, l.db, l.now); err != nil {
+			return view{}, err
+		}
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (r lagRow, err error) {
-		err = row.Scan(&r.timeline, &r.pos, &r.name, &r.state, &r.replayPos, &r.replayLag)
-		return r, err
-	})
+	if v, err = l.source.read(ctx, l.db); err != nil {
+		l.source = nil
+	}
+	return v, err
 }
 
 // note brings the members up to date with a reading.
-func (l *Lag) note(rows []lagRow, now time.Time) {
+func (l *Lag) note(v view, direct []answer, now time.Time) {
 	seen := map[string]*throttle.Member{}
-	for _, r := range rows {
-		if r.name == nil {
+	for _, r := range v.replicas {
+		if r.missing {
+			l.Expect(r.name)
 			continue
 		}
-		m := l.member(r, now)
+		m := l.member(r, v.pos, now)
 		if other := seen[m.Name]; other == nil || worse(m, other) {
 			seen[m.Name] = m
 		}
+	}
+	for _, a := range direct {
+		l.merge(seen, a, v.pos, now)
 	}
 	for name, m := range l.members {
 		if seen[name] == nil && !m.Missing {
@@ -158,20 +167,84 @@ func (l *Lag) note(rows []lagRow, now time.Time) {
 	}
 }
 
-func (l *Lag) member(r lagRow, now time.Time) *throttle.Member {
-	m := &throttle.Member{Name: *r.name}
-	if r.state == nil || r.replayPos == nil {
-		return m // hidden: no state
+// member is a replica as the primary tells of it.
+func (l *Lag) member(r told, cur int64, now time.Time) *throttle.Member {
+	m := &throttle.Member{Name: r.name, State: r.state}
+	switch {
+	case r.state == "": // hidden
+		return m
+	case r.exact:
+		m.Lag = *r.lag
+		m.Pos = float64(l.ring.at(now.Add(-time.Duration(m.Lag * float64(time.Second)))))
+	default:
+		lag, covered := l.ring.lag(now, *r.pos)
+		m.Lag = lag.Seconds()
+		if !covered && r.lag != nil {
+			m.Lag = max(m.Lag, *r.lag)
+		}
+		m.Pos = float64(*r.pos)
 	}
-	m.State = *r.state
-	m.Pos = float64(*r.replayPos)
-	m.Bytes = float64(max(0, r.pos-*r.replayPos))
-	lag, covered := l.ring.lag(now, *r.replayPos)
-	m.Lag = lag.Seconds()
-	if !covered && r.replayLag != nil {
-		m.Lag = max(m.Lag, *r.replayLag)
-	}
+	m.Bytes = max(0, float64(cur)-m.Pos)
 	return m
+}
+
+// stateAsked is the state of a member that the primary does not show: it is fed from another replica or an archive, or has lost
+// its connection.
+const stateAsked = "asked directly"
+
+// merge brings what a replica says of itself into what the primary says of it.
+func (l *Lag) merge(seen map[string]*throttle.Member, a answer, cur int64, now time.Time) {
+	name, isSeen := l.nameOf(seen, a.name)
+	if isSeen && name != a.name && seen[a.name] == nil {
+		delete(l.members, a.name) // expected under its variable's name before the primary had told its own
+	}
+	switch {
+	case a.promoted:
+		if !isSeen {
+			delete(l.members, name)
+		}
+		return
+	case !a.fresh(now):
+		if !isSeen {
+			l.Expect(name)
+		}
+		return
+	}
+	m := seen[name]
+	switch {
+	case m == nil:
+		m = &throttle.Member{Name: name, State: stateAsked}
+		seen[name] = m
+	case m.State == "":
+		return // a role that sees no replica is told so, be it able to see this one
+	}
+	m.Paused = a.paused
+	if m.State == stateAsked || float64(a.pos) > m.Pos {
+		lag, covered := l.ring.lag(a.at, a.pos)
+		if covered {
+			m.Lag = 0
+		}
+		m.Lag, m.Pos = max(m.Lag, lag.Seconds()), float64(a.pos)
+		m.Bytes = max(0, float64(cur)-m.Pos)
+	}
+	// What was replayed may be another history of the same cluster; a beat that does not show cannot lie.
+	m.Lag = max(m.Lag, l.beats.unseen(a.at, a.beat).Seconds())
+}
+
+// nameOf is the member that a replica's variable means: one that the primary tells of now, else one that is remembered, else one
+// by the variable's own name.
+func (l *Lag) nameOf(seen map[string]*throttle.Member, key string) (name string, isSeen bool) {
+	for name := range seen {
+		if ReplicaKey(name) == key {
+			return name, true
+		}
+	}
+	for name := range l.members {
+		if ReplicaKey(name) == key && name != key {
+			return name, false
+		}
+	}
+	return key, false
 }
 
 // worse reports whether a is to be believed rather than b of the same name: what is hidden first, then the furthest behind.
@@ -183,7 +256,7 @@ func worse(a, b *throttle.Member) bool {
 }
 
 func (l *Lag) sample(now time.Time, err error) throttle.Sample {
-	s := throttle.Sample{At: now, ReadAt: l.readAt, Err: err, WALPos: float64(l.pos)}
+	s := throttle.Sample{At: now, ReadAt: l.readAt, Err: err, WALPos: float64(l.pos), Signals: l.replicas.readings(now)}
 	for _, m := range l.members {
 		s.Members = append(s.Members, *m)
 	}

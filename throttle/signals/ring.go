@@ -8,6 +8,10 @@ import (
 // ringSpan is how far back the ring remembers where the primary stood.
 const ringSpan = 10 * time.Minute
 
+// ringGap is the longest time between two points in which the primary is taken to have written evenly. Of a longer one nobody knows
+// when what was written: a position in it counts as passed when it began.
+const ringGap = 1500 * time.Millisecond
+
 // ring remembers when the primary's WAL stood where, and so turns the position of a replica into a lag in time. It compares
 // no two clocks and asks no replica.
 type ring struct {
@@ -44,7 +48,7 @@ func (r *ring) add(at time.Time, pos int64) {
 func (r *ring) reset() { r.points = nil }
 
 // lag is the time since the primary passed pos; 0 where it has not gone beyond. Covered is false where the ring does not
-// reach back to pos: the lag is then the least that it can be.
+// reach back to pos: the lag is then the least that it can be. After a gap in the readings it is the most that it can be.
 func (r *ring) lag(now time.Time, pos int64) (lag time.Duration, covered bool) {
 	if len(r.points) == 0 {
 		return 0, false
@@ -57,7 +61,26 @@ func (r *ring) lag(now time.Time, pos int64) (lag time.Duration, covered bool) {
 		return max(0, now.Sub(r.points[0].at)), false
 	}
 	a, b := r.points[beyond-1], r.points[beyond]
-	part := float64(pos-a.pos) / float64(b.pos-a.pos)
-	passed := a.at.Add(time.Duration(part * float64(b.at.Sub(a.at))))
+	passed, gap := a.at, b.at.Sub(a.at)
+	if gap <= ringGap {
+		part := float64(pos-a.pos) / float64(b.pos-a.pos)
+		passed = passed.Add(time.Duration(part * float64(gap)))
+	}
 	return max(0, now.Sub(passed)), true
+}
+
+// at is where the primary stood at a time, as far as the ring remembers.
+func (r *ring) at(t time.Time) int64 {
+	after := sort.Search(len(r.points), func(i int) bool { return r.points[i].at.After(t) })
+	switch {
+	case len(r.points) == 0:
+		return 0
+	case after == 0:
+		return r.points[0].pos
+	case after == len(r.points):
+		return r.points[after-1].pos
+	}
+	a, b := r.points[after-1], r.points[after]
+	part := float64(t.Sub(a.at)) / float64(b.at.Sub(a.at))
+	return a.pos + int64(part*float64(b.pos-a.pos))
 }

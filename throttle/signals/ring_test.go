@@ -25,20 +25,23 @@ func TestRingLag(t *testing.T) {
 	r.add(at(2), 200)
 	r.add(at(3), 200)
 	r.add(at(4), 600)
+	r.add(at(6), 800)
 	for _, c := range []struct {
 		pos     int64
 		seconds float64
 		covered bool
 	}{
-		{700, 0, true},
-		{600, 0, true},
-		{500, 1.25, true},
-		{200, 2, true}, // caught up until the primary moved on
-		{150, 4.5, true},
-		{100, 5, true},
-		{99, 5, false},
+		{900, 0, true},
+		{800, 0, true},
+		{799, 3, true}, // passed in a gap
+		{600, 3, true},
+		{500, 3.25, true},
+		{200, 4, true}, // caught up until the primary moved on
+		{150, 6.5, true},
+		{100, 7, true},
+		{99, 7, false},
 	} {
-		lag, covered := r.lag(at(5), c.pos)
+		lag, covered := r.lag(at(7), c.pos)
 		require.Equal(t, c.covered, covered, "%d", c.pos)
 		require.InDelta(t, c.seconds, lag.Seconds(), 1e-6, "%d", c.pos)
 	}
@@ -101,7 +104,45 @@ func TestRingAgainstTheWholeHistory(t *testing.T) {
 				break
 			}
 		}
+		if at(to).Sub(at(from)) > ringGap {
+			require.InDelta(t, now-from, lag.Seconds(), 1e-6, "after a gap it is the most that it can be")
+		}
 		require.LessOrEqual(t, lag.Seconds(), now-from+1e-6)
 		require.GreaterOrEqual(t, lag.Seconds(), now-to-1e-6)
 	})
+}
+
+func TestRingAt(t *testing.T) {
+	var r ring
+	require.Zero(t, r.at(at(0)))
+	r.add(at(1), 100)
+	r.add(at(2), 200)
+	r.add(at(3), 600)
+	for seconds, pos := range map[float64]int64{0: 100, 1: 100, 1.5: 150, 2: 200, 2.25: 300, 3: 600, 9: 600} {
+		require.Equal(t, pos, r.at(at(seconds)), "at %v s", seconds)
+	}
+}
+
+func TestBeatsUnseen(t *testing.T) {
+	var b beats
+	require.Zero(t, b.unseen(at(5), 7), "no beat, nothing to lack")
+	for i := range 5 {
+		b.add(int64(100+i), at(float64(i)))
+	}
+	for value, seconds := range map[int64]float64{
+		104: 0,  // shows the last
+		103: 6,  // lacks the one of second 4
+		100: 9,  // lacks the one of second 1
+		50:  10, // an older one, which another process wrote
+		999: 0,  // a newer one of another process
+	} {
+		require.InDelta(t, seconds, b.unseen(at(10), value).Seconds(), 1e-6, "shows %d", value)
+	}
+	require.Zero(t, b.unseen(at(3.5), 103), "a beat of later lacks nowhere yet")
+
+	for i := range 100_000 {
+		b.add(int64(1000+i), at(100+float64(i)/10))
+	}
+	require.Less(t, len(b.sent), 2*6001+2, "it stays small")
+	require.InDelta(t, 300, b.unseen(at(100+99_999.0/10), 1000+100_000-3001).Seconds(), 0.11)
 }

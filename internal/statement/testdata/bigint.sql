@@ -28,6 +28,15 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $4 = 50000
 -- $5 = 100
 
+-- look, half-open
+SELECT count(*), count(*) FILTER (WHERE (
+email_norm IS NULL
+)), count(*) FILTER (WHERE (
+email_norm = lower(email)
+) IS NOT TRUE) FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" < CAST($2 AS bigint);
+-- $1 = "-5"
+-- $2 = "1000"
+
 -- update, open below
 UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
 lower(email)
@@ -54,6 +63,14 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $2 = "1000"
 -- $3 = 50000
 -- $4 = 100
+
+-- look, open below
+SELECT count(*), count(*) FILTER (WHERE (
+email_norm IS NULL
+)), count(*) FILTER (WHERE (
+email_norm = lower(email)
+) IS NOT TRUE) FROM ONLY "public"."users" AS "users" WHERE "users"."id" < CAST($1 AS bigint);
+-- $1 = "1000"
 
 -- update, closed above
 UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
@@ -85,6 +102,15 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $4 = 50000
 -- $5 = 100
 
+-- look, closed above
+SELECT count(*), count(*) FILTER (WHERE (
+email_norm IS NULL
+)), count(*) FILTER (WHERE (
+email_norm = lower(email)
+) IS NOT TRUE) FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" <= CAST($2 AS bigint);
+-- $1 = "-5"
+-- $2 = "1000"
+
 -- update, open above
 UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
 lower(email)
@@ -111,6 +137,14 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $2 = 50000
 -- $3 = 100
 
+-- look, open above
+SELECT count(*), count(*) FILTER (WHERE (
+email_norm IS NULL
+)), count(*) FILTER (WHERE (
+email_norm = lower(email)
+) IS NOT TRUE) FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($1 AS bigint);
+-- $1 = "-5"
+
 -- update, unbounded
 UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
 lower(email)
@@ -133,6 +167,31 @@ WITH RECURSIVE backfleet_s AS (
 SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $1 = 50000
 -- $2 = 100
+
+-- look, unbounded
+SELECT count(*), count(*) FILTER (WHERE (
+email_norm IS NULL
+)), count(*) FILTER (WHERE (
+email_norm = lower(email)
+) IS NOT TRUE) FROM ONLY "public"."users" AS "users" WHERE true;
+
+-- measured
+EXPLAIN (ANALYZE, WAL, TIMING OFF, FORMAT JSON) UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
+lower(email)
+)
+ WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" < CAST($2 AS bigint) AND (
+email_norm IS NULL
+);
+-- $1 = "-5"
+-- $2 = "1000"
+
+-- widths
+SELECT coalesce(sum(coalesce(pg_column_size("users"."email_norm"), 0)), 0)::float8 FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" < CAST($2 AS bigint);
+-- $1 = "-5"
+-- $2 = "1000"
+
+-- near
+SELECT ARRAY["users"."id"::text] FROM ONLY "public"."users" AS "users" WHERE "users".ctid >= '(7,0)'::tid AND "users".ctid < '(71,0)'::tid LIMIT 1;
 
 -- bound
 SELECT ARRAY["users"."id"::text] FROM ONLY "public"."users" AS "users" ORDER BY "users"."id" DESC LIMIT 1;

@@ -26,6 +26,13 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $4 = 50000
 -- $5 = 100
 
+-- look, half-open
+SELECT count(*), count(*) FILTER (WHERE (
+n = length(word)
+) IS NOT TRUE) FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($2 AS text);
+-- $1 = ""
+-- $2 = "it's \"quoted\""
+
 -- update, open below
 UPDATE ONLY "public"."words" AS "words" SET "n" = (
 length(word)
@@ -50,6 +57,12 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $2 = "it's \"quoted\""
 -- $3 = 50000
 -- $4 = 100
+
+-- look, open below
+SELECT count(*), count(*) FILTER (WHERE (
+n = length(word)
+) IS NOT TRUE) FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" < CAST($1 AS text);
+-- $1 = "it's \"quoted\""
 
 -- update, closed above
 UPDATE ONLY "public"."words" AS "words" SET "n" = (
@@ -79,6 +92,13 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $4 = 50000
 -- $5 = 100
 
+-- look, closed above
+SELECT count(*), count(*) FILTER (WHERE (
+n = length(word)
+) IS NOT TRUE) FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text) AND "words"."word" COLLATE "pg_catalog"."C" <= CAST($2 AS text);
+-- $1 = ""
+-- $2 = "it's \"quoted\""
+
 -- update, open above
 UPDATE ONLY "public"."words" AS "words" SET "n" = (
 length(word)
@@ -103,6 +123,12 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $2 = 50000
 -- $3 = 100
 
+-- look, open above
+SELECT count(*), count(*) FILTER (WHERE (
+n = length(word)
+) IS NOT TRUE) FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text);
+-- $1 = ""
+
 -- update, unbounded
 UPDATE ONLY "public"."words" AS "words" SET "n" = (
 length(word)
@@ -123,6 +149,27 @@ WITH RECURSIVE backfleet_s AS (
 SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $1 = 50000
 -- $2 = 100
+
+-- look, unbounded
+SELECT count(*), count(*) FILTER (WHERE (
+n = length(word)
+) IS NOT TRUE) FROM ONLY "public"."words" AS "words" WHERE true;
+
+-- measured
+EXPLAIN (ANALYZE, WAL, TIMING OFF, FORMAT JSON) UPDATE ONLY "public"."words" AS "words" SET "n" = (
+length(word)
+)
+ WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($2 AS text);
+-- $1 = ""
+-- $2 = "it's \"quoted\""
+
+-- widths
+SELECT coalesce(sum(coalesce(pg_column_size("words"."n"), 0)), 0)::float8 FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($2 AS text);
+-- $1 = ""
+-- $2 = "it's \"quoted\""
+
+-- near
+SELECT ARRAY["words"."word"::text] FROM ONLY "public"."words" AS "words" WHERE "words".ctid >= '(7,0)'::tid AND "words".ctid < '(71,0)'::tid LIMIT 1;
 
 -- bound
 SELECT ARRAY["words"."word"::text] FROM ONLY "public"."words" AS "words" ORDER BY "words"."word" COLLATE "pg_catalog"."C" DESC LIMIT 1;

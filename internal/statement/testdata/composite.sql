@@ -35,6 +35,13 @@ SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER 
 -- $7 = 50000
 -- $8 = 100
 
+-- look, half-open
+SELECT count(*) FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid));
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = "8"
+-- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
 -- update, open below
 UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
 n
@@ -65,6 +72,11 @@ SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER 
 -- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 -- $5 = 50000
 -- $6 = 100
+
+-- look, open below
+SELECT count(*) FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") < (CAST($1 AS integer), CAST($2 AS uuid));
+-- $1 = "8"
+-- $2 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 -- update, closed above
 UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
@@ -103,6 +115,13 @@ SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER 
 -- $7 = 50000
 -- $8 = 100
 
+-- look, closed above
+SELECT count(*) FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($3 AS integer), CAST($4 AS uuid));
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = "8"
+-- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
 -- update, open above
 UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
 n
@@ -132,6 +151,11 @@ SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER 
 -- $3 = 50000
 -- $4 = 100
 
+-- look, open above
+SELECT count(*) FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid));
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+
 -- update, unbounded
 UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
 n
@@ -154,6 +178,31 @@ WITH RECURSIVE backfleet_s AS (
 SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $1 = 50000
 -- $2 = 100
+
+-- look, unbounded
+SELECT count(*) FROM ONLY "public"."orders" AS "orders" WHERE true;
+
+-- measured
+EXPLAIN (ANALYZE, WAL, TIMING OFF, FORMAT JSON) UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
+n
+), "n" = (
+n + 1
+)
+ WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid));
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = "8"
+-- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+-- widths
+SELECT coalesce(sum(coalesce(pg_column_size("orders"."m"), 0) + coalesce(pg_column_size("orders"."n"), 0)), 0)::float8 FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid));
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = "8"
+-- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+-- near
+SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" WHERE "orders".ctid >= '(7,0)'::tid AND "orders".ctid < '(71,0)'::tid LIMIT 1;
 
 -- bound
 SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" ORDER BY "orders"."tenant" DESC, "orders"."id" DESC LIMIT 1;

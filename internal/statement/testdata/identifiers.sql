@@ -28,6 +28,13 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $4 = 50000
 -- $5 = 100
 
+-- look, half-open
+SELECT count(*), count(*) FILTER (WHERE (
+"we""ird; drop table x"."a""b" IS NULL
+)) FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x"."select" >= CAST($1 AS bigint) AND "we""ird; drop table x"."select" < CAST($2 AS bigint);
+-- $1 = "1"
+-- $2 = "2"
+
 -- update, open below
 UPDATE ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" SET "a""b" = (
 upper("--") -- a comment that ends with its line
@@ -54,6 +61,12 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $2 = "2"
 -- $3 = 50000
 -- $4 = 100
+
+-- look, open below
+SELECT count(*), count(*) FILTER (WHERE (
+"we""ird; drop table x"."a""b" IS NULL
+)) FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x"."select" < CAST($1 AS bigint);
+-- $1 = "2"
 
 -- update, closed above
 UPDATE ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" SET "a""b" = (
@@ -85,6 +98,13 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $4 = 50000
 -- $5 = 100
 
+-- look, closed above
+SELECT count(*), count(*) FILTER (WHERE (
+"we""ird; drop table x"."a""b" IS NULL
+)) FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x"."select" >= CAST($1 AS bigint) AND "we""ird; drop table x"."select" <= CAST($2 AS bigint);
+-- $1 = "1"
+-- $2 = "2"
+
 -- update, open above
 UPDATE ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" SET "a""b" = (
 upper("--") -- a comment that ends with its line
@@ -111,6 +131,12 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $2 = 50000
 -- $3 = 100
 
+-- look, open above
+SELECT count(*), count(*) FILTER (WHERE (
+"we""ird; drop table x"."a""b" IS NULL
+)) FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x"."select" >= CAST($1 AS bigint);
+-- $1 = "1"
+
 -- update, unbounded
 UPDATE ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" SET "a""b" = (
 upper("--") -- a comment that ends with its line
@@ -133,6 +159,29 @@ WITH RECURSIVE backfleet_s AS (
 SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $1 = 50000
 -- $2 = 100
+
+-- look, unbounded
+SELECT count(*), count(*) FILTER (WHERE (
+"we""ird; drop table x"."a""b" IS NULL
+)) FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE true;
+
+-- measured
+EXPLAIN (ANALYZE, WAL, TIMING OFF, FORMAT JSON) UPDATE ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" SET "a""b" = (
+upper("--") -- a comment that ends with its line
+)
+ WHERE "we""ird; drop table x"."select" >= CAST($1 AS bigint) AND "we""ird; drop table x"."select" < CAST($2 AS bigint) AND (
+"we""ird; drop table x"."a""b" IS NULL
+);
+-- $1 = "1"
+-- $2 = "2"
+
+-- widths
+SELECT coalesce(sum(coalesce(pg_column_size("we""ird; drop table x"."a""b"), 0)), 0)::float8 FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x"."select" >= CAST($1 AS bigint) AND "we""ird; drop table x"."select" < CAST($2 AS bigint);
+-- $1 = "1"
+-- $2 = "2"
+
+-- near
+SELECT ARRAY["we""ird; drop table x"."select"::text] FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x".ctid >= '(7,0)'::tid AND "we""ird; drop table x".ctid < '(71,0)'::tid LIMIT 1;
 
 -- bound
 SELECT ARRAY["we""ird; drop table x"."select"::text] FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" ORDER BY "we""ird; drop table x"."select" DESC LIMIT 1;

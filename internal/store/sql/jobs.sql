@@ -1,7 +1,7 @@
 -- name: job_insert
 INSERT INTO backfleet.jobs (id, name, database, spec, spec_hash, limits, state, key_columns, idempotent, auto_passes,
-                            search_path, estimate, estimate_by, submitted_by)
-VALUES ($1, $2, $3, $4, $5, $6, 'planning', $7, $8, $9, $10, $11, $12, $13)
+                            search_path, estimate, estimate_by, submitted_by, forecast)
+VALUES ($1, $2, $3, $4, $5, $6, 'planning', $7, $8, $9, $10, $11, $12, $13, $14)
 RETURNING @job
 
 -- name: job_by_name
@@ -41,6 +41,7 @@ UPDATE backfleet.jobs SET reason = $2
 
 -- name: job_started
 UPDATE backfleet.jobs SET state = 'running', reason = '', started_at = coalesce(started_at, clock_timestamp()),
+       start_lsn = coalesce(start_lsn, pg_current_wal_insert_lsn()::text),
        revision = revision + 1
  WHERE id = $1 AND state = 'planning'
 RETURNING @job
@@ -130,7 +131,24 @@ SELECT rules, revision, clock_timestamp() FROM backfleet.throttle FOR NO KEY UPD
 UPDATE backfleet.throttle SET rules = $1, revision = revision + 1 RETURNING revision
 
 -- name: sample_insert
-INSERT INTO backfleet.samples (job_id, rows, rate, lag, limiting) VALUES ($1, $2, $3, $4, $5)
+INSERT INTO backfleet.samples (job_id, rows, rate, lag, limiting, lost) VALUES ($1, $2, $3, $4, $5, $6)
+
+-- name: losses_add
+INSERT INTO backfleet.losses AS l (job_id, signal, seconds) SELECT $1, signal, seconds FROM unnest($2::text[], $3::float8[]) AS u (signal, seconds)
+ON CONFLICT (job_id, signal) DO UPDATE SET seconds = l.seconds + EXCLUDED.seconds
+
+-- name: losses
+SELECT signal, least(seconds / nullif(watched, 0), 1), seconds
+  FROM (SELECT signal, seconds, max(seconds) FILTER (WHERE signal = '') OVER () AS watched FROM backfleet.losses WHERE job_id = $1) AS l
+ WHERE signal <> '' AND watched > 0 ORDER BY seconds DESC, signal
+
+-- name: outcome_wal
+SELECT pg_wal_lsn_diff(coalesce(end_lsn::pg_lsn, pg_current_wal_insert_lsn()), start_lsn::pg_lsn)::bigint
+  FROM backfleet.jobs WHERE id = $1 AND start_lsn IS NOT NULL AND (end_lsn IS NOT NULL OR ended_at IS NULL)
+
+-- name: outcome_size
+SELECT coalesce(sum(pg_table_size(relation)), 0)::bigint, coalesce(sum(pg_indexes_size(relation)), 0)::bigint
+  FROM backfleet.relations WHERE job_id = $1 AND NOT dropped
 
 -- name: report_store
 UPDATE backfleet.jobs SET report = $2 WHERE id = $1

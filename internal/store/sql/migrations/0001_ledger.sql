@@ -26,6 +26,8 @@ CREATE TABLE backfleet.jobs (
     submitted_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     started_at    timestamptz,
     ended_at      timestamptz,
+    forecast      jsonb,                                  -- what sample batches predicted at the submit
+    start_lsn     text,                                   -- the WAL position at the first batch
     end_lsn       text,                                   -- `complete` waits until every replica has flushed it
     stream_clear  boolean NOT NULL DEFAULT false,         -- it ended and left nothing in the stream
     report        jsonb
@@ -121,9 +123,18 @@ CREATE TABLE backfleet.samples (
     rows     bigint NOT NULL,
     rate     double precision NOT NULL,
     lag      double precision NOT NULL,
-    limiting text NOT NULL DEFAULT '',
+    limiting text NOT NULL DEFAULT '',                    -- what limited it most since the sample before
+    lost     double precision NOT NULL DEFAULT 0,         -- part of what the fleet could have done meanwhile, 0..1
     PRIMARY KEY (job_id, at)
 );
+
+-- The sum of what the samples lost, by reason, in seconds of full speed. The empty signal holds the seconds that were watched.
+CREATE TABLE backfleet.losses (
+    job_id  text NOT NULL REFERENCES backfleet.jobs ON DELETE CASCADE,
+    signal  text NOT NULL,
+    seconds double precision NOT NULL,
+    PRIMARY KEY (job_id, signal)
+) WITH (fillfactor = 50);
 
 CREATE TABLE backfleet.heartbeat (
     id boolean PRIMARY KEY DEFAULT true CHECK (id),

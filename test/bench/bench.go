@@ -150,6 +150,9 @@ func (b *bench) fresh(ctx context.Context, t table) (*trial, error) {
 	if err == nil {
 		err = tr.pool.QueryRow(ctx, "SELECT pg_relation_size('users'), pg_current_wal_insert_lsn()::text").Scan(&tr.heap, &tr.lsn)
 	}
+	if err == nil {
+		tr.cpu, err = tr.sessionTime(ctx)
+	}
 	if err != nil {
 		tr.end(ctx)
 		return nil, err
@@ -164,8 +167,9 @@ type trial struct {
 	name  string
 	pool  *pgxpool.Pool
 	fleet []*harness.Process
-	heap  int64  // bytes of the table when the trial was fresh
-	lsn   string // and where the WAL was
+	heap  int64         // bytes of the table when the trial was fresh,
+	lsn   string        // where the WAL was,
+	cpu   time.Duration // and what the server's sessions had used
 	// scripted counts the rows that the usual script has written.
 	scripted atomic.Int64
 }

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -77,21 +81,23 @@ type measured struct {
 	toll                  []toll
 }
 
-// toll is what an update cost the table: the heap's size to what it was, WAL bytes a row, and the share of HOT updates.
-type toll struct{ growth, wal, hot float64 }
+// toll is what an update cost: the heap's size to what it was, WAL bytes a row, the share of HOT updates, and the microseconds of
+// processor time that the server's sessions used for a row, those of a fleet's verification among them.
+type toll struct{ growth, wal, hot, cpu float64 }
 
 func (t toll) String() string {
-	return fmt.Sprintf("heap x%.2f, %.0f B of WAL a row, %.0f %% HOT", t.growth, t.wal, 100*t.hot)
+	return fmt.Sprintf("heap x%.2f, %.0f B of WAL a row, %.0f %% HOT, %.1f us of CPU a row", t.growth, t.wal, 100*t.hot, t.cpu)
 }
 
 func (b *bench) addToll(part, who string, tolls []toll) {
-	var growth, wal, hot series
+	var growth, wal, hot, cpu series
 	for _, t := range tolls {
-		growth, wal, hot = append(growth, t.growth), append(wal, t.wal), append(hot, 100*t.hot)
+		growth, wal, hot, cpu = append(growth, t.growth), append(wal, t.wal), append(hot, 100*t.hot), append(cpu, t.cpu)
 	}
 	b.add(part, who+", heap after / before", "x", growth, nil)
 	b.add(part, who+", WAL", "B/row", wal, nil)
 	b.add(part, who+", HOT updates", "%", hot, nil)
+	b.add(part, who+", the server's CPU", "us/row", cpu, nil)
 }
 
 // toll reads what the trial cost since it was fresh. The sessions that worked must have ended, or their counts are not all there.
@@ -100,7 +106,58 @@ func (t *trial) toll(ctx context.Context) (c toll, err error) {
 		SELECT pg_relation_size('users')::float8 / $1, (pg_current_wal_insert_lsn() - $2::pg_lsn)::float8 / $3,
 		       (SELECT n_tup_hot_upd::float8 / greatest(n_tup_upd, 1) FROM pg_stat_user_tables WHERE relname = 'users')`,
 		t.heap, t.lsn, t.table.rows).Scan(&c.growth, &c.wal, &c.hot)
+	if err != nil {
+		return c, err
+	}
+	used, err := t.sessionTime(ctx)
+	c.cpu = float64((used - t.cpu).Microseconds()) / float64(t.table.rows)
 	return c, err
+}
+
+// sessionTime is the processor time of all the server's sessions that have ended: those of the trial, its own last, end first.
+func (t *trial) sessionTime(ctx context.Context) (time.Duration, error) {
+	t.pool.Reset()
+	err := t.await(ctx, "the trial's sessions to end", `SELECT NOT EXISTS (SELECT 1 FROM pg_stat_activity
+		WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend')`)
+	if err != nil {
+		return 0, err
+	}
+	t.pool.Reset()
+	if err := sleep(ctx, reaped); err != nil {
+		return 0, err
+	}
+	return t.childTime()
+}
+
+// reaped is how long the server may take to notice that a session's process has ended.
+const reaped = 200 * time.Millisecond
+
+// childTime is the processor time of the server's processes that have ended.
+func (b *bench) childTime() (time.Duration, error) {
+	const ticks = 100           // a second, on every Linux there is
+	const user, system = 13, 14 // of the children, counted after the name's parenthesis
+	pid, err := os.ReadFile(filepath.Join(b.cluster.Primary.DataDir(), "postmaster.pid"))
+	if err != nil {
+		return 0, err
+	}
+	stat, err := os.ReadFile("/proc/" + firstLine(string(pid)) + "/stat")
+	if err != nil {
+		return 0, err
+	}
+	_, after, _ := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(after)
+	if len(fields) <= system {
+		return 0, fmt.Errorf("read the server's processor time: %q", stat)
+	}
+	total := 0
+	for _, f := range []int{user, system} {
+		n, err := strconv.Atoi(fields[f])
+		if err != nil {
+			return 0, fmt.Errorf("read the server's processor time: %w", err)
+		}
+		total += n
+	}
+	return time.Duration(total) * time.Second / ticks, nil
 }
 
 // monolithic updates all rows in one statement and returns the rate and the cost.

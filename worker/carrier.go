@@ -59,7 +59,7 @@ type carrier struct {
 	at    ranges.Checkpoint
 	marks marks
 	heat  heat
-	short bool // what is left of the range is too short for strided order
+	short bool // no chunk is to be opened in this range: what is left of it is too short, or takes too long to look through
 
 	next     boundary // found ahead, for the batch that begins where the walk stands
 	poison   isolation

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/postgres"
 	"github.com/backfleet/backfleet/internal/statement"
 	"github.com/backfleet/backfleet/ranges"
 )
@@ -23,7 +24,7 @@ const (
 	markKeys   = 250    // keys from one mark to the next
 	marksMost  = 1_000  // of a chunk that somebody else began
 
-	hotLeast  = 1_000           // updates that must be known before they are judged
+	hotLeast  = 200             // updates that must be known before they are judged
 	hotShare  = 0.25            // of the updates after the first pass; below it the passes only cost
 	hotAgain  = 5 * time.Minute // until strided order is tried again: what held the space may be gone
 	firstPass = 0
@@ -52,19 +53,20 @@ func (c *carrier) auto() bool { return c.limits.Batch.Passes == "auto" }
 // passes is in how many passes the next chunk is to be walked.
 func (c *carrier) passes() int {
 	switch {
-	case c.claim.Kind != job.Fill:
+	case c.claim.Kind != job.Fill, c.short:
 		return 1
 	case !c.auto():
 		k, _ := strconv.Atoi(c.limits.Batch.Passes) // validated; a job of before this setting has none, and is walked plainly
 		return max(k, 1)
-	case c.short, c.slot.order.job == c.job.ID && c.slot.w.cfg.Now().Before(c.slot.order.plain):
+	case c.slot.order.job == c.job.ID && c.slot.w.cfg.Now().Before(c.slot.order.plain):
 		return 1
 	}
 	return max(c.job.Passes, 1)
 }
 
 // enter makes sure that the walk stands in a chunk whose marks are known, or in plain order where that is wanted. Between two chunks it
-// opens one, which the chunk's first batch stores with its own rows; one that was begun keeps the order in which it was.
+// opens one, which the chunk's first batch stores with its own rows; one that was begun keeps the order in which it was. Where a chunk
+// takes longer to look through than a statement may, one that was begun is walked without marks, and none is opened in this range.
 func (c *carrier) enter(ctx context.Context) error {
 	if c.at.Strided() {
 		if c.marks.known {
@@ -73,16 +75,26 @@ func (c *carrier) enter(ctx context.Context) error {
 		whole := c.at
 		whole.Key = whole.ChunkLo
 		found, err := c.steps(ctx, whole.Left(c.claim.Span), marksMost)
-		if err == nil {
+		switch {
+		case err == nil:
 			c.marks = marks{known: true, keys: found, whole: len(found) < marksMost}
+		case tooSlow(err):
+			c.marks = marks{known: true}
+		default:
+			return err
 		}
-		return err
+		return nil
 	}
 	k := c.passes()
 	if k == 1 || c.poison.active {
 		return nil
 	}
 	found, err := c.steps(ctx, c.at.Left(c.claim.Span), chunkMost/markKeys)
+	if tooSlow(err) {
+		c.log.Info("the keys of a chunk take too long to read; plain order for this range", zap.String("cause", postgres.Describe(err)))
+		c.short = true
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -99,6 +111,9 @@ func (c *carrier) enter(ctx context.Context) error {
 	c.marks, c.heat, c.next = marks{known: true, keys: found, whole: true}, heat{}, boundary{}
 	return nil
 }
+
+// tooSlow reports whether a statement was ended for its length, or waited for a lock too long.
+func tooSlow(err error) bool { return err != nil && postgres.Classify(err) == postgres.Contention }
 
 // steps finds keys of a span, markKeys after each other.
 func (c *carrier) steps(ctx context.Context, s ranges.Span, most int) (found []ranges.Key, err error) {

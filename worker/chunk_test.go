@@ -75,6 +75,37 @@ func TestAShortRangeIsWalkedPlainlyByAuto(t *testing.T) {
 	}
 }
 
+// Where the keys of a chunk cannot be read within a statement's time, the range is walked all the same: one that was begun in passes to
+// its end in passes, another plainly.
+func TestAChunkThatTakesTooLongToReadIsWalkedWithoutMarks(t *testing.T) {
+	spec := job.Spec{Set: map[string]string{"n": "n + 1"}}
+	spec.Batch.Passes = "4"
+	for _, begun := range []bool{false, true} {
+		w := walkingOver(t, spec, 20_000)
+		require.NoError(t, w.c.prepare(t.Context()))
+		k := 1
+		if begun {
+			k = 4
+			_, err := w.c.step(t.Context(), t.Context())
+			require.NoError(t, err)
+			require.NoError(t, w.c.claimAnew(t.Context()))
+		}
+		locked, err := w.c.desk.db.Pool.Begin(t.Context()) // what is waited for too long is not told from what takes too long
+		require.NoError(t, err)
+		_, err = locked.Exec(t.Context(), "lock table leaf")
+		require.NoError(t, err)
+		require.NoError(t, w.c.enter(t.Context()))
+		require.NoError(t, locked.Rollback(t.Context()))
+		require.Equal(t, k, w.c.at.K)
+		require.False(t, w.c.marks.whole)
+		for finished := false; !finished; {
+			finished, err = w.c.step(t.Context(), t.Context())
+			require.NoError(t, err)
+		}
+		require.Equal(t, 20_000, w.one("select count(*) from t where n = 1"))
+	}
+}
+
 // The updates' heat is counted by the server. Where a snapshot keeps the space of old versions few are HOT, and `auto` is plain order
 // for a while.
 func TestColdUpdatesMakeTheOrderPlain(t *testing.T) {

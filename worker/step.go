@@ -70,8 +70,8 @@ func (c *carrier) move() statement.Step {
 func (c *carrier) fill(ctx context.Context) (finished bool, err error) {
 	s := c.move()
 	t := transaction{step: s, sql: c.target.Fill(s)}
-	if !s.Pass.Whole() && s.Pass.N > firstPass {
-		t.heat = &heat{}
+	if c.next.end == nil && !s.Pass.Whole() && s.Pass.N > firstPass {
+		t.heat = &heat{} // at the end of a pass: the server's count is of the last second or so
 	}
 	var rows int64
 	took, ahead, err := c.transact(ctx, t, &rows)

@@ -12,22 +12,38 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/queue"
 	"github.com/backfleet/backfleet/internal/store"
+	"github.com/backfleet/backfleet/throttle"
+	"github.com/backfleet/backfleet/throttle/signals"
 )
 
 // Config makes a Coordinator.
 type Config struct {
 	// Name identifies it among coordinators: unique, and new for each process.
-	Name   string
-	Stores []*store.Store // one a database
-	Queue  *queue.Conn
-	Logger *zap.Logger
-	Now    func() time.Time // nil: time.Now
+	Name      string
+	Databases []Database
+	Queue     *queue.Conn
+	Logger    *zap.Logger
+	Now       func() time.Time // nil: time.Now
+	Loops     throttle.Loops   // of the governor; the zero value is all of them
 }
+
+// Database is one target database as a coordinator needs it.
+type Database struct {
+	Ledger *store.Store
+	// Signals are the connections of the governor alone: nobody else's query may delay a hold. It takes up to [SignalConns].
+	Signals *pgxpool.Pool
+	// Replicas are those that are asked directly; the primary tells of the others.
+	Replicas []signals.Replica
+}
+
+// SignalConns is how many connections the governor may hold to a database, besides one of the foreground probe.
+const SignalConns = 4
 
 // Coordinator is one candidate for the leadership of each of its databases.
 type Coordinator struct {
@@ -36,6 +52,9 @@ type Coordinator struct {
 	views  *views
 	// reconnects counts the returns of the NATS connection: each may have come back to another store.
 	reconnects atomic.Int64
+
+	leading   sync.Mutex
+	governors map[string]*governor // of the databases that it leads
 }
 
 // New returns a coordinator that has not begun.
@@ -43,7 +62,7 @@ func New(cfg Config) *Coordinator {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Coordinator{cfg: cfg, roster: newRoster(cfg.Now), views: newViews()}
+	return &Coordinator{cfg: cfg, roster: newRoster(cfg.Now), views: newViews(), governors: map[string]*governor{}}
 }
 
 // Run leads where it can until ctx ends; then it resigns, so that another leads at once. It fails only where it cannot begin.
@@ -58,8 +77,8 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	}
 	defer stop()
 	var all sync.WaitGroup
-	for _, s := range c.cfg.Stores {
-		all.Go(func() { c.candidate(ctx, s) })
+	for _, db := range c.cfg.Databases {
+		all.Go(func() { c.candidate(ctx, db) })
 	}
 	all.Wait()
 	return nil
@@ -67,6 +86,17 @@ func (c *Coordinator) Run(ctx context.Context) error {
 
 // Live returns what only the leader knows of a job: rate, ETA, lag, what limits it. False where another leads, or nobody yet.
 func (c *Coordinator) Live(database string, id job.ID) (Live, bool) { return c.views.get(database, id) }
+
+// Go reports whether a batch of a database may start now, and if not why. Known is false where another coordinator leads, or none.
+func (c *Coordinator) Go(database string) (ok bool, why job.Reason, known bool) {
+	c.leading.Lock()
+	g := c.governors[database]
+	c.leading.Unlock()
+	if g == nil {
+		return false, job.Reason{}, false
+	}
+	return g.verdict(time.Now())
+}
 
 // within bounds each call of fn: what a hanging link has stopped is tried anew, for everything here can be done again.
 func within(most time.Duration, fn func(context.Context)) func(context.Context) {

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,37 +11,46 @@ import (
 
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/postgres"
+	"github.com/backfleet/backfleet/internal/store"
 	"github.com/backfleet/backfleet/throttle"
-	"github.com/backfleet/backfleet/throttle/signals"
 )
 
 const (
-	governEvery   = 200 * time.Millisecond
+	lookEvery     = 100 * time.Millisecond // the inner loop: hold or release
+	publishEvery  = 500 * time.Millisecond // the outer loop: rate and leases
 	governTimeout = 3 * time.Second
-	idleEvery     = 2 * time.Second // between readings while no batch may run
+	decisionStale = 3 * time.Second // of an answer to others: as long as workers trust a budget
 )
 
 // governor reads one database's signals, decides its budget, and shares it out as leases.
 type governor struct {
 	*leadership
-	lag    *signals.Lag
-	turns  throttle.Turns
-	stop   *throttle.LagStop
-	seq    int64
-	known  map[string]bool
-	held   bool
-	readAt time.Time
-	leases []job.Lease // the last ones: a lease moves only for a reason
+	ledger   *store.Leader // over connections of its own
+	sense    *sense
+	control  *throttle.Governor
+	progress *progress
+	shares   *shares
+	seq      int64
+	budget   job.Budget // the last one
+	attended time.Time  // when what changes rarely was read
+	moves    int64      // of the fleet, when leases were last shared out
+	held     bool
+	set      job.DatabaseRules
+	brake    []throttle.Reason // what holds above the controller
+
+	calendars calendars
 
 	mu       sync.Mutex
 	sample   throttle.Sample
 	decision throttle.Decision
+	decided  time.Time
 }
 
-func newGovernor(l *leadership) *governor {
+func newGovernor(l *leadership, db Database) *governor {
+	own := &store.Leader{Store: store.New(db.Signals, db.Ledger.Database()), Owner: l.ledger.Owner, Epoch: l.ledger.Epoch}
 	return &governor{
-		leadership: l, lag: signals.NewLag(l.ledger.Pool(), time.Now, 0), stop: throttle.NewLagStop(throttle.LagConfig{}),
-		known: map[string]bool{},
+		leadership: l, ledger: own, sense: newSense(l, own, db), progress: newProgress(), shares: &shares{},
+		control: throttle.NewGovernor(throttle.Rules{Loops: l.c.cfg.Loops}),
 	}
 }
 
@@ -58,11 +68,11 @@ func (l *leadership) govern(ctx context.Context) {
 		}
 		expected, err = l.replicas(ctx)
 	}
-	g.lag.Expect(expected...)
-	for _, name := range expected {
-		g.known[name] = true
-	}
-	every(ctx, governEvery, g.tick)
+	g.sense.expect(expected)
+	var reading sync.WaitGroup
+	reading.Go(func() { g.sense.run(ctx) })
+	every(ctx, lookEvery, g.tick)
+	reading.Wait()
 }
 
 func (l *leadership) replicas(ctx context.Context) ([]string, error) {
@@ -71,6 +81,7 @@ func (l *leadership) replicas(ctx context.Context) ([]string, error) {
 	return l.ledger.Replicas(ctx)
 }
 
+// tick is one turn of the inner loop; twice a second it is one of the outer loop too. A hold or a release is published at once.
 func (g *governor) tick(term context.Context) {
 	// A link that hangs must not silence the governor for longer than it takes to find out.
 	ctx, cancel := context.WithTimeout(term, governTimeout)
@@ -78,46 +89,69 @@ func (g *governor) tick(term context.Context) {
 	if !g.ready() {
 		return
 	}
-	var active []job.Job
-	for _, j := range g.snapshot() {
-		if j.State.Active() {
-			active = append(active, j)
-		}
+	active := g.active()
+	outer := time.Since(g.attended) >= publishEvery
+	if outer {
+		g.attended = time.Now()
+		g.attend(ctx, active)
 	}
 	decision := g.decide(ctx, active)
-	if term.Err() == nil {
-		g.publish(ctx, active, decision)
+	if term.Err() != nil {
+		return
+	}
+	moves := g.c.roster.moved()
+	if shared := outer || moves != g.moves; shared || decision.Hold != g.budget.Hold {
+		if shared {
+			g.moves = moves
+			g.share(ctx, active, decision)
+		}
+		g.publish(ctx, decision)
 	}
 }
 
-// decide reads the signals and asks the controller. The brake of backfleet.hold() is a decision above it.
-func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decision {
-	if len(active) > 0 {
-		if err := g.lag.Beat(ctx); err != nil {
-			g.log.Debug("heartbeat not written", zap.Error(err))
+func (g *governor) active() []job.Job {
+	return slices.DeleteFunc(slices.Clone(g.snapshot()), func(j job.Job) bool { return !j.State.Active() })
+}
+
+// attend brings up to date what changes rarely: rules, the brake, what the fleet has written.
+func (g *governor) attend(ctx context.Context, active []job.Job) {
+	g.brake = nil
+	set, _, err := g.ledger.Throttle(ctx)
+	if err == nil {
+		var brake job.Brake
+		var on bool
+		if brake, on, err = g.ledger.Brake(ctx); err == nil && on {
+			why := brake.Why()
+			g.brake = append(g.brake, throttle.Reason{Signal: why.Signal, Text: why.Text, Hard: why.Hard})
 		}
 	}
-	sample := g.sampleNow(ctx, len(active) > 0)
-	g.stop.SetConfig(lagConfig(active))
+	switch {
+	case err == nil:
+		g.set = set
+		g.calendars.override(set)
+	case !errors.Is(err, context.Canceled): // else the term is over
+		g.brake = append(g.brake, throttle.Reason{Signal: "ledger", Hard: true, Text: "the database does not answer: " + postgres.Describe(err)})
+	}
+	rules, checks := rulesFor(active, g.set)
+	rules.Loops = g.c.cfg.Loops
+	g.control.SetRules(rules)
+	g.sense.use(ctx, active, checks)
+	g.progress.note(time.Now(), active, g.c.roster.work)
+}
+
+// decide reads the signals and asks the controller. What a person holds is a decision above it.
+func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decision {
+	g.sense.quiet(!g.held && g.shares.active > 0)
+	sample := g.sense.look(ctx, len(active) > 0)
 	for i, m := range sample.Members {
 		sample.Members[i].Policy = policy(active, m.Name)
-		if !g.known[m.Name] && !m.Missing {
-			if err := g.ledger.RememberReplica(ctx, m.Name); err == nil {
-				g.known[m.Name] = true
-			}
-		}
 	}
-	decision := g.stop.Step(sample)
-	brake, on, err := g.ledger.Brake(ctx)
-	switch {
-	case errors.Is(err, context.Canceled): // the term is over
-		return decision
-	case err != nil:
+	sample.Rows, sample.RowsPerSlot = g.progress.rows, g.progress.perSlot
+	sample.Active, sample.Slots = g.shares.active, g.shares.slots
+	decision := g.control.Step(sample)
+	if above := slices.Concat(g.brake, g.sense.learning(active)); len(above) > 0 {
 		decision.Hold = true
-		decision.Reasons = append([]throttle.Reason{{Signal: "ledger", Hard: true, Text: "the database does not answer: " + postgres.Describe(err)}}, decision.Reasons...)
-	case on:
-		decision.Hold = true
-		decision.Reasons = append([]throttle.Reason{{Signal: "brake", Hard: true, Text: brake.Why().Text}}, decision.Reasons...)
+		decision.Reasons = slices.Concat(above, decision.Reasons)
 	}
 	if decision.Hold != g.held {
 		g.held = decision.Hold
@@ -128,20 +162,9 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 		}
 	}
 	g.mu.Lock()
-	g.sample, g.decision = sample, decision
+	g.sample, g.decision, g.decided = sample, decision, time.Now()
 	g.mu.Unlock()
 	return decision
-}
-
-// sampleNow reads the replicas; rarely while nothing runs.
-func (g *governor) sampleNow(ctx context.Context, busy bool) throttle.Sample {
-	if !busy && time.Since(g.readAt) < idleEvery {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		return g.sample
-	}
-	g.readAt = time.Now()
-	return g.lag.Read(ctx)
 }
 
 func firstReason(d throttle.Decision) string {
@@ -151,83 +174,52 @@ func firstReason(d throttle.Decision) string {
 	return d.Reasons[0].Text
 }
 
-// lagConfig is the strictest of the jobs' thresholds: one database has one lag.
-func lagConfig(active []job.Job) throttle.LagConfig {
-	var c throttle.LagConfig
-	least := func(have *time.Duration, want job.Duration) {
-		if want.D() > 0 && (*have == 0 || want.D() < *have) {
-			*have = want.D()
-		}
-	}
-	for _, j := range active {
-		least(&c.Target, j.Limits.Throttle.Lag.Target)
-		least(&c.Soft, j.Limits.Throttle.Lag.Soft)
-		least(&c.Hard, j.Limits.Throttle.Lag.Hard)
-	}
-	return c
-}
-
-// policy ignores a replica only if every job says so.
-func policy(active []job.Job, name string) throttle.Policy {
-	if len(active) == 0 {
-		return throttle.PolicyHold
-	}
-	for _, j := range active {
-		if throttle.Policy(j.Limits.Throttle.Replicas[name]) != throttle.PolicyIgnore {
-			return throttle.PolicyHold
-		}
-	}
-	return throttle.PolicyIgnore
-}
-
-// publish shares the budget out and sends it. It is sent even if nothing changed: its age is what workers trust.
-func (g *governor) publish(ctx context.Context, active []job.Job, decision throttle.Decision) {
-	g.seq++
-	b := job.Budget{
-		Version: job.ProtocolVersion, Database: g.ledger.Database(), Epoch: g.ledger.Epoch, Seq: g.seq, Hold: decision.Hold,
-		Reasons: reasons(decision),
-	}
+// share decides who gets how much of the budget.
+func (g *governor) share(ctx context.Context, active []job.Job, decision throttle.Decision) {
 	here, names := map[job.ID]bool{}, map[job.ID]string{}
 	for _, j := range g.snapshot() {
 		here[j.ID], names[j.ID] = true, j.Name
 	}
 	slots, holding := g.c.roster.slots(g.ledger.Database(), here)
-	demands, err := g.demands(ctx, active, holding, len(slots))
-	if err != nil {
-		// A worker whose lease is withdrawn now could not commit its hand-back: it keeps the lease, and starts no batch.
-		g.complain(ctx, "open ranges not counted", err)
-		b.Hold, b.Leases = true, g.leases
-	} else {
-		for _, grant := range throttle.Allocate(throttle.Supply{Rate: decision.RowsPerSec, Slots: slots}, g.turns.Choose(time.Now(), len(slots), demands)) {
-			id := job.ID(grant.Job)
-			b.Leases = append(b.Leases, job.Lease{Worker: grant.Worker, Slot: grant.Slot.Slot, Job: id, Name: names[id], Rate: grant.Rate})
+	runnable := map[job.ID]int{}
+	for _, j := range active {
+		n, err := g.ledger.Runnable(ctx, j.ID, len(slots))
+		if err != nil {
+			// A worker whose lease is withdrawn now could not commit its hand-back: it keeps the lease, and starts no batch.
+			g.complain(ctx, "open ranges not counted", err)
+			g.brake = append(g.brake, throttle.Reason{Signal: "ledger", Hard: true, Text: "open ranges cannot be counted: " + postgres.Describe(err)})
+			return
 		}
+		runnable[j.ID] = n
 	}
-	g.leases = b.Leases
-	if err := g.c.cfg.Queue.PublishBudget(b); err != nil {
-		g.complain(ctx, "budget not published", err)
+	now := time.Now()
+	fleet := supply{slots: len(slots), perSlot: g.progress.perSlot, perRow: g.control.WALPerRow()}
+	all := make([]terms, len(active))
+	for i, j := range active {
+		schedule, err := g.calendars.of(j)
+		all[i] = termsOf(j, schedule, err, now, decision, fleet)
 	}
-	g.c.views.budget(g.ledger.Database(), active, decision, g.lags(), b.Leases, len(slots))
+	leases := g.shares.allocate(now, decision, all, slots, holding, runnable, fleet.perSlot)
+	for i, l := range leases {
+		leases[i].Name = names[l.Job]
+	}
+	g.budget.Leases = leases
+	for _, t := range all {
+		g.c.views.decided(g.ledger.Database(), t, decision, g.lags(), leases, fleet)
+	}
 }
 
-// demands says what each job could use.
-func (g *governor) demands(ctx context.Context, active []job.Job, holding map[job.ID][]throttle.Slot, slots int) ([]throttle.Demand, error) {
-	for _, l := range g.leases {
-		holding[l.Job] = append(holding[l.Job], throttle.Slot{Worker: l.Worker, Slot: l.Slot})
+// publish sends the budget. It is sent even if nothing changed: its age is what workers trust.
+func (g *governor) publish(ctx context.Context, decision throttle.Decision) {
+	g.seq++
+	g.budget.Version, g.budget.Database = job.ProtocolVersion, g.ledger.Database()
+	g.budget.Epoch, g.budget.Seq = g.ledger.Epoch, g.seq
+	g.budget.Hold = decision.Hold || len(g.brake) > 0
+	g.budget.BatchScale = decision.BatchScale
+	g.budget.Reasons = reasons(decision.Reasons)
+	if err := g.c.cfg.Queue.PublishBudget(g.budget); err != nil {
+		g.complain(ctx, "budget not published", err)
 	}
-	demands := make([]throttle.Demand, 0, len(active))
-	for _, j := range active {
-		runnable, err := g.ledger.Runnable(ctx, j.ID, slots)
-		if err != nil {
-			return nil, err
-		}
-		demands = append(demands, throttle.Demand{
-			Job: string(j.ID), Weight: j.Limits.Weight, MaxSlots: j.Limits.Workers.Max,
-			Runnable: runnable, MaxRate: float64(j.Limits.Throttle.MaxRowsPerSecond),
-			Holding: holding[j.ID],
-		})
-	}
-	return demands, nil
 }
 
 // lags reports the replicas for people.
@@ -253,9 +245,31 @@ func (g *governor) missing() (names []string, known bool) {
 	return names, !g.sample.ReadAt.IsZero() && g.sample.Err == nil
 }
 
-func reasons(d throttle.Decision) []job.Reason {
-	out := make([]job.Reason, len(d.Reasons))
-	for i, r := range d.Reasons {
+// calendar is when a job may run, and how fast.
+func (g *governor) calendar(j job.Job) throttle.Calendar {
+	schedule, err := g.calendars.of(j)
+	if err != nil { // submit and set have refused it
+		return nil
+	}
+	return schedule
+}
+
+// verdict says whether a batch may start now, for others who ask; not known where the last decision is old.
+func (g *governor) verdict(now time.Time) (ok bool, why job.Reason, known bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.decided.IsZero() || now.Sub(g.decided) > decisionStale {
+		return false, job.Reason{}, false
+	}
+	if all := reasons(g.decision.Reasons); g.decision.Hold && len(all) > 0 {
+		why = all[0]
+	}
+	return !g.decision.Hold, why, true
+}
+
+func reasons(of []throttle.Reason) []job.Reason {
+	out := make([]job.Reason, len(of))
+	for i, r := range of {
 		out[i] = job.Reason{Signal: r.Signal, Observed: r.Observed, Threshold: r.Threshold, Text: r.Text, Hard: r.Hard}
 	}
 	return out

@@ -20,18 +20,18 @@ const (
 )
 
 // candidate leads a database whenever it may.
-func (c *Coordinator) candidate(ctx context.Context, s *store.Store) {
-	log := c.cfg.Logger.With(zap.String("database", s.Database()))
+func (c *Coordinator) candidate(ctx context.Context, db Database) {
+	log := c.cfg.Logger.With(zap.String("database", db.Ledger.Database()))
 	other := "" // who was last seen to lead
 	every(ctx, store.LeaderRenewal/2, func(ctx context.Context) {
-		leader, err := c.tryLead(ctx, s)
+		leader, err := c.tryLead(ctx, db.Ledger)
 		switch {
 		case err == nil:
 			other = ""
-			c.lead(ctx, log, leader)
+			c.lead(ctx, log, leader, db)
 		case ctx.Err() != nil:
 		case errors.Is(err, store.ErrNotLeader):
-			if owner, _, live, err := s.LeaderName(ctx); err == nil && live && owner != other {
+			if owner, _, live, err := db.Ledger.LeaderName(ctx); err == nil && live && owner != other {
 				other = owner
 				log.Info("another coordinator leads; standing by", zap.String("by", owner))
 			}
@@ -48,16 +48,17 @@ func (c *Coordinator) tryLead(ctx context.Context, s *store.Store) (*store.Leade
 }
 
 // lead runs every loop of a leadership until it is lost or ctx ends.
-func (c *Coordinator) lead(ctx context.Context, log *zap.Logger, leader *store.Leader) {
+func (c *Coordinator) lead(ctx context.Context, log *zap.Logger, leader *store.Leader, db Database) {
 	log.Info("leading", zap.Int64("epoch", leader.Epoch))
 	term, end := context.WithCancel(ctx)
-	l := newLeadership(c, log, leader)
+	l := newLeadership(c, log, leader, db)
+	c.governs(leader.Database(), l.gov)
 	var loops sync.WaitGroup
 	for _, loop := range []func(context.Context){l.watchJobs, l.plan, l.deliver, l.govern, l.verify, l.record} {
 		loops.Go(func() { loop(term) })
 	}
 	every(term, store.LeaderRenewal, func(ctx context.Context) {
-		renewed, err := c.tryLead(ctx, leader.Store)
+		renewed, err := c.tryLead(ctx, l.gov.ledger.Store)
 		switch {
 		case ctx.Err() != nil:
 		case err == nil && renewed.Epoch == leader.Epoch:
@@ -71,6 +72,7 @@ func (c *Coordinator) lead(ctx context.Context, log *zap.Logger, leader *store.L
 	})
 	end()
 	loops.Wait()
+	c.governs(leader.Database(), nil)
 	c.views.forget(leader.Database())
 	if ctx.Err() != nil {
 		resign, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -95,10 +97,21 @@ type leadership struct {
 	readJobs bool
 }
 
-func newLeadership(c *Coordinator, log *zap.Logger, leader *store.Leader) *leadership {
+func newLeadership(c *Coordinator, log *zap.Logger, leader *store.Leader, db Database) *leadership {
 	l := &leadership{c: c, log: log, ledger: leader}
-	l.gov = newGovernor(l)
+	l.gov = newGovernor(l, db)
 	return l
+}
+
+// governs says which governor answers for a database; nil: none of this coordinator.
+func (c *Coordinator) governs(database string, g *governor) {
+	c.leading.Lock()
+	defer c.leading.Unlock()
+	if g == nil {
+		delete(c.governors, database)
+		return
+	}
+	c.governors[database] = g
 }
 
 // watchJobs keeps the list of jobs that there is something to do for.

@@ -112,7 +112,7 @@ func (p *pace) silence(st job.Status, now time.Time, windows throttle.Calendar) 
 	switch {
 	case st.State == job.Planning:
 		return "planning"
-	case p.rate == 0 && st.Rows > 0:
+	case p.phase.Stands():
 		return "no progress now"
 	}
 	return "not known yet"

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -9,15 +10,21 @@ import (
 	"github.com/backfleet/backfleet/throttle"
 )
 
-// silence is how long a worker may say nothing before its slots are given to others.
-const silence = 3 * time.Second
+const (
+	// silence is how long a worker may say nothing before its slots are given to others.
+	silence = 3 * time.Second
+	// forgotten is how long a worker that is gone is remembered, for what it did must not be counted twice if it comes back.
+	forgotten = time.Minute
+)
 
-// roster knows which workers are here, from what they say every second.
+// roster knows which workers are here and what they have done, from what they say.
 type roster struct {
 	now func() time.Time
 
 	mu      sync.Mutex
 	workers map[string]heard
+	done    map[job.ID]job.Work // since this roster began, by every worker
+	moves   int64               // how often a slot came, went, or took or ended a job's range
 }
 
 type heard struct {
@@ -25,7 +32,9 @@ type heard struct {
 	at time.Time
 }
 
-func newRoster(now func() time.Time) *roster { return &roster{now: now, workers: map[string]heard{}} }
+func newRoster(now func() time.Time) *roster {
+	return &roster{now: now, workers: map[string]heard{}, done: map[job.ID]job.Work{}}
+}
 
 func (r *roster) hear(h job.Hello) {
 	if h.Version != job.ProtocolVersion {
@@ -34,16 +43,68 @@ func (r *roster) hear(h job.Hello) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()
+	before, known := r.workers[h.Worker]
+	if known {
+		h.Work = r.count(before.Work, h.Work)
+	}
+	if known == h.Leaving || !maps.Equal(jobsOf(before.Holding), jobsOf(h.Holding)) {
+		r.moves++
+	}
 	if h.Leaving {
 		delete(r.workers, h.Worker)
 		return
 	}
 	r.workers[h.Worker] = heard{h, now}
 	for id, w := range r.workers {
-		if now.Sub(w.at) > time.Minute {
+		if now.Sub(w.at) > forgotten {
 			delete(r.workers, id)
 		}
 	}
+}
+
+// jobsOf is whose range each slot holds.
+func jobsOf(holding []job.Held) map[int]job.ID {
+	m := map[int]job.ID{}
+	for _, h := range holding {
+		m[h.Slot] = h.Job
+	}
+	return m
+}
+
+// moved counts the changes that may call for another sharing out of leases.
+func (r *roster) moved() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.moves
+}
+
+// count adds what a worker did between two of its announcements, and returns what it has done in all. An older word counts nothing.
+func (r *roster) count(before, after []job.Work) []job.Work {
+	all := slices.Clone(after)
+	for i, w := range after {
+		var old job.Work
+		if at := slices.IndexFunc(before, func(b job.Work) bool { return b.Job == w.Job }); at >= 0 {
+			old = before[at]
+		}
+		if w.Batches < old.Batches {
+			all[i] = old
+			continue
+		}
+		sum := r.done[w.Job]
+		sum.Job = w.Job
+		sum.Rows += w.Rows - old.Rows
+		sum.Batches += w.Batches - old.Batches
+		sum.Seconds += w.Seconds - old.Seconds
+		r.done[w.Job] = sum
+	}
+	return all
+}
+
+// work returns what all workers have done of a job since this coordinator began to listen.
+func (r *roster) work(id job.ID) job.Work {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.done[id]
 }
 
 // slots lists the slots that can serve a database, without those that carry a range of a job elsewhere, and says which slots hold a

@@ -3,7 +3,6 @@ package coordinator
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"sync"
 	"time"
@@ -32,8 +31,6 @@ type Live struct {
 	Limiting []job.Reason
 	Stream   *job.StreamLag
 	Leases   int
-
-	rowsPerSlot float64 // that a slot could write in a second; 0: not known
 }
 
 // views holds what the leaderships here know, for people to read.
@@ -107,38 +104,22 @@ func (v *views) lost(database string, id job.ID) (watched float64, lost []thrott
 	return 0, nil
 }
 
-// capacity notes how many rows a slot could write in a second, so that what a cap costs can be told.
-func (v *views) capacity(database string, id job.ID, rowsPerSlot float64) {
-	v.update(database, id, func(l *Live) { l.rowsPerSlot = rowsPerSlot })
-}
-
-// budget notes a decision: what holds each job back, the binding cause first, and what it loses to that.
-func (v *views) budget(database string, active []job.Job, d throttle.Decision, lags map[string]job.Lag, leases []job.Lease, slots int) {
-	now := time.Now()
-	given, rate := map[job.ID]int{}, map[job.ID]float64{}
+// decided notes what holds a job back, the binding cause first, and what it loses to that.
+func (v *views) decided(database string, t terms, d throttle.Decision, lags map[string]job.Lag, leases []job.Lease, s supply) {
+	given, rate := 0, 0.0
 	for _, l := range leases {
-		given[l.Job]++
-		rate[l.Job] += l.Rate
+		if l.Job == t.job.ID {
+			given++
+			rate += l.Rate
+		}
 	}
-	for _, j := range active {
-		why := reasons(d)
-		if !d.Hold {
-			why = append(why, limitedBy(j, given[j.ID], slots))
-		}
-		lost := 0.0
-		v.update(database, j.ID, func(l *Live) {
-			l.Lag, l.Limiting, l.Leases = lags, why, given[j.ID]
-			lost = throttle.Lost(rate[j.ID], l.rowsPerSlot*float64(min(slots, j.Limits.Workers.Max)))
-		})
-		if d.Hold || given[j.ID] == 0 && (slots == 0 || len(leases) > 0) {
-			lost = 1
-		}
-		signal := ""
-		if len(why) > 0 {
-			signal = why[0].Signal
-		}
-		v.lose(database, j.ID, now, signal, lost)
+	why, lost := t.explain(d, given, rate, s)
+	v.update(database, t.job.ID, func(l *Live) { l.Lag, l.Limiting, l.Leases = lags, why, given })
+	signal := ""
+	if len(why) > 0 {
+		signal = why[0].Signal
 	}
+	v.lose(database, t.job.ID, time.Now(), signal, lost)
 }
 
 // blind notes that no budget is given, because it is not known which replicas must be waited for.
@@ -150,26 +131,6 @@ func (v *views) blind(database string, jobs []job.Job, err error) {
 		}
 	}
 }
-
-// limitedBy says what binds a job that nothing holds.
-func limitedBy(j job.Job, leases, slots int) job.Reason {
-	limit := j.Limits.Throttle.MaxRowsPerSecond
-	switch {
-	case slots == 0:
-		return job.Reason{Signal: "workers", Text: "no worker is connected"}
-	case leases == 0:
-		return job.Reason{Signal: "workers", Observed: float64(slots), Text: fmt.Sprintf("no slot is free: other jobs have all %d", slots)}
-	case limit > 0:
-		return job.Reason{Signal: "cap", Threshold: float64(limit), Text: fmt.Sprintf("throttle.max_rows_per_second %d", limit)}
-	case leases >= j.Limits.Workers.Max:
-		return job.Reason{Signal: "workers", Observed: float64(leases), Threshold: float64(j.Limits.Workers.Max),
-			Text: fmt.Sprintf("workers.max %d", j.Limits.Workers.Max)}
-	}
-	return job.Reason{Signal: "workers", Observed: float64(leases), Text: fmt.Sprintf("%d slots, each at its batch target", leases)}
-}
-
-// windowsOf is when a job may run; nil: at any time.
-func windowsOf(job.Job) throttle.Calendar { return nil }
 
 // record follows each job's progress, for people and for the history in the ledger.
 func (l *leadership) record(ctx context.Context) {
@@ -196,7 +157,7 @@ func (l *leadership) record(ctx context.Context) {
 				p = &pace{}
 				paces[j.ID] = p
 			}
-			now, windows := time.Now(), windowsOf(j)
+			now, windows := time.Now(), l.gov.calendar(j)
 			p.note(st, now, windows)
 			var stream *job.StreamLag
 			lag, err := l.c.cfg.Queue.Lag(ctx, j.Database, j.Name)

@@ -8,7 +8,7 @@ import (
 const (
 	paceFast  = 10 * time.Second // over which the present speed is averaged
 	paceSlow  = 2 * time.Minute  // over which the usual one is
-	paceTrust = 30 * time.Second // of progress, at which what was seen counts as much as the forecast
+	paceTrust = 30 * time.Second // of progress, after which the forecast and a doubt count for half of what they did, or less
 	paceTold  = 3 * time.Second  // of progress, before it says anything without a forecast
 	paceStall = 5                // times below its usual speed: a phase that stands has no end to tell
 	paceDoubt = 0.5              // how wide a first ETA is, in parts of it
@@ -25,6 +25,7 @@ type Pace struct {
 	fast     float64 // parts of the phase a second, at full speed
 	slow     float64
 	moving   time.Duration // that speeds were learned over
+	idle     time.Duration // of that, since it last moved
 }
 
 // NewPace begins a phase that was forecast to take so many seconds at full speed; the zero interval where nothing was.
@@ -47,6 +48,9 @@ func (p *Pace) Note(at time.Time, fraction, allowed float64) {
 	p.fast += weight(dt, p.moving, paceFast) * (speed - p.fast)
 	p.slow += weight(dt, p.moving, paceSlow) * (speed - p.slow)
 	p.moving += dt
+	if p.idle += dt; step > 0 {
+		p.idle = 0
+	}
 }
 
 // weight is that of a new reading in a moving average, which is a plain average while it is young.
@@ -54,25 +58,32 @@ func weight(dt, age, over time.Duration) float64 {
 	return math.Max(math.Min(1, dt.Seconds()/over.Seconds()), dt.Seconds()/(dt+min(age, over)).Seconds())
 }
 
-// Left is how many seconds of full speed the phase still needs. False where that cannot be said: too little was seen and nothing
-// forecast, or it stands.
+// Stands reports whether a phase that was watched for a while does not move, or hardly: no end can be told of it.
+func (p *Pace) Stands() bool {
+	return p.moving >= paceTold && (p.idle >= paceFast || p.fast <= p.slow/paceStall)
+}
+
+// Left is how many seconds of full speed the phase still needs. False where that cannot be said: it stands, or too little was seen
+// and nothing forecast.
 func (p *Pace) Left() (Interval, bool) {
 	rest := 1 - p.fraction
 	told := p.forecast.Times(Exactly(rest))
-	if p.moving < paceTold || p.slow <= 0 {
-		return told, told.High > 0 && p.moving < paceTold
-	}
-	if p.fast < p.slow/paceStall {
+	switch {
+	case p.moving < paceTold:
+		return told, told.High > 0
+	case p.Stands():
 		return Interval{}, false
 	}
-	doubt := 1 + paceLeast + paceDoubt/(1+p.moving.Seconds()/paceTrust.Seconds())
+	young := 1 / (1 + p.moving.Seconds()/paceTrust.Seconds())
+	doubt := 1 + paceLeast + paceDoubt*young
 	seen := Interval{rest / math.Max(p.fast, p.slow) / doubt, rest / math.Min(p.fast, p.slow) * doubt}
 	if told.High <= 0 || rest <= 0 {
 		return seen, true
 	}
-	trust := 1 / (1 + p.moving.Seconds()/paceTrust.Seconds()) // in the forecast
-	blend := func(seen, told float64) float64 { return math.Pow(seen, 1-trust) * math.Pow(told, trust) }
-	return Interval{blend(seen.Low, told.Low), blend(seen.High, told.High)}, true
+	// What was seen is always within; the forecast widens it, the less the longer it runs.
+	trust := young * young
+	toward := func(seen, told float64) float64 { return math.Pow(seen, 1-trust) * math.Pow(told, trust) }
+	return Interval{toward(seen.Low, math.Min(seen.Low, told.Low)), toward(seen.High, math.Max(seen.High, told.High))}, true
 }
 
 // UntilDone turns seconds at full speed into the time from now on that they take under a calendar. High is 0 where that never lets it end.

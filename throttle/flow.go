@@ -6,6 +6,7 @@ const (
 	flowWindow  = time.Second            // a worker counts up its rows once in it
 	flowAge     = 400 * time.Millisecond // how old the count of rows is
 	flowPerRow  = 500.0                  // bytes of WAL a row, before anything was seen
+	flowLearn   = 3.0                    // seconds of rows
 	flowMinimum = 10.0                   // bytes of WAL a row: no row costs less
 )
 
@@ -23,7 +24,8 @@ type flow struct {
 	rows  float64    // rows per second, lately
 	wal   float64    // bytes per second, lately
 
-	written trail // rows
+	written trail   // rows
+	learned float64 // seconds in which rows were written
 }
 
 func newFlow() *flow { return &flow{perRow: flowPerRow} }
@@ -44,8 +46,11 @@ func (f *flow) step(wal *trail, measured, dt float64) {
 		f.cov = [3]float64{f.wal * f.wal, 0, flowPerRow * flowPerRow}
 	}
 	dt = min(dt, 2)
+	if f.rows > 0 {
+		f.learned += dt
+	}
 	if measured > 0 {
-		f.perRow, f.cov[1], f.cov[2] = measured, 0, 0
+		f.perRow, f.cov[1], f.cov[2], f.learned = measured, 0, 0, flowLearn
 	} else {
 		f.cov[2] += sq(0.15*f.perRow) * dt
 	}
@@ -62,6 +67,14 @@ func (f *flow) step(wal *trail, measured, dt float64) {
 	f.cov[0] -= viaApp * viaApp / total
 	f.cov[1] -= viaApp * viaRow / total
 	f.cov[2] -= viaRow * viaRow / total
+}
+
+// careful is the WAL of a row for a cap that shall hold from the first batch on: four times the estimate until it was learned.
+func (f *flow) careful() float64 {
+	if f.learned < flowLearn {
+		return 4 * f.perRow
+	}
+	return f.perRow
 }
 
 func sq(x float64) float64 { return x * x }

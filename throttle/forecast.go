@@ -23,6 +23,10 @@ func (i Interval) Mid() float64 {
 // Times multiplies two intervals of values that are not negative.
 func (i Interval) Times(o Interval) Interval { return Interval{i.Low * o.Low, i.High * o.High} }
 
+func (i Interval) upTo(o Interval) Interval {
+	return Interval{math.Min(i.Low, o.Low), math.Min(i.High, o.High)}
+}
+
 func (i Interval) plus(o Interval) Interval { return Interval{i.Low + o.Low, i.High + o.High} }
 
 // Calendar is what a forecast asks of the windows; nil stands for none.
@@ -49,6 +53,7 @@ type Work struct {
 	ProofSeconds Interval // of a slot, for a key in the verification
 	RowWAL       Interval // bytes, for a row written
 	Slots        int
+	Ranges       int // that the slots carry; 0: many
 }
 
 // Bounds is what may make a job slower than its slots.
@@ -83,6 +88,8 @@ const (
 	ownGain = 0.85
 	// replayDoubt is how much slower a run may be for a replica whose capacity is not known.
 	replayDoubt = 2
+	// disturbed is how much longer a run takes for what comes in between: a replica that lags, a retry, a worker that restarts.
+	disturbed = 1.1
 	// furthest is the longest work that is looked at.
 	furthest = 3 * 365 * 24 * time.Hour
 )
@@ -104,9 +111,11 @@ func Forecast(w Work, b Bounds, start time.Time) Outlook {
 	speed := Interval{ratio(gain.Low, w.KeySeconds.High), ratio(gain.High, w.KeySeconds.Low)} // keys a second
 	if b.Replicas > 0 {
 		speed.Low /= replayDoubt
-		o.Assumes = append(o.Assumes, fmt.Sprintf("what %d replicas can replay is not known: they may make it up to %d times slower", b.Replicas, replayDoubt))
+		o.Assumes = append(o.Assumes, fmt.Sprintf("what the replicas can replay is not known: they may make it %d times slower", replayDoubt))
 	}
-	limit := func(c Cap, cost Interval) {
+	o.RowsSec = speed.Times(w.Written)
+	// A key costs so much of the cap, and a row that is written so much.
+	limit := func(c Cap, cost, row Interval) {
 		if c.Value <= 0 {
 			return
 		}
@@ -114,16 +123,20 @@ func Forecast(w Work, b Bounds, start time.Time) Outlook {
 		if most.Mid() < speed.Mid() {
 			o.Binding = c.Name
 		}
-		speed = Interval{math.Min(speed.Low, most.Low), math.Min(speed.High, most.High)}
+		speed = speed.upTo(most)
+		o.RowsSec = o.RowsSec.upTo(Interval{ratio(c.Value, row.High), ratio(c.Value, row.Low)})
 	}
 	for _, c := range b.RowCaps {
-		limit(c, w.Written)
+		limit(c, w.Written, Exactly(1))
 	}
 	for _, c := range b.WALCaps {
-		limit(c, w.Written.Times(w.RowWAL))
+		limit(c, w.Written.Times(w.RowWAL), w.RowWAL)
 	}
-	o.RowsSec = Interval{speed.Low * w.Written.Low, speed.High * w.Written.High}
-	o.Fill = Interval{w.Keys / speed.High, w.Keys / speed.Low}
+	tail := 1.0 // the last ranges may leave all slots but one without work
+	if w.Ranges > 0 {
+		tail += (slots - 1) / float64(w.Ranges)
+	}
+	o.Fill = Interval{w.Keys / speed.High, w.Keys / speed.Low * disturbed * tail}
 	o.Proof = Interval{w.Keys * w.ProofSeconds.Low / gain.High, w.Keys * w.ProofSeconds.High / gain.Low}
 	o.lay(b.Calendar, start)
 	return o

@@ -1,6 +1,7 @@
 package throttle
 
 import (
+	"fmt"
 	"math"
 	"time"
 )
@@ -8,12 +9,13 @@ import (
 // Rules is what a database's governor obeys.
 type Rules struct {
 	Lag           LagConfig
-	MaxRowsPerSec float64 // of the database; 0: no cap
-	MaxWALPerSec  float64 // bytes of WAL that the fleet may write; 0: no cap
+	MaxRowsPerSec float64         // of the database; 0: no cap
+	MaxWALPerSec  float64         // bytes of WAL that the fleet may write, as far as a row's WAL is known; 0: no cap
+	Signals       map[string]Rule // by the name of the signal; one without a rule is not looked at
 	Loops         Loops
 }
 
-// Loops says which of the governor's loops are at work; the others are there to be compared with.
+// Loops says which of the governor's loops work. All but [Both] are there to be compared with it.
 type Loops int
 
 // The loops.
@@ -24,36 +26,38 @@ const (
 )
 
 const (
-	signalProbe = "probe"
-	probeLimit  = 1.3
-	freeFade    = 30.0 // seconds in which the memory of the rate without pressure fades
+	budgetEvery = 500 * time.Millisecond // between two steps of the outer loop
+	usedRecent  = 5 * time.Second        // for which a rate that was used is said to be what limits
 )
 
 // Governor is the controller of one database. It is made of
 //   - [LagStop], the inner loop, which holds and releases with every sample,
 //   - [WALBudget], the outer loop, which sets the rate every half second,
-//   - a guard of the slots by the foreground probe, and
+//   - [Pressure], which slows or stops for the other signals,
+//   - a guard that limits the slots by the foreground probe, and
 //   - the caps of the database.
 //
-// Feed it a sample every 50 to 100 ms while batches run. Positions are only used as of ReadAt, so a sample with an old reading is
-// harmless until [LagConfig].Grace ends its credit. Rows must count what was written up to a second ago at most.
+// Feed it a sample every 50 to 100 ms while batches run. Sample.Rows must count what was written up to half a second ago; older
+// counts make its idea of a row's WAL, and with it the rate, swing. A sample whose ReadAt has not moved brings nothing new of the
+// replicas, and after [LagConfig].Grace it holds.
 type Governor struct {
-	rules   Rules
-	stop    *LagStop
-	budget  *WALBudget
-	guard   guard
-	flow    *flow
-	replays replays
+	rules    Rules
+	replays  replays
+	stop     *LagStop
+	budget   *WALBudget
+	pressure Pressure
+	guard    guard
+	flow     *flow
 
-	stepped time.Time
+	stepped time.Time // when the outer loop last did
 	grant   grant
-	held    bool    // the last decision held the fleet
-	free    float64 // rows per second without pressure, lately
+	granted float64   // rows per second of the last decision; +Inf: without limit
+	used    time.Time // when the fleet last used most of that
 }
 
 // NewGovernor returns a governor that has seen no sample.
 func NewGovernor(r Rules) *Governor {
-	g := &Governor{stop: NewLagStop(r.Lag), budget: newWALBudget(r.Lag.withDefaults()), flow: newFlow()}
+	g := &Governor{stop: NewLagStop(r.Lag), budget: newWALBudget(r.Lag), flow: newFlow(), granted: math.Inf(1)}
 	g.grant.rate = math.Inf(1)
 	g.SetRules(r)
 	return g
@@ -63,59 +67,31 @@ func NewGovernor(r Rules) *Governor {
 func (g *Governor) SetRules(r Rules) {
 	g.rules = r
 	g.stop.SetConfig(r.Lag)
-	g.budget.cfg = r.Lag.withDefaults()
+	g.budget.SetConfig(r.Lag)
 }
 
 // Step implements [Controller].
 func (g *Governor) Step(s Sample) Decision {
 	g.replays.step(s)
 	g.flow.note(s)
-	d := Decision{}
+	if dt := s.At.Sub(g.stepped); dt >= budgetEvery || g.stepped.IsZero() {
+		g.outer(s, dt)
+	}
+	var d Decision
 	if g.rules.Loops != OuterOnly {
 		d.Reasons = g.stop.judge(s, &g.replays)
-		d.Hold = len(d.Reasons) > 0
 	}
-	if dt := s.At.Sub(g.stepped).Seconds(); g.stepped.IsZero() || dt >= budgetEvery {
-		g.outer(s, dt)
-		g.stepped = s.At
-	}
-	g.limit(&d, s)
-	g.held = d.Hold
-	return d
-}
+	factor, hard, scale, pressed := g.pressure.Step(s.At, g.rules.Signals, s.Signals)
+	d.Hold = hard || len(d.Reasons) > 0
+	d.BatchScale = scale
 
-// outer steps what acts every half second.
-func (g *Governor) outer(s Sample, dt float64) {
-	if g.stepped.IsZero() {
-		dt = budgetEvery
+	rate, reason := g.rate()
+	rate = g.press(&d, s, rate, factor)
+	if few := g.guard.limit(); few > 0 && few < s.Slots && d.Slots == few {
+		pressed = append(pressed, Reason{Signal: "slots", Observed: float64(few), Threshold: float64(s.Slots),
+			Text: fmt.Sprintf("%d of %d slots may work: as many as the foreground probe bears", few, s.Slots)})
 	}
-	g.flow.step(&g.replays.wal, s.WALPerRow, dt)
-	if g.rules.Loops != InnerOnly {
-		policies := map[string]Policy{}
-		for _, m := range s.Members {
-			policies[m.Name] = m.Policy
-		}
-		g.grant = g.budget.step(&g.replays, policies, g.flow, dt)
-	}
-	rate, _ := g.rate()
-	g.guard.step(s, probeLimit, rate, g.flow.rows)
-}
-
-// rate is the least of what replicas and caps allow, and why it is not more.
-func (g *Governor) rate() (float64, []Reason) {
-	return g.grant.rate, nil
-}
-
-// limit puts rate and slots into the decision.
-func (g *Governor) limit(d *Decision, s Sample) {
-	rate, _ := g.rate()
-	if g.grant.rate < math.Inf(1) && !d.Hold {
-		d.Reasons = append(d.Reasons, g.grant.reason)
-	}
-	d.Slots = g.guard.limit()
-	if g.grant.slots > 0 && (d.Slots == 0 || g.grant.slots < d.Slots) {
-		d.Slots = g.grant.slots
-	}
+	d.Reasons = order(d.Reasons, pressed, reason, s.At.Sub(g.used) <= usedRecent || g.grant.slots > 0)
 	switch {
 	case math.IsInf(rate, 1):
 	case rate > 0:
@@ -123,4 +99,93 @@ func (g *Governor) limit(d *Decision, s Sample) {
 	default:
 		d.Hold = true
 	}
+	g.granted = rate
+	return d
+}
+
+// WALPerRow is what one row of the fleet's costs in bytes of WAL, rather too much than too little; an assumption at first.
+func (g *Governor) WALPerRow() float64 { return g.flow.careful() }
+
+// outer steps what acts every half second.
+func (g *Governor) outer(s Sample, dt time.Duration) {
+	if g.stepped.IsZero() {
+		dt = budgetEvery
+	}
+	g.stepped = s.At
+	g.flow.step(&g.replays.wal, s.WALPerRow, dt.Seconds())
+	if g.flow.rows >= budgetUsed*g.granted {
+		g.used = s.At
+	}
+	if g.rules.Loops != InnerOnly {
+		g.grant = g.budget.step(s, &g.replays, g.flow, dt.Seconds())
+	}
+	rate, _ := g.rate()
+	limit := math.NaN()
+	if rule, ok := g.rules.Signals[SignalProbe]; ok {
+		limit = rule.Soft
+	}
+	g.guard.step(s, limit, rate, g.flow.rows)
+}
+
+// rate is the least of what the replicas and the caps allow, and what it is that allows no more.
+func (g *Governor) rate() (float64, Reason) {
+	rate, reason := g.grant.rate, g.grant.reason
+	if most := g.rules.MaxWALPerSec / g.flow.careful(); g.rules.MaxWALPerSec > 0 && most < rate {
+		rate = most
+		reason = Reason{
+			Signal: "WAL cap", Observed: g.flow.rows * g.flow.perRow, Threshold: g.rules.MaxWALPerSec,
+			Text: fmt.Sprintf("capped at %s/s of WAL, which is %s/s at %s a row", bytesText(g.rules.MaxWALPerSec), rowsText(most),
+				bytesText(g.flow.careful())),
+		}
+	}
+	if most := g.rules.MaxRowsPerSec; most > 0 && most < rate {
+		rate = most
+		reason = Reason{Signal: "row cap", Observed: g.flow.rows, Threshold: most, Text: fmt.Sprintf("capped at %s/s", rowsText(most))}
+	}
+	return rate, reason
+}
+
+// press takes the guard and the pressure's factor into account. A factor counts for the slots too, and for what they could write
+// at most: a part of a rate that nobody reaches would slow nobody.
+func (g *Governor) press(d *Decision, s Sample, rate, factor float64) float64 {
+	d.Slots = g.guard.limit()
+	if factor < 1 {
+		slots := s.Slots
+		if d.Slots > 0 {
+			slots = min(slots, d.Slots)
+		}
+		if slots > 0 {
+			d.Slots = max(1, int(math.Ceil(factor*float64(slots))))
+			if s.RowsPerSlot > 0 {
+				rate = min(rate, float64(slots)*s.RowsPerSlot)
+			}
+		}
+		rate *= max(factor, math.SmallestNonzeroFloat64) // 0 comes with a hold
+	}
+	if g.grant.slots > 0 && (d.Slots == 0 || g.grant.slots < d.Slots) {
+		d.Slots = g.grant.slots
+	}
+	return rate
+}
+
+// order puts the reasons in the order in which they bind: what holds, what presses, what limits the rate if it is used, and last
+// those without effect.
+func order(holds, pressed []Reason, rate Reason, used bool) []Reason {
+	var stops, slows, idles []Reason
+	for _, r := range pressed {
+		switch {
+		case r.Hard:
+			stops = append(stops, r)
+		case r.Blind:
+			idles = append(idles, r)
+		default:
+			slows = append(slows, r)
+		}
+	}
+	all := append(holds, stops...)
+	all = append(all, slows...)
+	if used && rate.Text != "" {
+		all = append(all, rate)
+	}
+	return append(all, idles...)
 }

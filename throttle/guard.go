@@ -22,11 +22,12 @@ type guard struct {
 	at    time.Time
 }
 
-// step takes the last reading of the probe and the rate, in rows per second, that the fleet may have; +Inf is without limit.
+// step takes the last reading of the probe, the limit over which slots are taken away, and the rate, in rows per second, that the
+// fleet may have; +Inf is without limit. A limit of NaN turns the guard off.
 func (g *guard) step(s Sample, limit, rate, rows float64) {
 	probe, ok := probeOf(s)
-	if !ok {
-		if s.At.Sub(g.at) > guardKeep {
+	if !ok || math.IsNaN(limit) {
+		if math.IsNaN(limit) || s.At.Sub(g.at) > guardKeep {
 			g.slots = 0
 		}
 		return
@@ -39,6 +40,7 @@ func (g *guard) step(s Sample, limit, rate, rows float64) {
 	switch {
 	case g.probe > limit:
 		g.slots *= guardCut
+	case g.probe > (1+limit)/2: // the primary has no more to give
 	case float64(s.Active) >= guardUsed*g.slots || rows < guardUsed*rate && !math.IsInf(rate, 1):
 		g.slots += max(1, guardGrow*g.slots)
 	}
@@ -53,7 +55,7 @@ func (g *guard) step(s Sample, limit, rate, rows float64) {
 
 func probeOf(s Sample) (float64, bool) {
 	for _, r := range s.Signals {
-		if r.Signal == signalProbe && r.Err == nil && !r.At.IsZero() && !math.IsNaN(r.Value) {
+		if r.Signal == SignalProbe && r.Err == nil && !r.At.IsZero() && !math.IsNaN(r.Value) {
 			return r.Value, true
 		}
 	}

@@ -17,15 +17,15 @@ const (
 )
 
 const (
-	lagHold = 0.2 // of the target: above the base delay by so much, a replica holds the fleet
+	lagHold = 0.5 // of the target: above the base delay by so much, a replica holds the fleet
 	// lagResume is the part of the threshold below which a replica that was over it lets go, so that the fleet does not start
 	// and stop on the noise of a reading.
-	lagResume = 0.8
+	lagResume = 0.9
 )
 
 // LagConfig holds the thresholds of the controllers. Lag is counted from each replica's base delay. A zero field takes its default.
 type LagConfig struct {
-	// Target is the lag that shall not be exceeded. No batch starts above a fifth of it, for lag goes on to rise after a stop, for as
+	// Target is the lag that shall not be exceeded. No batch starts above half of it, for lag goes on to rise after a stop, for as
 	// long as the backlog takes to be replayed.
 	Target   time.Duration
 	Soft     time.Duration // above it the rate falls, and the reason names this threshold instead
@@ -186,7 +186,7 @@ func (c *LagStop) lag(m Member, seen *replay) (Reason, bool) {
 		r.Threshold = base + c.cfg.Target.Seconds()
 		r.Text = fmt.Sprintf("lag of %s %s over target %s", m.Name, seconds(m.Lag), c.cfg.Target)
 	default:
-		r.Text = fmt.Sprintf("lag of %s %s over %s", m.Name, seconds(m.Lag), c.limitText(limit, base))
+		r.Text = fmt.Sprintf("lag of %s %s over %s", m.Name, fine(m.Lag), c.limitText(limit, base))
 	}
 	return r, true
 }

@@ -19,7 +19,7 @@ func standby(lag float64) Member { return Member{Name: "standby1", Lag: lag, Sta
 
 func TestLagStopHoldsAndResumes(t *testing.T) {
 	c := NewLagStop(LagConfig{})
-	require.Equal(t, Decision{}, c.Step(lagSample(standby(0.2))), "at the threshold is not over it")
+	require.Equal(t, Decision{}, c.Step(lagSample(standby(0.5))), "at the threshold is not over it")
 
 	for _, step := range []struct {
 		lag       float64
@@ -28,14 +28,14 @@ func TestLagStopHoldsAndResumes(t *testing.T) {
 		threshold float64
 		text      string
 	}{
-		{0.3, true, false, 0.2, "lag of standby1 0.3s over 0.2s of target 1s"},
+		{0.6, true, false, 0.5, "lag of standby1 0.6s over 0.5s of target 1s"},
 		{2.1, true, false, 1, "lag of standby1 2.1s over target 1s"},
 		{6, true, false, 5, "lag of standby1 6.0s over soft limit 5s"},
 		{14.2, true, true, 10, "lag of standby1 14.2s over hard limit 10s"},
-		{0.18, true, false, 0.16, "lag of standby1 0.2s over 0.16s of target 1s"},
-		{0.16, false, false, 0, ""},
-		{0.18, false, false, 0, ""},
-		{math.NaN(), true, false, 0.2, ""},
+		{0.48, true, false, 0.45, "lag of standby1 0.48s over 0.45s of target 1s"},
+		{0.45, false, false, 0, ""},
+		{0.48, false, false, 0, ""},
+		{math.NaN(), true, false, 0.5, ""},
 	} {
 		d := c.Step(lagSample(standby(step.lag)))
 		require.Equal(t, step.hold, d.Hold, "at %v", step.lag)
@@ -129,7 +129,7 @@ func TestLagStopFailsClosed(t *testing.T) {
 					Missing: rapid.Bool().Draw(t, "missing"),
 				}
 				s.Members = append(s.Members, m)
-				must = must || m.Policy != PolicyIgnore && (m.Missing || m.State == "" || m.Lag > 0.2)
+				must = must || m.Policy != PolicyIgnore && (m.Missing || m.State == "" || m.Lag > 0.5)
 			}
 			d := c.Step(s)
 			require.Equal(t, d.Hold, len(d.Reasons) > 0)

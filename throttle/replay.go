@@ -2,8 +2,6 @@ package throttle
 
 import (
 	"math"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -37,6 +35,7 @@ type replay struct {
 	base    float64   // seconds
 	based   bool      // base was learned
 	lag     float64   // seconds, as read
+	open    float64   // bytes that the primary has written and that it has not reported as replayed
 	backlog float64   // bytes beyond what its base delay holds on the way; 0 where positions are not read
 	rate    float64   // bytes per second that it replayed lately, and while it had a backlog
 	queued  time.Time // since when it has a backlog; zero: it has none
@@ -58,6 +57,9 @@ func (r *replays) step(s Sample) bool {
 		return false
 	}
 	r.readAt = s.ReadAt
+	if s.WALPos < r.wal.value() {
+		r.members = nil // another history: after a failover nothing is as it was
+	}
 	r.wal.add(s.ReadAt, s.WALPos, trailSpan)
 	present := map[string]*replay{}
 	for _, m := range s.Members {
@@ -77,10 +79,13 @@ func (r *replays) step(s Sample) bool {
 
 func (t *replay) step(m Member, wal *trail, at time.Time) {
 	t.state, t.lag = m.State, m.Lag
-	t.pos.add(at, m.Pos, trailSpan)
+	// Where a replica is asked itself and does not answer once, its position is that of an older report.
+	pos := max(m.Pos, t.pos.value())
+	t.pos.add(at, pos, trailSpan)
 	t.learnBase(wal, at)
 
-	t.backlog = max(0, wal.at(at.Add(-toDuration(t.base)))-m.Pos)
+	t.open = max(0, wal.value()-pos)
+	t.backlog = max(0, wal.at(at.Add(-toDuration(t.base)))-pos)
 	dt := 0.0
 	if n := len(t.pos.points); n > 1 {
 		dt = at.Sub(t.pos.points[n-2].at).Seconds()
@@ -98,23 +103,13 @@ func (t *replay) step(m Member, wal *trail, at time.Time) {
 	}
 	t.least = min(t.least, t.backlog)
 	if dt := at.Sub(t.from.at).Seconds(); dt > 0 {
-		t.slope = max(0, m.Pos-t.from.value) / dt
+		t.slope = (pos - t.from.value) / dt
 	}
 }
 
 // restart begins a step of the outer loop.
 func (t *replay) restart() {
 	t.fresh, t.least, t.from = false, t.backlog, mark{t.pos.last(), t.pos.value()}
-}
-
-// sorted is the members in the order of their names.
-func (r *replays) sorted() []*replay {
-	all := make([]*replay, 0, len(r.members))
-	for _, t := range r.members {
-		all = append(all, t)
-	}
-	slices.SortFunc(all, func(a, b *replay) int { return strings.Compare(a.name, b.name) })
-	return all
 }
 
 func (t *replay) learnBase(wal *trail, at time.Time) {
@@ -146,8 +141,12 @@ func (t *replay) ahead(least float64) float64 {
 	if t.queued.IsZero() || t.backlog <= least*t.fastest || t.pos.last().Sub(t.queued) < rateLeast {
 		return 0
 	}
-	return t.backlog / max(t.rate, t.fastest/100)
+	rate := max(t.rate, t.fastest/100)
+	return t.coming(rate) / rate
 }
+
+// coming is the queue, in bytes, that stands when all that is on the way has arrived, at a rate of replay.
+func (t *replay) coming(rate float64) float64 { return max(0, t.open-t.base*rate) }
 
 // learning reports whether the base delay is not to be believed yet.
 func (t *replay) learning(now time.Time) bool { return now.Sub(t.since) < baseLearn }

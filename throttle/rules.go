@@ -132,11 +132,13 @@ var builtins = []Builtin{
 		// The slot guard of the controller takes leases away on this signal, so the rate has no factor of its own.
 		Rule: Rule{Soft: 1.3, Hard: 5, Factor: 1, BatchScale: foregroundTime, Unit: "× idle", Text: "foreground probe"},
 		What: "p95 of a read and a one-row commit by a client of our own, over what it is while no batch runs",
-		Cost: "two commits and two reads a second while batches run",
+		Cost: "four commits and four reads a second while batches run",
 	},
 	{
 		Name: SignalActiveBackends,
-		Rule: Rule{Soft: 0.7, Hard: 1, Hysteresis: true, Unit: "per core", Text: "active backends"},
+		// It is a count at one moment, so it must stand: a short burst of short statements is no overload.
+		Rule: Rule{Soft: 0.7, Hard: 1, SoftFor: 10 * time.Second, HardFor: 30 * time.Second, Hysteresis: true, Unit: "per core",
+			Text: "active backends"},
 		What: "sessions of others that run a statement, for each core of the server (32 are assumed where the number is not known)",
 		Cost: databaseCost,
 	},
@@ -161,7 +163,8 @@ var builtins = []Builtin{
 	},
 	{
 		Name: SignalAutovacuum,
-		Rule: Rule{Soft: 1, Hard: None(), Hysteresis: true, Text: "vacuum on a job's table"},
+		// The dead rows of a long run bring a vacuum about again and again, so it gets room, but not half of the run.
+		Rule: Rule{Soft: 1, Hard: None(), Factor: 0.8, Hysteresis: true, Text: "vacuum on a job's table"},
 		What: "whether a vacuum works on a job's table: 1, or 2 where it prevents a wraparound",
 		Cost: databaseCost,
 	},

@@ -6,13 +6,14 @@ import (
 )
 
 const (
-	budgetEvery   = 0.5   // seconds between steps
+	budgetUsed    = 0.7   // of the rate: a fleet that writes more tests the budget
 	trickleRows   = 300.0 // rows per second: what keeps the estimates alive where the budget allows nothing
-	budgetAim     = 0.75  // of the queue at which the inner loop stops: the queue that is kept
+	budgetAim     = 0.3   // of the queue at which the inner loop stops: the queue that is kept
 	budgetLearn   = 0.5   // of the gap to the replay rate seen, in a second
 	budgetProbe   = 1.10  // growth of an untested capacity in a second
 	budgetStart   = 1.30  // the same before the first queue
 	stalledBelow  = 0.3   // of the capacity: a replay slower than that has stalled
+	budgetSettle  = 1.5   // seconds in which the queue is brought to the aim, at least
 	slowStartOver = 0.6   // seconds of queue that end the slow start
 )
 
@@ -38,8 +39,13 @@ type capacity struct {
 }
 
 func newWALBudget(cfg LagConfig) *WALBudget {
-	return &WALBudget{cfg: cfg, replicas: map[string]*capacity{}}
+	b := &WALBudget{replicas: map[string]*capacity{}}
+	b.SetConfig(cfg)
+	return b
 }
+
+// SetConfig changes the thresholds from the next step on.
+func (b *WALBudget) SetConfig(cfg LagConfig) { b.cfg = cfg.withDefaults() }
 
 // aim is the queue that is kept, in seconds above the base delay: below the inner loop's threshold, so that this loop alone holds
 // the lag while nothing changes.
@@ -52,15 +58,14 @@ type grant struct {
 	reason Reason  // empty where rate is +Inf
 }
 
-// step moves the estimates by dt seconds and returns the budget.
-func (b *WALBudget) step(seen *replays, policies map[string]Policy, f *flow, dt float64) grant {
-	used := f.rows >= 0.7*b.granted
-	g := grant{rate: math.Inf(1)}
+// step moves the estimates by dt seconds and returns the budget. Where the WAL position is not known there is none.
+func (b *WALBudget) step(s Sample, seen *replays, f *flow, dt float64) grant {
+	used := f.rows >= budgetUsed*b.granted
 	budget, behind := math.Inf(1), 0.0
-	var slowest *replay
-	learning := ""
-	for _, t := range seen.sorted() {
-		if policies[t.name] == PolicyIgnore {
+	var slowest, learning *replay
+	for _, m := range s.Members {
+		t := seen.members[m.Name]
+		if t == nil || m.Policy == PolicyIgnore || s.WALPos <= 0 {
 			continue
 		}
 		c := b.replicas[t.name]
@@ -70,10 +75,10 @@ func (b *WALBudget) step(seen *replays, policies map[string]Policy, f *flow, dt 
 		}
 		c.step(t, used, b.cfg.aim(), dt)
 		if t.learning(seen.readAt) {
-			learning = t.name
+			learning = t
 		}
 		behind = max(behind, t.behind())
-		if allowed := c.allowed(t.backlog, b.cfg.aim()); allowed < budget || slowest == nil {
+		if allowed := c.allowed(t, b.cfg.aim()); slowest == nil || allowed < budget {
 			budget, slowest = allowed, t
 		}
 		t.restart()
@@ -83,23 +88,31 @@ func (b *WALBudget) step(seen *replays, policies map[string]Policy, f *flow, dt 
 			delete(b.replicas, name)
 		}
 	}
-	if slowest == nil {
-		b.granted = 0
-		return g
-	}
-	soft, hard := b.cfg.Soft.Seconds(), b.cfg.Hard.Seconds()
-	part := min(1, max(0, (hard-behind)/(hard-soft)))
-	g.rate = max(0, (budget-f.app)/f.perRow) * part
-	g.reason = b.reason(slowest, b.replicas[slowest.name], f, g.rate)
-	switch {
-	case learning != "":
+	g := b.grant(budget, behind, f, slowest)
+	if learning != nil {
 		g.rate, g.slots = trickleRows, 1
-		g.reason = Reason{Signal: "base delay of " + learning, Text: fmt.Sprintf("the base delay of %s is learned for %s, at %s/s",
-			learning, baseLearn, rowsText(trickleRows))}
-	case g.rate < trickleRows && behind < b.cfg.hold():
-		g.rate, g.slots = trickleRows, 1
+		g.reason = Reason{Signal: "base delay of " + learning.name, Text: fmt.Sprintf("the base delay of %s is learned for %s, at %s/s",
+			learning.name, baseLearn, rowsText(trickleRows))}
 	}
 	b.granted = g.rate
+	return g
+}
+
+// grant turns WAL per second into rows. The slowest is nil where there is no replica.
+func (b *WALBudget) grant(budget, behind float64, f *flow, slowest *replay) grant {
+	if slowest == nil {
+		return grant{rate: math.Inf(1)}
+	}
+	soft, hard := b.cfg.Soft.Seconds(), b.cfg.Hard.Seconds()
+	part := 1.0
+	if behind > soft {
+		part = max(0, (hard-behind)/max(hard-soft, 1e-9))
+	}
+	g := grant{rate: max(0, (budget-f.app)/f.perRow) * part}
+	if !(g.rate >= trickleRows) && behind < b.cfg.hold() { // never stall what measures
+		g.rate, g.slots = trickleRows, 1
+	}
+	g.reason = b.reason(slowest, f, g.rate)
 	return g
 }
 
@@ -139,19 +152,23 @@ func (c *capacity) step(t *replay, used bool, aim, dt float64) {
 }
 
 // allowed is the WAL, in bytes per second, that brings the queue to the aim.
-func (c *capacity) allowed(backlog, aim float64) float64 {
-	return max(0, c.rate+(aim*c.rate-backlog)/max(1, 2*aim))
+func (c *capacity) allowed(t *replay, aim float64) float64 {
+	return max(0, c.rate+(aim*c.rate-t.coming(c.rate))/max(budgetSettle, 2*aim))
 }
 
-func (b *WALBudget) reason(t *replay, c *capacity, f *flow, rate float64) Reason {
+// reason says in a sentence what the slowest replica leaves.
+func (b *WALBudget) reason(t *replay, f *flow, rate float64) Reason {
+	c := b.replicas[t.name]
 	r := Reason{Signal: "replay of " + t.name, Observed: f.wal, Threshold: c.rate}
-	if c.stalled {
-		r.Text = fmt.Sprintf("%s has all but stopped its replay", t.name)
-		return r
-	}
-	r.Text = fmt.Sprintf("%s replays %s/s; less the application's %s/s of WAL that is %s/s", t.name, bytesText(c.rate), bytesText(f.app), rowsText(rate))
-	if t.backlog > b.cfg.aim()*c.rate {
-		r.Text += fmt.Sprintf(" while a queue of %s is replayed", bytesText(t.backlog))
+	switch {
+	case c.stalled:
+		r.Text = fmt.Sprintf("%s replays next to nothing, with %s in its queue", t.name, bytesText(t.backlog))
+	case f.app >= c.rate:
+		r.Text = fmt.Sprintf("%s replays %s/s, and the application alone writes %s/s of WAL: %s/s", t.name, bytesText(c.rate),
+			bytesText(f.app), rowsText(rate))
+	default:
+		r.Text = fmt.Sprintf("%s replays %s/s; less the application's %s/s of WAL that is %s/s", t.name, bytesText(c.rate),
+			bytesText(f.app), rowsText(rate))
 	}
 	return r
 }

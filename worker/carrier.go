@@ -189,7 +189,7 @@ func (c *carrier) permit(stop context.Context) error {
 		}
 		now := c.slot.w.cfg.Now()
 		switch {
-		case c.desk.mayStart(c.slot.n):
+		case c.desk.gate.Open(now):
 			return nil
 		case c.desk.gate.Fresh(now):
 			deaf = time.Time{}

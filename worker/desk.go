@@ -82,13 +82,6 @@ func (d *desk) lease(slot int) (job.Lease, bool) {
 	return l, ok
 }
 
-// mayStart reports whether the slot may start a batch: the budget is fresh, and holds neither the database nor the job of its lease.
-// A lease that was withdrawn ends the range by itself.
-func (d *desk) mayStart(slot int) bool {
-	l, _ := d.lease(slot)
-	return d.gate.Open(d.now()) && !l.Hold
-}
-
 // batchTarget is how long a batch should take, if its job asks for this.
 func (d *desk) batchTarget(asked time.Duration) time.Duration {
 	d.mu.Lock()

@@ -79,6 +79,9 @@ func (s *slot) run(ctx context.Context) {
 			continue
 		}
 		s.serve(ctx, d, lease)
+		if l, ok := d.lease(s.n); ok && l.Over {
+			s.w.hello() // another slot waits for this lease
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ func (c *carrier) step(ctx, stop context.Context) (finished bool, err error) {
 		return false, why(stop)
 	}
 	// A hold may have come while the limiter waited.
-	if !c.desk.mayStart(c.slot.n) {
+	if !c.desk.gate.Open(c.slot.w.cfg.Now()) {
 		return false, c.permit(stop)
 	}
 	if c.found != nil {

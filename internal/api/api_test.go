@@ -242,7 +242,7 @@ func TestEveryErrorIsAProblemWithAKind(t *testing.T) {
 func TestANameInTwoDatabasesMustBeQualified(t *testing.T) {
 	b := setup(t)
 	b.submit(t)
-	_, err := b.audit.Submit(t.Context(), "ann", job.Spec{Name: "norm", Database: "audit"}, false, Sample{})
+	_, _, err := b.audit.Submit(t.Context(), "ann", job.Spec{Name: "norm", Database: "audit"}, false, Sample{})
 	require.NoError(t, err)
 	_, err = b.client.Cancel(t.Context(), "norm", "")
 	require.Contains(t, problem(t, err, Conflict).Error(), "main/norm, audit/norm")
@@ -288,7 +288,7 @@ func TestLimitsAreLaidOverARival(t *testing.T) {
 type live struct{}
 
 func (live) Live(database string, _ job.ID) (LiveView, bool) {
-	return LiveView{Lag: map[string]job.Lag{"standby1": {Seconds: 0.2}}, Workers: []job.WorkerOnJob{{Worker: "w1"}}}, database == "main"
+	return LiveView{Limiting: []job.Reason{{Signal: "lag of standby1"}}, Lag: map[string]job.Lag{"standby1": {Seconds: 0.2}}, Workers: []job.WorkerOnJob{{Worker: "w1"}}}, database == "main"
 }
 
 func TestTheLeadersViewCompletesAStatus(t *testing.T) {

@@ -76,7 +76,10 @@ type Planner interface {
 	Plan(ctx context.Context, spec job.Spec, sample Sample) (any, error)
 	// Submit checks the spec as Plan does and stores the job. The job that is there already is returned as
 	// [store.Store.Submit] says; again asks for a new one where that one has ended.
-	Submit(ctx context.Context, by string, spec job.Spec, again bool, sample Sample) (job.Job, error)
+	Submit(ctx context.Context, by string, spec job.Spec, again bool, sample Sample) (j job.Job, warnings []string, err error)
+	// Vet checks what a change of a job's limits names in the database for the first time, such as a replica or a query. The error
+	// is a [job.Refusals] where that cannot go well; the warnings are what would hold the job back at once.
+	Vet(ctx context.Context, was, now job.Limits) (warnings []string, err error)
 }
 
 // Sample says how a forecast is made.

@@ -3,7 +3,9 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -136,12 +138,12 @@ func (s *Server) submit(ctx context.Context, in *submitBody) (*out[Submitted], e
 		return nil, &store.SpecChangedError{Name: spec.Name, Changed: job.Diff(prior.Spec, spec), State: prior.State}
 	}
 	who := in.who(ctx)
-	j, err := db.Planner.Submit(ctx, who, spec, in.Again, in.Sample)
+	j, warnings, err := db.Planner.Submit(ctx, who, spec, in.Again, in.Sample)
 	if err != nil {
 		return nil, err
 	}
 	s.asked("submit", j, who)
-	return &out[Submitted]{Submitted{Job: viewOf(j), Created: j.ID != prior.ID}}, nil
+	return &out[Submitted]{Submitted{Job: viewOf(j), Created: j.ID != prior.ID, Warnings: warnings}}, nil
 }
 
 // spec reads the spec of a request and finds its database.
@@ -216,6 +218,10 @@ func (s *Server) limits(ctx context.Context, in *struct {
 		if err != nil {
 			return nil, err
 		}
+		warnings, err := s.vet(ctx, db, j, limits)
+		if err != nil {
+			return nil, err
+		}
 		set, err := db.Ledger.SetLimits(ctx, j.ID, who, limits, j.Revision)
 		var rival *store.RevisionError
 		if errors.As(err, &rival) && try < limitTries {
@@ -225,6 +231,21 @@ func (s *Server) limits(ctx context.Context, in *struct {
 			return nil, err
 		}
 		s.asked("set", set, who)
-		return &out[Limited]{Limited{Job: viewOf(set), Changes: changes}}, nil
+		return &out[Limited]{Limited{Job: viewOf(set), Changes: changes, Warnings: warnings}}, nil
 	}
+}
+
+// vet checks new limits against the job's database. A new check asks what its author wants with the fleet's privileges, from where
+// the coordinator runs, as a spec does: it needs the role that may submit one.
+func (s *Server) vet(ctx context.Context, db Database, j job.Job, limits job.Limits) (warnings []string, err error) {
+	if j.State.Ended() {
+		return nil, nil // the ledger will refuse it
+	}
+	who, _ := identityOf(ctx)
+	fresh := func(c job.Check) bool { return !slices.Contains(j.Limits.Throttle.Checks, c) }
+	if who.Role < Admin && slices.ContainsFunc(limits.Throttle.Checks, fresh) {
+		return nil, Fail(Forbidden, fmt.Errorf("token: %s is %s, and throttle.checks needs admin: a check runs with the fleet's privileges", who.Name, who.Role),
+			"use a token of that role")
+	}
+	return db.Planner.Vet(ctx, j.Limits, limits)
 }

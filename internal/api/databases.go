@@ -48,7 +48,7 @@ func (s *Server) databaseOperations() {
 			if err != nil {
 				return nil, err
 			}
-			s.askedOf("hold", in.DatabasePath, ctx)
+			s.askedOf(ctx, "hold", in.DatabasePath)
 			return &out[Held]{Held{Database: in.Database, Until: until, Reason: in.Body.Reason}}, nil
 		})
 	route(s, Operator, http.MethodDelete, "/v1/databases/{database}/hold", "release", "Let batches run again",
@@ -60,7 +60,7 @@ func (s *Server) databaseOperations() {
 			if err := db.Ledger.Release(ctx, in.who(ctx)); err != nil {
 				return nil, err
 			}
-			s.askedOf("release", *in, ctx)
+			s.askedOf(ctx, "release", *in)
 			return &out[Released]{Released{Database: in.Database}}, nil
 		})
 }

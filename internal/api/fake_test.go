@@ -30,6 +30,7 @@ type memory struct {
 	planned  []job.Spec
 	sample   Sample
 	refusals job.Refusals
+	warnings []string
 }
 
 func (m *memory) Find(_ context.Context, nameOrID string) (job.Job, error) {
@@ -226,19 +227,28 @@ func (m *memory) Plan(_ context.Context, spec job.Spec, sample Sample) (any, err
 	return map[string]any{"table": spec.Table, "ranges": 12}, nil
 }
 
-func (m *memory) Submit(_ context.Context, by string, spec job.Spec, _ bool, sample Sample) (job.Job, error) {
+func (m *memory) Submit(_ context.Context, by string, spec job.Spec, _ bool, sample Sample) (job.Job, []string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.sample = sample
 	if m.refusals != nil {
-		return job.Job{}, fmt.Errorf("submit: %w", m.refusals)
+		return job.Job{}, nil, fmt.Errorf("submit: %w", m.refusals)
 	}
 	j := job.Job{
 		ID: job.ID(fmt.Sprintf("01J%023d", len(m.jobs))), Name: spec.Name, Database: spec.Database, Spec: spec, SpecHash: spec.Hash(),
 		Limits: spec.Limits, State: job.Planning, Revision: 1, By: by,
 	}
 	m.jobs = append(m.jobs, j)
-	return j, nil
+	return j, m.warnings, nil
+}
+
+func (m *memory) Vet(_ context.Context, was, now job.Limits) ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.refusals != nil {
+		return nil, m.refusals
+	}
+	return m.warnings, nil
 }
 
 func (m *memory) last() job.Event {

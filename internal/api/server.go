@@ -32,6 +32,8 @@ type Config struct {
 	// Health and Metrics are served without a token; nil leaves them out.
 	Health  *observe.Health
 	Metrics *prometheus.Registry
+	// Now tells the time, by which windows are shown; nil is time.Now.
+	Now func() time.Time
 	// Log gets one line for each change that was asked for; nil is silent.
 	Log *zap.Logger
 }
@@ -47,6 +49,9 @@ type Server struct {
 func New(cfg Config) *Server {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
 	if cfg.Tokens == nil {
 		cfg.Tokens = &Tokens{}

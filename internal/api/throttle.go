@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"net/http"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -23,6 +26,7 @@ type DatabaseThrottle struct {
 	Leader   *Leader           `json:"leader,omitempty"` // nil: nobody leads
 	Go       *Verdict          `json:"go,omitempty"`     // nil: only the coordinator that leads knows, and it is not asked here
 	Jobs     []JobThrottle     `json:"jobs"`             // those that have not ended
+	Signals  []SignalInForce   `json:"signals"`          // the strictest rules of these jobs; a signal that is off is left out
 }
 
 // Verdict says whether a batch may start now, and if not why.
@@ -37,6 +41,24 @@ type JobThrottle struct {
 	State    job.State         `json:"state"`
 	Rules    job.ThrottleRules `json:"rules"`
 	Limiting []job.Reason      `json:"limiting,omitempty"`
+	Schedule ScheduleNow       `json:"schedule"`
+}
+
+// ScheduleNow is what windows, or an override in their place, leave of the rate.
+type ScheduleNow struct {
+	Rate float64    `json:"rate"`            // 0 to 1
+	Why  string     `json:"why,omitempty"`   // empty: nothing is scheduled
+	Till *time.Time `json:"until,omitempty"` // when the rate changes; nil: not in sight
+}
+
+// SignalInForce is one signal with the thresholds in force, in its unit.
+type SignalInForce struct {
+	Name  string   `json:"name"`
+	Soft  *float64 `json:"soft,omitempty"`
+	Hard  *float64 `json:"hard,omitempty"`
+	Below bool     `json:"below,omitempty"` // it fires at or below them
+	Unit  string   `json:"unit,omitempty"`
+	Asks  string   `json:"asks,omitempty"` // of a check that a person added: what
 }
 
 // ThrottleSet is the answer of a change to a database's throttle.
@@ -81,11 +103,10 @@ func (s *Server) throttle(ctx context.Context, in *DatabasePath) (*out[DatabaseT
 	if err != nil {
 		return nil, err
 	}
-	for _, j := range jobs {
-		if j.State.Ended() {
-			continue
-		}
-		line := JobThrottle{Name: j.Name, State: j.State, Rules: j.Limits.Throttle}
+	open := slices.DeleteFunc(jobs, func(j job.Job) bool { return j.State.Ended() })
+	answer.Signals = signalRules(open)
+	for _, j := range open {
+		line := JobThrottle{Name: j.Name, State: j.State, Rules: j.Limits.Throttle, Schedule: scheduleNow(j.Limits, answer.Rules, s.Now())}
 		if s.Live != nil {
 			if v, ok := s.Live.Live(db.Name, j.ID); ok {
 				line.Limiting = v.Limiting
@@ -94,6 +115,40 @@ func (s *Server) throttle(ctx context.Context, in *DatabasePath) (*out[DatabaseT
 		answer.Jobs = append(answer.Jobs, line)
 	}
 	return &out[DatabaseThrottle]{answer}, nil
+}
+
+func scheduleNow(l job.Limits, rules job.DatabaseRules, now time.Time) ScheduleNow {
+	s, err := l.Schedule()
+	if err != nil {
+		return ScheduleNow{Why: err.Error()} // limits of the ledger are valid, unless a zone is not known on this host
+	}
+	s = rules.Apply(s)
+	var n ScheduleNow
+	n.Rate, n.Why = s.At(now)
+	if change, ok := s.NextChange(now); ok {
+		n.Till = &change
+	}
+	return n
+}
+
+func signalRules(open []job.Job) []SignalInForce {
+	rules, checks := job.Strictest(open)
+	list := []SignalInForce{}
+	number := func(v float64) *float64 {
+		if math.IsNaN(v) {
+			return nil
+		}
+		return &v
+	}
+	for _, name := range slices.Sorted(maps.Keys(rules)) {
+		r := rules[name]
+		rule := SignalInForce{Name: name, Soft: number(r.Soft), Hard: number(r.Hard), Below: r.Below, Unit: r.Unit}
+		if i := slices.IndexFunc(checks, func(c job.Check) bool { return c.Name == name }); i >= 0 {
+			rule.Asks = checks[i].String()
+		}
+		list = append(list, rule)
+	}
+	return list
 }
 
 func (s *Server) setThrottle(ctx context.Context, in *struct {
@@ -124,7 +179,7 @@ func (s *Server) setThrottle(ctx context.Context, in *struct {
 		if err != nil {
 			return nil, err
 		}
-		s.askedOf("throttle set", in.DatabasePath, ctx)
+		s.askedOf(ctx, "throttle set", in.DatabasePath)
 		return &out[ThrottleSet]{answer}, nil
 	}
 }
@@ -159,7 +214,7 @@ func (s *Server) overridden(ctx context.Context, in DatabasePath, verb string, d
 	if err != nil {
 		return nil, err
 	}
-	s.askedOf(verb, in, ctx)
+	s.askedOf(ctx, verb, in)
 	return &out[ThrottleSet]{ThrottleSet{Database: db.Name, Rules: rules, Revision: revision, Changes: []job.Change{}}}, nil
 }
 
@@ -172,6 +227,6 @@ func timely(d job.Duration) error {
 }
 
 // askedOf tells the log that a change of a database was asked for.
-func (s *Server) askedOf(verb string, in DatabasePath, ctx context.Context) {
+func (s *Server) askedOf(ctx context.Context, verb string, in DatabasePath) {
 	s.Log.Info(verb+" asked", zap.String(observe.Database, in.Database), zap.String(observe.By, in.who(ctx)))
 }

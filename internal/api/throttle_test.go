@@ -47,6 +47,36 @@ func TestTheThrottleOfADatabaseIsSetOverARival(t *testing.T) {
 	_ = problem(t, err, Conflict)
 }
 
+func TestAChangeOfLimitsIsVettedByTheDatabase(t *testing.T) {
+	b := setup(t)
+	b.main.warnings = []string{"throttle.checks[0]: check go is blind now"}
+	submitted, err := b.client.Submit(t.Context(), []byte(spec), "job.yaml", false, Sample{})
+	require.NoError(t, err)
+	require.Equal(t, b.main.warnings, submitted.Warnings)
+	checks := map[string]string{"throttle.checks": `[{name: q, sql: SELECT 1, soft: 5}]`}
+	got, err := b.client.SetLimits(t.Context(), "norm", checks)
+	require.NoError(t, err)
+	require.Equal(t, b.main.warnings, got.Warnings)
+	require.Equal(t, "SELECT 1", got.Job.Limits.Throttle.Checks[0].SQL)
+
+	b.main.refusals = job.Refusals{{Field: "throttle.checks[0].sql", Value: "DELETE FROM t", Why: "writes"}}
+	_, err = b.client.SetLimits(t.Context(), "norm", map[string]string{"throttle.checks": `[{name: q, sql: DELETE FROM t, soft: 5}]`})
+	require.Equal(t, `throttle.checks[0].sql: "DELETE FROM t" writes`, problem(t, err, Refused).Error())
+	require.Equal(t, "SELECT 1", b.main.jobs[0].Limits.Throttle.Checks[0].SQL, "nothing changed")
+	b.main.refusals = nil
+
+	// A check runs what its author wrote with the fleet's privileges: it takes the role that may submit a spec.
+	for body, code := range map[string]int{
+		`{"throttle.checks":"[{name: q, sql: SELECT 2, soft: 5}]"}`:                        403,
+		`{"throttle.checks":"[{name: q, sql: SELECT 1, soft: 5}]"}`:                        200, // as it is
+		`{"throttle.signals.autovacuum":"off","throttle.default_rate":"0.5"}`:              200,
+		`{"throttle.windows":"[{cron: 0 22 * * *, tz: Europe/Berlin, for: 8h, rate: 1}]"}`: 200,
+	} {
+		have, _, answer := b.do(t, http.MethodPatch, "/v1/jobs/norm/limits", "op-token", body)
+		require.Equal(t, code, have, "%s: %s", body, answer)
+	}
+}
+
 func TestAnOverrideEndsByItself(t *testing.T) {
 	b := setup(t)
 	got, err := b.client.Override(t.Context(), "main", 0, time.Hour)
@@ -75,6 +105,34 @@ func TestWhatHoldsADatabase(t *testing.T) {
 	require.Nil(t, got.Go, "nobody here knows")
 	require.Equal(t, "c1", got.Leader.Owner)
 	require.Len(t, got.Jobs, 1)
+	require.Equal(t, ScheduleNow{Rate: 1}, got.Jobs[0].Schedule)
+	require.NotNil(t, got.Jobs[0].Limiting, "the leader's view")
+
+	// Windows as of now, under an override, and the signals in force.
+	b.server.Now = func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
+	_, err = b.client.SetLimits(t.Context(), "norm", map[string]string{
+		"throttle.windows": `[{cron: 0 22 * * *, tz: Europe/Berlin, for: 8h, rate: 0.8}]`, "throttle.signals.autovacuum": "off",
+		"throttle.checks": `[{name: queue, sql: SELECT 1, hard: 5, below: true}]`,
+	})
+	require.NoError(t, err)
+	got, err = b.client.Throttle(t.Context(), "main")
+	require.NoError(t, err)
+	closes := time.Date(2026, 1, 2, 5, 0, 0, 0, time.UTC)
+	require.Equal(t, ScheduleNow{0.8, `window "0 22 * * *" Europe/Berlin for 8h: rate 0.8`, &closes}, got.Jobs[0].Schedule)
+	rules := map[string]SignalInForce{}
+	for _, r := range got.Signals {
+		rules[r.Name] = r
+	}
+	five := 5.0
+	require.Equal(t, SignalInForce{Name: "queue", Hard: &five, Below: true, Asks: "SQL: SELECT 1"}, rules["queue"])
+	require.Contains(t, rules, "archive_queue")
+	require.NotContains(t, rules, "autovacuum")
+	_, err = b.client.Override(t.Context(), "main", 0.5, time.Hour)
+	require.NoError(t, err)
+	got, err = b.client.Throttle(t.Context(), "main")
+	require.NoError(t, err)
+	require.InDelta(t, 0.5, got.Jobs[0].Schedule.Rate, 0)
+	require.Contains(t, got.Jobs[0].Schedule.Why, "override by ann@host")
 
 	g := &gate{}
 	b.server.Gate = g

@@ -66,12 +66,16 @@ type Unreachable struct {
 type Submitted struct {
 	Job     Job  `json:"job"`
 	Created bool `json:"created"`
+	// Warnings are what would hold the job back from its first moment on.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Limited is the answer of PATCH /v1/jobs/{job}/limits.
 type Limited struct {
 	Job     Job          `json:"job"`
 	Changes []job.Change `json:"changes"`
+	// Warnings are what the change holds back at once.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Skip names what is taken out of a job: a range or a row, never both.

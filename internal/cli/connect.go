@@ -53,8 +53,9 @@ func actor() string {
 
 // database is one open target database.
 type database struct {
-	name string
-	pool *pgxpool.Pool
+	name     string
+	pool     *pgxpool.Pool
+	replicas map[string]postgres.Source // those that may be asked directly, by name
 }
 
 type databases []database
@@ -76,9 +77,9 @@ func (dbs databases) served() []api.Database {
 // openAll opens every database of the environment, in the order of their names. Lazy pools connect when first used, so that
 // one database that is down leaves the others usable.
 func (a *app) openAll(ctx context.Context, application string, conns int32, lazy bool) (databases, error) {
-	sources, err := postgres.Databases(a.environ)
+	sources, replicas, err := a.sources()
 	if err != nil {
-		return nil, usage("%w", err)
+		return nil, err
 	}
 	var open databases
 	for _, name := range slices.Sorted(maps.Keys(sources)) {
@@ -87,16 +88,27 @@ func (a *app) openAll(ctx context.Context, application string, conns int32, lazy
 			open.close()
 			return nil, openError(err)
 		}
-		open = append(open, database{name, pool})
+		open = append(open, database{name, pool, replicas[name]})
 	}
 	return open, nil
 }
 
+// sources reads where the databases of the environment are, and by database where its replicas are.
+func (a *app) sources() (databases map[string]postgres.Source, replicas map[string]map[string]postgres.Source, err error) {
+	if databases, err = postgres.Databases(a.environ); err != nil {
+		return nil, nil, usage("%w", err)
+	}
+	if replicas, err = postgres.Replicas(a.environ, databases); err != nil {
+		return nil, nil, usage("%w", err)
+	}
+	return databases, replicas, nil
+}
+
 // open opens one database of the environment and proves that it answers.
 func (a *app) open(ctx context.Context, name, application string, conns int32) (database, error) {
-	sources, err := postgres.Databases(a.environ)
+	sources, replicas, err := a.sources()
 	if err != nil {
-		return database{}, usage("%w", err)
+		return database{}, err
 	}
 	source, err := postgres.Lookup(sources, name)
 	if err != nil {
@@ -106,7 +118,7 @@ func (a *app) open(ctx context.Context, name, application string, conns int32) (
 	if err != nil {
 		return database{}, openError(err)
 	}
-	return database{name, pool}, nil
+	return database{name, pool, replicas[name]}, nil
 }
 
 // openError makes a DSN that cannot be read bad input; whoever does not answer stays unreachable.

@@ -66,9 +66,12 @@ func (a *app) runCoordinator(ctx context.Context, nats natsFlags, served apiFlag
 	p.then("NATS", func() { drain(conn) })
 
 	health, metrics := &observe.Health{}, observe.NewRegistry()
-	lead := newLeader(id, dbs, conn, log)
+	lead, err := a.newLeader(ctx, p, id, dbs, conn, log)
+	if err != nil {
+		return err
+	}
 	_, err = a.serveAPI(ctx, p, served, dir, api.Config{
-		Databases: dbs.served(), Live: lead, Health: health, Metrics: metrics, Log: log,
+		Databases: dbs.served(), Live: lead, Gate: lead, Health: health, Metrics: metrics, Log: log,
 	}, log)
 	if err != nil {
 		return err

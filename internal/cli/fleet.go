@@ -75,9 +75,11 @@ func (a *app) prepareFleet(ctx context.Context, p *parts, flags runFlags, db dat
 		return nil, err
 	}
 	dbs := databases{db}
-	f.lead = newLeader(f.id, dbs, f.conn, log)
+	if f.lead, err = a.newLeader(ctx, p, f.id, dbs, f.conn, log); err != nil {
+		return nil, err
+	}
 	f.served, err = a.serveAPI(ctx, p, flags.api, dir, api.Config{
-		Databases: dbs.served(), Live: f.lead, Health: f.health, Metrics: observe.NewRegistry(), Log: log,
+		Databases: dbs.served(), Live: f.lead, Gate: f.lead, Health: f.health, Metrics: observe.NewRegistry(), Log: log,
 	}, log)
 	return f, err
 }

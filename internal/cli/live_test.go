@@ -118,7 +118,10 @@ func TestAJobFromPlanToProof(t *testing.T) {
 	sh := newShell(t, "BACKFLEET_DATABASE_MAIN="+db.DSN)
 	path := writeSpec(t, usersSpec)
 
-	require.Contains(t, sh.ok("plan", path), "users-norm")
+	text := sh.ok("plan", path)
+	require.Contains(t, text, "users-norm")
+	require.Regexp(t, `duration +[0-9.]+m?s to [0-9.]+s, verification included`, text)
+	require.Contains(t, sh.ok("plan", path, "--no-sample"), "no sample batches were run")
 	require.True(t, json.Valid([]byte(sh.ok("plan", path, "-o", "json"))))
 	var ledger *string
 	require.NoError(t, db.Pool.QueryRow(t.Context(), "select to_regnamespace('backfleet')::text").Scan(&ledger))
@@ -130,6 +133,8 @@ func TestAJobFromPlanToProof(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(out), &r), "the report alone is on stdout")
 	require.True(t, r.Verified)
 	require.Equal(t, int64(20_000), r.Rows)
+	require.InDelta(t, 20_000, r.Forecast.Rows.Low, 1000, "a submit samples too")
+	require.Equal(t, int64(20_000), r.Outcome.Rows)
 	require.Contains(t, errs, "is new")
 	requireOnce(t, db)
 
@@ -139,7 +144,9 @@ func TestAJobFromPlanToProof(t *testing.T) {
 	requireOnce(t, db)
 
 	require.Contains(t, sh.ok("submit", path), "nothing changed")
-	require.Contains(t, sh.ok("report", "users-norm"), "users-norm: complete, verified")
+	proof := sh.ok("report", "users-norm")
+	require.Contains(t, proof, "users-norm: complete, verified")
+	require.Contains(t, proof, "Forecast and outcome")
 	require.Contains(t, sh.ok("status", "main/users-norm"), "complete since")
 	require.Contains(t, sh.ok("status"), "users-norm")
 	for _, args := range [][]string{{"pause", "users-norm"}, {"cancel", "users-norm"}, {"set", "users-norm", "workers.max=2"}, {"status", "nope"}} {

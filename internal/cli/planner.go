@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-
-	"github.com/jackc/pgx/v5/pgxpool"
+	"maps"
+	"slices"
 
 	"github.com/backfleet/backfleet/internal/api"
 	"github.com/backfleet/backfleet/internal/job"
@@ -16,44 +16,58 @@ import (
 
 // planner checks specs against one live database, and stores those that pass.
 type planner struct {
-	pool *pgxpool.Pool
-	st   *store.Store
+	db database
+	st *store.Store
+}
+
+// options are what every check of a spec goes by.
+func (p planner) options(sample *preflight.Sampling) preflight.Options {
+	return preflight.Options{Sample: sample, Replicas: slices.Collect(maps.Keys(p.db.replicas))}
 }
 
 // Plan implements api.Planner.
 func (p planner) Plan(ctx context.Context, spec job.Spec, sample api.Sample) (any, error) {
-	return preflight.Check(ctx, p.pool, spec, preflight.Options{Sample: sampling(preflight.PlanSampling, sample)})
+	return preflight.Check(ctx, p.db.pool, spec, p.options(p.sampling(ctx, preflight.PlanSampling, sample)))
 }
 
-// sampling is what a forecast may spend; nil where none is asked for.
-func sampling(s preflight.Sampling, asked api.Sample) *preflight.Sampling {
+// sampling is what a forecast may spend and goes by; nil where none is asked for.
+func (p planner) sampling(ctx context.Context, s preflight.Sampling, asked api.Sample) *preflight.Sampling {
 	if asked.NoSample {
 		return nil
 	}
 	s.Slots = asked.Slots
+	if rules, _, err := p.st.Throttle(ctx); err == nil { // a database without a ledger has none
+		s.Rules = rules
+	}
 	return &s
 }
 
 // Submit implements api.Planner.
-func (p planner) Submit(ctx context.Context, by string, spec job.Spec, again bool, sample api.Sample) (job.Job, error) {
+func (p planner) Submit(ctx context.Context, by string, spec job.Spec, again bool, sample api.Sample) (j job.Job, warnings []string, err error) {
 	if err := p.st.Ready(ctx); err != nil {
 		if api.AsProblem(err).Kind == api.Internal { // the ledger is of another version
 			err = api.Fail(api.Refused, err, "")
 		}
-		return job.Job{}, err
+		return job.Job{}, nil, err
 	}
 	// The job may be there: a `set` expression that has done its work need not pass a second time.
 	if prior, err := p.st.Find(ctx, spec.Name); err == nil && !again && prior.SpecHash == spec.Hash() && prior.State != job.Cancelled {
-		return prior, nil
+		return prior, nil, nil
 	}
-	plan, err := preflight.Check(ctx, p.pool, spec, preflight.Options{Sample: sampling(preflight.SubmitSampling, sample)})
+	plan, err := preflight.Check(ctx, p.db.pool, spec, p.options(p.sampling(ctx, preflight.SubmitSampling, sample)))
 	if err != nil {
-		return job.Job{}, err
+		return job.Job{}, nil, err
 	}
-	return p.st.Submit(ctx, by, store.NewJob{
+	j, err = p.st.Submit(ctx, by, store.NewJob{
 		Spec: plan.Spec, Key: plan.Key, Idempotent: plan.Idempotent, Passes: plan.HOT.Passes, SearchPath: plan.SearchPath,
 		Estimate: plan.Rows, EstimateBy: plan.RowsBy, Forecast: plan.Forecast, Again: again,
 	})
+	return j, plan.Holding(), err
+}
+
+// Vet implements api.Planner.
+func (p planner) Vet(ctx context.Context, was, now job.Limits) ([]string, error) {
+	return preflight.Limits(ctx, p.db.pool, p.db.name, was, now, p.options(nil))
 }
 
 // grants prints a role's least privileges.

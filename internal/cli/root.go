@@ -95,7 +95,7 @@ they work while every coordinator is down.`,
 		Example: `  export BACKFLEET_DATABASE_MAIN=postgres://backfleet@db1/app
   backfleet plan users-email-norm.yaml
   backfleet run users-email-norm.yaml`,
-		Version: observe.ThisBuild().Version, SilenceErrors: true, SilenceUsage: true, SuggestionsMinimumDistance: 2,
+		Version: observe.ThisBuild().Version, SilenceErrors: true, SilenceUsage: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkFlags() },
 	}
 	root.SetIn(a.stdin)
@@ -154,6 +154,7 @@ func strict(c *cobra.Command) {
 		}
 	}
 	if c.HasSubCommands() && c.RunE == nil {
+		c.SuggestionsMinimumDistance = 2 // a group does not inherit it
 		c.Args = cobra.ArbitraryArgs
 		c.RunE = func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {

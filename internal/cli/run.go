@@ -122,6 +122,7 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 	if err != nil {
 		return err
 	}
+	a.warn(got.Warnings)
 	name := api.JobName(got.Job.ID)
 	if got.Job.State.Ended() {
 		next := "--again makes a new job"
@@ -192,7 +193,7 @@ func (a *app) ensureLedger(ctx context.Context, db database, spec job.Spec) erro
 		return nil
 	}
 	if version, err := st.Version(ctx); err == nil && version == 0 {
-		if _, err := (planner{db.pool, st}).Plan(ctx, spec, api.Sample{NoSample: true}); err != nil {
+		if _, err := (planner{db, st}).Plan(ctx, spec, api.Sample{NoSample: true}); err != nil {
 			return err
 		}
 	}

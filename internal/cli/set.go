@@ -20,7 +20,9 @@ and new values stand in the audit log.
 The paths are those of the spec:
   ` + strings.Join(job.Paths(), "\n  "),
 		Example: `  backfleet set users-email-norm workers.max=4
-  backfleet set users-email-norm throttle.lag.target=2s batch.max_rows=5000`,
+  backfleet set users-email-norm throttle.lag.target=2s batch.max_rows=5000
+  backfleet set users-email-norm throttle.windows='[{cron: "0 22 * * *", tz: Europe/Berlin, for: 8h, rate: 1.0}]' throttle.default_rate=0.3
+  backfleet set users-email-norm throttle.signals.archive_queue.hard=30 throttle.signals.autovacuum=off`,
 		Args:              cobra.MinimumNArgs(2),
 		ValidArgsFunction: a.completeJobs(true),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -37,6 +39,7 @@ The paths are those of the spec:
 			if err != nil {
 				return err
 			}
+			a.warn(got.Warnings)
 			return a.print(got, func(w io.Writer) { changesText(w, got.Changes) })
 		},
 	}

@@ -34,6 +34,7 @@ outcome; --no-sample leaves them out. Submitting the same file again returns the
 			if err != nil {
 				return err
 			}
+			a.warn(got.Warnings)
 			return a.print(got, func(w io.Writer) {
 				if got.Created {
 					say(w, "job %s (%s) of database %s is stored; follow it with: backfleet status %s", got.Job.Name, got.Job.ID, got.Job.Database, got.Job.Name)
@@ -46,4 +47,11 @@ outcome; --no-sample leaves them out. Submitting the same file again returns the
 	cmd.Flags().BoolVar(&again, "again", false, "make a new job even if one of this name has ended; it does every row once more")
 	cmd.Flags().BoolVar(&sample.NoSample, "no-sample", false, noSampleHelp)
 	return cmd
+}
+
+// warn tells what would hold a job back.
+func (a *app) warn(lines []string) {
+	for _, l := range lines {
+		say(a.stderr, "warning: %s", l)
+	}
 }

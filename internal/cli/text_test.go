@@ -212,3 +212,34 @@ func TestScreenWithoutATerminalWritesALineNowAndThenAndAtEachChange(t *testing.T
 	require.Equal(t, 4, strings.Count(out.String(), "\n"))
 	require.NotContains(t, out.String(), "\x1b")
 }
+
+func TestThrottleText(t *testing.T) {
+	number := func(v float64) *float64 { return &v }
+	until, closes := now.Add(time.Hour), now.Add(3*time.Hour)
+	throttled := job.ThrottleRules{MaxRowsPerSecond: 50_000, MaxWALBytesPerSecond: 20 << 20}
+	golden(t, "throttle", func(w io.Writer) {
+		throttleText(w, api.DatabaseThrottle{
+			Database: "main", Leader: &api.Leader{Owner: "db7-4711-0a1b2c3d"},
+			Rules: job.DatabaseRules{MaxWALBytesPerSecond: 40 << 20, Override: &job.Override{Rate: 0.5, Until: until, By: "ann@ops1"}},
+			Brake: &job.Brake{Until: until, By: "olga", Reason: "incident 4711"},
+			Go:    &api.Verdict{Reason: &job.Reason{Text: "held by olga until 2026-03-01T04:00:30Z: incident 4711"}},
+			Jobs: []api.JobThrottle{
+				{Name: "users-email-norm", State: job.Running, Rules: throttled, Limiting: []job.Reason{{Text: "held by olga", Hard: true}, {Text: "override"}},
+					Schedule: api.ScheduleNow{Rate: 0.5, Why: "override by ann@ops1 until 2026-03-01T04:00:30Z: rate 0.5", Till: &closes}},
+				{Name: "orders", State: job.Paused, Schedule: api.ScheduleNow{Rate: 1}},
+			},
+			Signals: []api.SignalInForce{
+				{Name: "archive_queue", Soft: number(20), Hard: number(42), Unit: "segments"},
+				{Name: "disk_free", Soft: number(0.2), Hard: number(0.1), Below: true, Unit: "share"},
+				{Name: "oldest_transaction", Soft: number(900), Unit: "s"},
+				{Name: "queue", Hard: number(2.5), Asks: "SQL: SELECT count(*) FROM queue"},
+				{Name: "traffic", Hard: number(1), Unit: "verdict", Asks: "HTTP: http://127.0.0.1:8080/go"},
+				{Name: "xid_age", Soft: number(500e6), Hard: number(1.2e9), Unit: "transactions"},
+			},
+		})
+		say(w, "")
+		throttleText(w, api.DatabaseThrottle{Database: "main"})
+		throttleText(w, api.DatabaseThrottle{Database: "main", Leader: &api.Leader{Owner: "c1"}})
+		throttleText(w, api.DatabaseThrottle{Database: "main", Go: &api.Verdict{OK: true}})
+	})
+}

@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"regexp"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/backfleet/backfleet/internal/api"
+	"github.com/backfleet/backfleet/internal/job"
 )
 
 // throttle reads what holds a database.
@@ -61,9 +63,9 @@ func TestADatabaseIsHeldFreedCappedAndOverridden(t *testing.T) {
 			require.Equal(t, actor(), got.Rules.Override.By)
 			require.Equal(t, "users-norm", got.Jobs[0].Name)
 			shown := do("throttle", "show", "main")
-			require.Contains(t, shown, "caps        2,500 rows/s, 30MiB of WAL/s")
-			require.Contains(t, shown, "caps      3,000 rows/s, 50MiB of WAL/s")
-			require.Contains(t, shown, "override    rate 0.5 until ")
+			require.Contains(t, shown, "caps         2,500 rows/s, 30MiB of WAL/s")
+			require.Contains(t, shown, "  caps       3,000 rows/s, 50MiB of WAL/s")
+			require.Contains(t, shown, "override     rate 0.5 until ")
 			require.Contains(t, do("throttle", "override", "main", "--end"), "no override")
 			do("throttle", "set", "main", "max_wal_bytes_per_second=0", "max_rows_per_second=0")
 		})
@@ -79,6 +81,59 @@ func TestADatabaseIsHeldFreedCappedAndOverridden(t *testing.T) {
 	require.NoError(t, run.Term())
 	_, err = run.Wait(30 * time.Second)
 	require.NoError(t, err)
+}
+
+func TestLimitsOfTheThrottleChangeLive(t *testing.T) {
+	db := users(t, 10)
+	sh := newShell(t, "BACKFLEET_DATABASE_MAIN="+db.DSN)
+	sh.ok("db", "init")
+	sh.ok("submit", writeSpec(t, usersSpec))
+	for _, c := range []struct{ set, says string }{
+		{`throttle.windows=[{cron: "0 22 * * *", tz: Europe/Berlin, for: 8h, rate: 1.0}]`, "throttle.windows: unset → [{cron:"},
+		{"throttle.default_rate=0.3", "throttle.default_rate: unset → 0.3"},
+		{"throttle.signals.archive_queue.hard=30", "throttle.signals.archive_queue.hard: unset → 30"},
+		{"throttle.signals.autovacuum=off", "throttle.signals.autovacuum: unset → off"},
+		{"throttle.checks=[{name: queue, sql: SELECT count(*) FROM public.users, soft: 100}]", "throttle.checks: unset → [{name:"},
+		{"throttle.max_wal_bytes_per_second=20MiB", "throttle.max_wal_bytes_per_second: 0 → 20MiB"},
+	} {
+		require.Contains(t, sh.ok("set", "users-norm", c.set), c.says)
+	}
+	st := sh.status("users-norm").Limits.Throttle
+	require.Equal(t, "Europe/Berlin", st.Windows[0].TZ)
+	require.InDelta(t, 0.3, *st.DefaultRate, 0)
+	require.Equal(t, job.Bytes(20<<20), st.MaxWALBytesPerSecond)
+	require.Contains(t, sh.ok("throttle", "show", "main"), "SQL: SELECT count(*) FROM public.users")
+	for _, c := range []struct{ set, says string }{
+		{"throttle.signals.autovacum=off", `did you mean "throttle.signals.autovacuum"?`},
+		{"throttle.signals.archive_queue.soft=50", "soft 50 above hard 30"},
+		{"throttle.windows=[{cron: 0 22 * * *, tz: Mars/Base, for: 8h}]", `throttle.windows[0].tz: "Mars/Base" is not a time zone`},
+		{"throttle.checks=[{name: queue, sql: UPDATE public.users SET email = '' RETURNING 1, soft: 100}]", "writes or locks rows, which a check must not"},
+		{"throttle.default_rate=", ""},
+	} {
+		code, _, errs := sh.run("set", "users-norm", c.set)
+		if c.says == "" {
+			require.Equal(t, exitOK, code, errs)
+			continue
+		}
+		require.Equal(t, exitRefused, code, c.set)
+		requireOneLine(t, errs)
+		require.Contains(t, errs, c.says)
+	}
+	require.Nil(t, sh.status("users-norm").Limits.Throttle.DefaultRate)
+	require.Equal(t, st.Checks, sh.status("users-norm").Limits.Throttle.Checks, "what was refused changed nothing")
+
+	// Who does not answer now may be there when the job begins: that is said, and not refused.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	down := `{name: traffic, http: "http://` + l.Addr().String() + `/go"}`
+	code, _, errs := sh.run("set", "users-norm", "throttle.checks=["+down+"]")
+	require.Equal(t, exitOK, code)
+	require.Regexp(t, `^warning: throttle.checks\[0\]: check traffic is blind now, and while it is no batch starts: [^\n]+\n$`, errs)
+	code, _, errs = sh.run("submit", writeSpec(t, strings.Replace(usersSpec, "users-norm", "another", 1)+"throttle: {checks: ["+down+"]}\n"))
+	require.Equal(t, exitOK, code)
+	require.Contains(t, errs, "warning: throttle.checks[0]: check traffic is blind now")
+	require.Equal(t, 1, strings.Count(errs, "\n"))
 }
 
 func get(t *testing.T, url string) (code int, body string) {

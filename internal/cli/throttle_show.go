@@ -4,11 +4,17 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
+	"strconv"
 	"strings"
+	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/backfleet/backfleet/internal/api"
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/throttle"
 )
 
 func (a *app) throttleShowCommand() *cobra.Command {
@@ -32,23 +38,84 @@ Whether a batch may start now is known to the coordinator that leads the databas
 
 // throttleText writes what holds now first.
 func throttleText(w io.Writer, t api.DatabaseThrottle) {
-	line := func(key, format string, args ...any) { say(w, "%-11s %s", key, fmt.Sprintf(format, args...)) }
-	line("database", "%s", t.Database)
-	line("now", "%s", nowText(t))
+	line := func(key, text string) { say(w, "%-12s %s", key, text) }
+	line("database", t.Database)
+	line("now", nowText(t))
 	if t.Brake != nil {
-		line("brake", "%s", t.Brake.Why().Text)
+		line("brake", t.Brake.Why().Text)
 	}
-	line("override", "%s", overrideText(t.Rules.Override))
-	line("caps", "%s", capsText(t.Rules.MaxRowsPerSecond, t.Rules.MaxWALBytesPerSecond.String()))
+	line("override", overrideText(t.Rules.Override))
+	line("caps", capsText(t.Rules.MaxRowsPerSecond, t.Rules.MaxWALBytesPerSecond))
 	for _, j := range t.Jobs {
-		line("job "+j.Name, "%s", j.State)
-		line("  caps", "%s", capsText(j.Rules.MaxRowsPerSecond, j.Rules.MaxWALBytesPerSecond.String()))
+		say(w, "job %s, %s", j.Name, j.State)
+		line("  caps", capsText(j.Rules.MaxRowsPerSecond, j.Rules.MaxWALBytesPerSecond))
+		line("  schedule", scheduleText(j.Schedule))
 		key := "  limited by"
 		for _, r := range j.Limiting {
-			line(key, "%s", reasonText(r))
+			line(key, reasonText(r))
 			key = ""
 		}
 	}
+	if len(t.Jobs) == 0 {
+		return
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(tw, "SIGNAL\tSLOWS\tSTOPS\tUNIT\tASKS")
+	for _, s := range t.Signals {
+		_, _ = fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", s.Name, thresholdText(s, s.Soft), thresholdText(s, s.Hard), unitText(s.Unit), orDash(clip(s.Asks, 80)))
+	}
+	_ = tw.Flush()
+}
+
+func scheduleText(s api.ScheduleNow) string {
+	text := s.Why
+	if text == "" {
+		text = "none: the full rate always"
+	}
+	if s.Till != nil {
+		text += "; changes at " + at(*s.Till)
+	}
+	return text
+}
+
+func thresholdText(s api.SignalInForce, v *float64) string {
+	switch {
+	case v == nil:
+		return "-"
+	case s.Unit == throttle.UnitVerdict:
+		return "429"
+	}
+	text := strconv.FormatFloat(*v, 'g', -1, 64)
+	switch s.Unit {
+	case throttle.UnitShare:
+		text = strconv.FormatFloat(100**v, 'g', 6, 64) + " %"
+	case throttle.UnitSeconds:
+		text = long(time.Duration(*v * float64(time.Second)))
+	case "", "transactions":
+		if *v == math.Trunc(*v) {
+			text = count(int64(*v))
+		}
+	}
+	if s.Below {
+		return "≤ " + text
+	}
+	return "≥ " + text
+}
+
+// unitText leaves out the units that show in the number itself.
+func unitText(unit string) string {
+	switch unit {
+	case throttle.UnitShare, throttle.UnitSeconds, throttle.UnitVerdict:
+		return "-"
+	}
+	return orDash(unit)
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
 }
 
 func nowText(t api.DatabaseThrottle) string {
@@ -65,13 +132,13 @@ func nowText(t api.DatabaseThrottle) string {
 	return "not known here: " + t.Leader.Owner + " leads; ask it with --api"
 }
 
-func capsText(rows int, wal string) string {
+func capsText(rows int, wal job.Bytes) string {
 	var caps []string
 	if rows > 0 {
 		caps = append(caps, rate(float64(rows)))
 	}
-	if wal != "0" {
-		caps = append(caps, wal+" of WAL/s")
+	if wal > 0 {
+		caps = append(caps, wal.String()+" of WAL/s")
 	}
 	if len(caps) == 0 {
 		return "none"

@@ -48,7 +48,7 @@ var member = regexp.MustCompile(`-[0-9]+-[0-9a-f]{8}$`)
 // serve is one database as the API needs it.
 func serve(db database) api.Database {
 	st := store.New(db.pool, db.name)
-	return api.Database{Name: db.name, Ledger: ledger{st}, Planner: planner{db.pool, st}}
+	return api.Database{Name: db.name, Ledger: ledger{st}, Planner: planner{db, st}}
 }
 
 // ledger is a store with what /v1/databases shows beside it.

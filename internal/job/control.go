@@ -47,7 +47,6 @@ type Lease struct {
 	Job    ID      `json:"job"`
 	Name   string  `json:"name"`
 	Rate   float64 `json:"rate,omitempty"` // rows/s; 0 is without limit
-	Hold   bool    `json:"hold,omitempty"` // this job may start no batch now; its ranges stay where they are
 	Over   bool    `json:"over,omitempty"` // it ends with the range that the slot holds: take no other
 }
 

@@ -207,6 +207,7 @@ func TestParseSpecRefuses(t *testing.T) {
 func FuzzParseSpec(f *testing.F) {
 	f.Add([]byte(fullSpec))
 	f.Add([]byte(minimal))
+	f.Add([]byte(minimal + "throttle: {signals: {xid_age: default, autovacuum: {soft: off}}, checks: [], windows: [], default_rate: ''}\n"))
 	f.Add([]byte("name: [\n"))
 	f.Add([]byte("set: {a: &x *x}\n? b\n: c\n<<: {a: 1}\n"))
 	f.Add([]byte("name: |\n  j\ndatabase: >-\n  main\n"))
@@ -232,6 +233,15 @@ func FuzzParseSpec(f *testing.F) {
 		}
 		if again.Hash() != s.Hash() || len(Diff(s, again)) != 0 {
 			t.Fatalf("its JSON differs: %s", js)
+		}
+		if _, err := s.Schedule(); err != nil {
+			t.Fatalf("accepted, yet it has no schedule: %v", err)
+		}
+		if len(js) > maxSpec {
+			return // quotes made it longer than a file may be
+		}
+		if read, err := ParseSpec(js, "f.json"); err != nil || !reflect.DeepEqual(read.Limits, s.Limits) {
+			t.Fatalf("its JSON is read as %+v, %v", read.Limits, err)
 		}
 	})
 }

@@ -20,7 +20,7 @@ const (
 
 // limits is every value of Limits.
 var limits = settings[Limits]{
-	all: append([]setting[Limits]{
+	all: slices.Concat([]setting[Limits]{
 		whole("weight", "1", 1, 1000, func(l *Limits) *int { return &l.Weight }),
 		whole("workers.max", "16", 1, 1024, func(l *Limits) *int { return &l.Workers.Max }),
 		span("batch.target", "25ms", time.Millisecond, 10*time.Second, func(l *Limits) *Duration { return &l.Batch.Target }),
@@ -33,8 +33,9 @@ var limits = settings[Limits]{
 		span("throttle.lag.hard", "10s", 10*time.Millisecond, time.Hour, func(l *Limits) *Duration { return &l.Throttle.Lag.Hard }),
 		whole("throttle.max_rows_per_second", "0", 0, maxRowsCap, func(l *Limits) *int { return &l.Throttle.MaxRowsPerSecond }),
 		bytesCap("throttle.max_wal_bytes_per_second", minWALCap, maxWALCap, func(l *Limits) *Bytes { return &l.Throttle.MaxWALBytesPerSecond }),
+	}, throttleSettings(), []setting[Limits]{
 		whole("on_error.quarantine_rows", "100", 0, 1_000_000, func(l *Limits) *int { return &l.OnError.QuarantineRows }),
-	}, throttleSettings()...),
+	}),
 	named: namedLimit,
 	more:  func() []string { return append(signalPaths(), replicaPath+"<name>") },
 	shown: []string{signalPath + "<signal>", signalPath + "<signal>.soft", signalPath + "<signal>.hard", replicaPath + "<name>"},

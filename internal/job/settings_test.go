@@ -52,6 +52,10 @@ func TestLimitsSet(t *testing.T) {
 	if !reflect.DeepEqual(base, defaultLimits()) {
 		t.Errorf("Set changed its receiver: %+v", base)
 	}
+	off, _, _ := set(base, "throttle.signals.xid_age", "off")
+	if again, old, err := set(off, "throttle.signals.xid_age", "default"); err != nil || old != "off" || !reflect.DeepEqual(again, base) {
+		t.Errorf("off and back to the default is not where it began: %+v, %v", again.Throttle, err)
+	}
 	both, changes, err := base.Set(map[string]string{"throttle.default_rate": "0", "throttle.windows": "[{cron: 0 22 * * *, tz: UTC, for: 1h, rate: 1}]"})
 	if err != nil || len(changes) != 2 || both.Throttle.Windows[0].Rate != 1 {
 		t.Errorf("values that are right only together are refused: %v", err)

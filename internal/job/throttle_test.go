@@ -34,7 +34,7 @@ func TestRulesAreTheBuiltinOnesUnderOverrides(t *testing.T) {
 	require.InDelta(t, 7, rules["q"].Hard, 0)
 	require.Equal(t, 5*time.Second, rules["q"].Blind)
 	require.Equal(t, throttle.UnitVerdict, rules["go"].Unit)
-	require.Equal(t, throttle.Defaults()["archive_queue"].Hard, 42.0, "the defaults stay")
+	require.Equal(t, 42.0, throttle.Defaults()["archive_queue"].Hard, "the defaults stay")
 }
 
 func TestTheStrictestRulesOfAllJobsCount(t *testing.T) {

@@ -20,9 +20,11 @@ func (c *check) replication(ctx context.Context) error {
 	c.plan.Replicas, c.plan.Slots = []Replica{}, []Slot{}
 	var r Replica
 	if err := c.scanAll(ctx, "the replicas", `
-		SELECT application_name, state, sync_state, coalesce(extract(epoch FROM replay_lag), 0)::float8,
-		       coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn), 0)::bigint
-		  FROM pg_stat_replication WHERE state <> 'backup' ORDER BY 1`, nil,
+		SELECT CASE WHEN w.application_name NOT IN ('', 'walreceiver') THEN w.application_name -- named as in throttle/signals/lag.sql
+		            ELSE coalesce(s.slot_name::text, 'walreceiver@' || coalesce(host(w.client_addr), 'local')) END,
+		       w.state, w.sync_state, coalesce(extract(epoch FROM w.replay_lag), 0)::float8,
+		       coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), w.replay_lsn), 0)::bigint
+		  FROM pg_stat_replication w LEFT JOIN pg_replication_slots s ON s.active_pid = w.pid WHERE w.state <> 'backup' ORDER BY 1`, nil,
 		[]any{&r.Name, &r.State, &r.Sync, &r.Lag, &r.Bytes}, func() {
 			r.Ignored = c.spec.Throttle.Replicas[r.Name] == "ignore"
 			c.plan.Replicas = append(c.plan.Replicas, r)
@@ -39,17 +41,10 @@ func (c *check) replication(ctx context.Context) error {
 	if len(c.plan.Replicas) == 0 {
 		c.warn(Note, "replicas", "none is connected: no lag holds the job back", "")
 	}
-	known := map[string]bool{}
 	for _, r := range c.plan.Replicas {
-		known[r.Name] = true
 		if target := c.spec.Throttle.Lag.Target; !r.Ignored && r.Lag > target.D().Seconds() {
 			c.warn(Warning, "replica "+r.Name, fmt.Sprintf("is %.1f s behind already, over the target of %s: the job would begin held back", r.Lag, target),
 				"mend it, or set throttle.replicas."+r.Name+": ignore")
-		}
-	}
-	for name, policy := range c.spec.Throttle.Replicas {
-		if policy == "ignore" && !known[name] {
-			c.warn(Note, "throttle.replicas."+name, "names no replica that is connected now", "")
 		}
 	}
 	for _, s := range c.plan.Slots {

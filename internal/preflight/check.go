@@ -30,6 +30,8 @@ type Options struct {
 	Timeout time.Duration
 	// SearchPath is the one that the job's expressions are resolved by; empty is the session's.
 	SearchPath string
+	// Replicas are the ones that are asked directly, in the form of [signals.ReplicaKey]: they are known without having been seen.
+	Replicas []string
 	// Sample asks for a forecast by sample batches; nil: none is run.
 	Sample *Sampling
 }
@@ -52,10 +54,16 @@ func Check(ctx context.Context, db Database, spec job.Spec, opt Options) (Plan, 
 		opt.Timeout = 2 * time.Second
 	}
 	plan, err := inspect(ctx, db, spec, opt)
-	if err == nil && opt.Sample != nil {
+	if err == nil {
+		err = ask(ctx, db, &plan)
+	}
+	if err != nil {
+		return Plan{}, err
+	}
+	if opt.Sample != nil {
 		sample(ctx, db, &plan, *opt.Sample)
 	}
-	return plan, err
+	return plan, nil
 }
 
 // inspect runs every check in one transaction.
@@ -70,7 +78,7 @@ func inspect(ctx context.Context, db Database, spec job.Spec, opt Options) (Plan
 	if _, err := tx.Exec(ctx, sql, args...); err != nil {
 		return Plan{}, fmt.Errorf("check database %s: settings: %w", spec.Database, err)
 	}
-	c := &check{tx: tx, spec: spec, plan: Plan{Spec: spec, SpecHash: spec.Hash()}}
+	c := &check{tx: tx, spec: spec, configured: opt.Replicas, plan: Plan{Spec: spec, SpecHash: spec.Hash()}}
 	if err := c.run(ctx); err != nil {
 		var refused Refusals
 		if errors.As(err, &refused) {
@@ -93,6 +101,8 @@ type check struct {
 	target  statement.Target // the whole table, under the alias of the job's expressions
 	plan    Plan
 	refused Refusals
+
+	configured []string // replicas that are asked directly
 }
 
 // run goes from what makes all else moot to what only costs, and stops at the end of a stage that refused.
@@ -100,7 +110,7 @@ func (c *check) run(ctx context.Context) error {
 	for _, stage := range [][]func(context.Context) error{
 		{c.server},
 		{c.load},
-		{c.columns, c.privileges, c.rowSecurity, c.publications, c.lateRows, c.generatedKey, c.expressions},
+		{c.columns, c.privileges, c.rowSecurity, c.publications, c.lateRows, c.generatedKey, c.expressions, c.replicaNames},
 		{c.indexes, c.triggers, c.foreignKeys, c.residual},
 		{c.size, c.batchIndex, c.replication, c.capacity, c.vacuum, c.otherJobs},
 	} {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/backfleet/backfleet/internal/job"
@@ -22,17 +23,7 @@ var commitSeconds = throttle.Interval{Low: 0.0005, High: 0.01}
 // forecast lays what the batches cost over the whole job.
 func (s *sampler) forecast(at time.Time, took time.Duration) *job.Forecast {
 	p := s.plan
-	work := s.work()
-	replicas := 0
-	for _, r := range p.Replicas {
-		if !r.Ignored {
-			replicas++
-		}
-	}
-	bounds := throttle.Bounds{Replicas: replicas}
-	if most := p.Spec.Throttle.MaxRowsPerSecond; most > 0 {
-		bounds.RowCaps = append(bounds.RowCaps, throttle.Cap{Name: fmt.Sprintf("throttle.max_rows_per_second %d", most), Value: float64(most)})
-	}
+	work, bounds := s.work(), s.bounds()
 	o := throttle.Forecast(work, bounds, at)
 	result := s.result(took)
 	var wider, rows float64
@@ -55,6 +46,39 @@ func (s *sampler) forecast(at time.Time, took time.Duration) *job.Forecast {
 	return f
 }
 
+// bounds is what may make the job slower than its slots: its own limits, those of the database, and its windows.
+func (s *sampler) bounds() throttle.Bounds {
+	p, set := s.plan, s.opt.Rules
+	own := p.Spec.Throttle
+	capped := func(name string, text fmt.Stringer, value float64) throttle.Cap {
+		return throttle.Cap{Name: name + " " + text.String(), Value: value}
+	}
+	b := throttle.Bounds{
+		RowCaps: []throttle.Cap{
+			capped("throttle.max_rows_per_second", whole(own.MaxRowsPerSecond), float64(own.MaxRowsPerSecond)),
+			capped("the database's max_rows_per_second", whole(set.MaxRowsPerSecond), float64(set.MaxRowsPerSecond)),
+		},
+		WALCaps: []throttle.Cap{
+			capped("throttle.max_wal_bytes_per_second", own.MaxWALBytesPerSecond, float64(own.MaxWALBytesPerSecond)),
+			capped("the database's max_wal_bytes_per_second", set.MaxWALBytesPerSecond, float64(set.MaxWALBytesPerSecond)),
+		},
+	}
+	for _, r := range p.Replicas {
+		if !r.Ignored {
+			b.Replicas++
+		}
+	}
+	if windows, err := p.Spec.Schedule(); err == nil { // a spec that was checked has none that fail
+		b.Calendar = set.Apply(windows)
+	}
+	return b
+}
+
+// whole is a number as a setting writes it.
+type whole int
+
+func (n whole) String() string { return strconv.Itoa(int(n)) }
+
 // work is the job's cost by its batches.
 func (s *sampler) work() throttle.Work {
 	p := s.plan
@@ -62,18 +86,14 @@ func (s *sampler) work() throttle.Work {
 	if slots == 0 {
 		slots = DefaultSlots
 	}
-	w := throttle.Work{Keys: float64(p.Rows), Slots: int(min(int64(slots), int64(p.Spec.Workers.Max), max(p.Ranges, 1)))}
-	warm := s.got
-	if len(warm) > 3 {
-		warm = warm[1:] // the first one warms the session
-	}
-	fixed := quantile(warm, 0.5, func(b sampled) float64 { return b.fixed }) + ledgerSeconds
+	w := throttle.Work{Keys: float64(p.Rows), Slots: int(min(int64(slots), int64(p.Spec.Workers.Max), max(p.Ranges, 1))), Ranges: int(p.Ranges)}
+	fixed := quantile(s.got, 0.5, func(b sampled) float64 { return b.fixed }) + ledgerSeconds
 	commit := throttle.Exactly(0)
 	if p.Spec.Batch.SynchronousCommit != "off" {
 		commit = commitSeconds
 	}
-	fill := spread(warm, func(b sampled) float64 { return b.fill / b.keys })
-	proof := spread(warm, func(b sampled) float64 { return b.proof / b.keys })
+	fill := spread(s.got, func(b sampled) float64 { return b.fill / b.keys })
+	proof := spread(s.got, func(b sampled) float64 { return b.proof / b.keys })
 	w.KeySeconds = s.perKey(fill, fixed+commit.Low, fixed+commit.High)
 	w.ProofSeconds = s.perKey(proof, fixed+commit.Low, fixed+commit.High)
 
@@ -83,10 +103,11 @@ func (s *sampler) work() throttle.Work {
 	}
 	w.Written = throttle.Exactly(1)
 	if p.Spec.Where != "" {
-		share := rows / keys
+		share := min(rows/keys, 1)
 		least := quantile(s.got, 0, func(b sampled) float64 { return b.rows / b.keys })
 		most := quantile(s.got, 1, func(b sampled) float64 { return b.rows / b.keys })
-		doubt := (most-least)/math.Sqrt(float64(len(s.got))) + 3/keys // three in n: what n batches without a match do not rule out
+		// The spread among batches, the chance among keys, and three in n: what n keys without a match do not rule out.
+		doubt := (most-least)/math.Sqrt(float64(len(s.got))) + 2*math.Sqrt(share*(1-share)/keys) + 3/keys
 		w.Written = throttle.Interval{Low: max(0, share-doubt), High: min(1, share+doubt)}
 	}
 	w.RowWAL = s.rowWAL(rows, rows/keys)
@@ -130,7 +151,7 @@ func (s *sampler) rowWAL(rows, share float64) throttle.Interval {
 	if quantile(with, 0.5, func(b sampled) float64 { return b.images }) > 0 {
 		pages.Low = 0.2 * touched
 	}
-	ledger := ledgerWAL / (firstBatch * max(share, 0.01))
+	ledger := ledgerWAL / (usualKeys * max(share, 0.01))
 	return throttle.Interval{Low: own.Low + pages.Low, High: own.High + pages.High + ledger}
 }
 
@@ -155,8 +176,8 @@ func quantile(of []sampled, rank float64, figure func(sampled) float64) float64 
 }
 
 func amount(i throttle.Interval) job.Amount {
-	whole := func(f float64) int64 { return int64(math.Min(math.Round(f), 1e18)) }
-	return job.Amount{Low: whole(i.Low), High: whole(i.High)}
+	round := func(f float64) int64 { return int64(math.Min(math.Round(f), 1e18)) }
+	return job.Amount{Low: round(i.Low), High: round(i.High)}
 }
 
 func times(i throttle.Interval) job.Times {

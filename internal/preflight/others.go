@@ -2,7 +2,6 @@ package preflight
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/backfleet/backfleet/internal/job"
 )
@@ -10,12 +9,9 @@ import (
 // otherJobs warns of unfinished jobs on the same table. Each is exact by itself, yet they may undo each other's columns, and every
 // row is written once for each. Without a ledger, or without the right to read it, there is nothing to say.
 func (c *check) otherJobs(ctx context.Context) error {
-	var readable bool
-	err := c.tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-		 WHERE n.nspname = 'backfleet' AND c.relname = 'jobs'
-		   AND has_schema_privilege(n.oid, 'usage') AND has_table_privilege(c.oid, 'select'))`).Scan(&readable)
+	readable, err := c.readable(ctx, "jobs")
 	if err != nil {
-		return fmt.Errorf("look for the ledger: %w", err)
+		return err
 	}
 	if !readable {
 		return nil

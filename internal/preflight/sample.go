@@ -19,9 +19,11 @@ import (
 
 // Sampling bounds the sample batches. They are real updates that are rolled back: nothing stays but their WAL and dead rows.
 type Sampling struct {
-	Batches int           // at most
+	Batches int           // at most, with a small one that warms up
 	Within  time.Duration // no further batch begins after it
 	Slots   int           // that the forecast assumes; 0 is DefaultSlots
+	// Rules are what was set for the whole database: caps that its jobs share, and an override of their windows.
+	Rules job.DatabaseRules
 }
 
 // DefaultSlots is how many slots `backfleet run` starts, and a forecast assumes, if nobody says otherwise.
@@ -34,7 +36,8 @@ var (
 )
 
 const (
-	firstBatch  = 200  // keys of the first sample batch, before a cost is known
+	warmupKeys  = 20   // of the first batch, which finds out what a row costs and warms the session
+	usualKeys   = 200  // of a sample batch, about: a table of fewer needs no second one
 	fewestKeys  = 10   // of a sample batch, however dear a row is
 	mostKeys    = 1000 // of a sample batch, however cheap a row is
 	mostFailing = 3    // sample batches that may fail before no more are tried
@@ -80,9 +83,12 @@ type spot struct {
 
 // sample fills in the plan's forecast. What stands in the way is a finding and never a refusal.
 func sample(ctx context.Context, db Database, plan *Plan, opt Sampling) {
-	s := &sampler{db: db, plan: plan, opt: opt, ends: time.Now().Add(opt.Within), keys: firstBatch}
+	s := &sampler{db: db, plan: plan, opt: opt, ends: time.Now().Add(opt.Within), keys: warmupKeys}
 	began := time.Now()
 	spots, why, err := s.spots(ctx)
+	if err == nil && why == "" && len(spots) == 0 {
+		why = "no row was found where the table was looked at"
+	}
 	switch {
 	case err != nil:
 		plan.warn(Warning, "forecast", "was not made: "+postgres.Describe(err), "")
@@ -91,17 +97,21 @@ func sample(ctx context.Context, db Database, plan *Plan, opt Sampling) {
 		plan.warn(Note, "forecast", "was not made: "+why, "")
 		return
 	}
-	for _, at := range spots {
+	for i := range len(spots) + 1 {
 		if ctx.Err() != nil || time.Now().After(s.ends) || len(s.failed) >= mostFailing {
 			break
 		}
-		b, err := s.batch(ctx, at)
+		b, err := s.batch(ctx, spots[max(i-1, 0)]) // the first spot twice: its first batch only warms up
 		switch {
 		case errors.Is(err, errNothing):
 		case err != nil:
 			s.failed = append(s.failed, failure(err))
+			s.keys = max(s.keys/4, fewestKeys)
 		default:
-			s.learn(b)
+			s.size(b)
+			if i > 0 {
+				s.got = append(s.got, b)
+			}
 		}
 	}
 	for _, text := range slices.Compact(slices.Sorted(slices.Values(s.failed))) {
@@ -128,9 +138,8 @@ func failure(err error) string {
 	return text
 }
 
-// learn takes a batch, and sizes the next one for the job's batch target.
-func (s *sampler) learn(b sampled) {
-	s.got = append(s.got, b)
+// size makes the next batch as long as the job's batches shall take.
+func (s *sampler) size(b sampled) {
 	want := s.plan.Spec.Batch.Target.D().Seconds() / max(b.fill/b.keys, 1e-9)
 	s.keys = int(min(max(want, fewestKeys), mostKeys, float64(s.plan.Spec.Batch.MaxRows)))
 }
@@ -186,7 +195,7 @@ func (s *sampler) spots(ctx context.Context) (spots []spot, why string, err erro
 			}
 			s.heap, all = s.heap+n, all+blocks[i]
 		}
-		count := min(int64(s.opt.Batches), all, p.Rows/firstBatch+1)
+		count := min(int64(s.opt.Batches)-1, all, p.Rows/usualKeys+1)
 		for i := range count {
 			at, leaf := all*(2*i+1)/(2*count), 0
 			for at >= blocks[leaf] {

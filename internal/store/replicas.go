@@ -32,3 +32,20 @@ func (s *Store) NotFlushed(ctx context.Context, lsn string) ([]string, error) {
 	}
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
+
+// Tables lists the tables and leaf partitions, by OID, that the jobs under way work on, the first thousand of them.
+func (s *Store) Tables(ctx context.Context) ([]uint32, error) {
+	rows, err := s.pool.Query(ctx, q("tables_active"))
+	if err != nil {
+		return nil, s.explain("list the jobs' tables", err)
+	}
+	oids, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (uint32, error) {
+		var oid int64
+		err := row.Scan(&oid)
+		return uint32(oid), err //nolint:gosec // an OID has 32 bits
+	})
+	if err != nil {
+		return nil, s.explain("list the jobs' tables", err)
+	}
+	return oids, nil
+}

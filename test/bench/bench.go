@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -18,7 +19,8 @@ import (
 type bench struct {
 	options
 	env      *harness.Env
-	cluster  *harness.Cluster
+	cluster  *harness.Cluster // without a standby
+	paired   *harness.Cluster // with one; started by the first part that needs it
 	nats     *harness.NATSServer
 	bin      string
 	findings findings
@@ -42,12 +44,17 @@ func newBench(o options) (_ *bench, err error) {
 	if b.nats, err = b.env.StartNATS(); err != nil {
 		return nil, err
 	}
-	// Everything fits into memory, no checkpoint and no autovacuum falls into one trial and not into another.
-	b.cluster, err = b.env.StartPostgres(harness.WithFsync(),
+	b.cluster, err = b.start()
+	return b, err
+}
+
+// start starts a cluster on which everything fits into memory, and no checkpoint and no autovacuum falls into one trial and not
+// into another.
+func (b *bench) start(more ...harness.PostgresOption) (*harness.Cluster, error) {
+	return b.env.StartPostgres(append([]harness.PostgresOption{harness.WithFsync(),
 		harness.WithSetting("shared_buffers", "3GB"), harness.WithSetting("wal_level", "replica"),
 		harness.WithSetting("max_wal_size", "24GB"), harness.WithSetting("min_wal_size", "3GB"),
-		harness.WithSetting("checkpoint_timeout", "1h"), harness.WithSetting("autovacuum", "off"))
-	return b, err
+		harness.WithSetting("checkpoint_timeout", "1h"), harness.WithSetting("autovacuum", "off")}, more...)...)
 }
 
 func (b *bench) close() {
@@ -69,11 +76,12 @@ type table struct {
 }
 
 func (b *bench) plain() table   { return table{"plain", b.rows, false} }
+func (b *bench) long() table    { return table{"long", b.longRows, false} }
 func (b *bench) indexed() table { return table{"indexed", b.indexedRows, true} }
 
-// prepare makes the template database of a table, once, with an empty ledger beside the table.
-func (b *bench) prepare(ctx context.Context, t table) error {
-	admin, err := pgx.Connect(ctx, b.cluster.DSN("postgres"))
+// prepare makes the template database of a table on a cluster, once, with an empty ledger beside the table.
+func (b *bench) prepare(ctx context.Context, c *harness.Cluster, t table) error {
+	admin, err := pgx.Connect(ctx, c.DSN("postgres"))
 	if err != nil {
 		return err
 	}
@@ -85,7 +93,7 @@ func (b *bench) prepare(ctx context.Context, t table) error {
 	if _, err := admin.Exec(ctx, "CREATE DATABASE "+t.template); err != nil {
 		return err
 	}
-	conn, err := pgx.Connect(ctx, b.cluster.DSN(t.template))
+	conn, err := pgx.Connect(ctx, c.DSN(t.template))
 	if err != nil {
 		return err
 	}
@@ -106,7 +114,7 @@ func (b *bench) prepare(ctx context.Context, t table) error {
 			return fmt.Errorf("%s: %w", firstLine(sql), err)
 		}
 	}
-	return b.command(b.cluster.DSN(t.template), "db", "init")
+	return b.command(c.DSN(t.template), "db", "init")
 }
 
 func firstLine(s string) string {
@@ -116,12 +124,17 @@ func firstLine(s string) string {
 
 // fresh copies a table's template for one trial, with every page in memory and nothing left to write out.
 func (b *bench) fresh(ctx context.Context, t table) (*trial, error) {
-	if err := b.prepare(ctx, t); err != nil {
+	return b.freshOn(ctx, b.cluster, t)
+}
+
+// freshOn does so on a cluster of choice, whose standbys have replayed it all.
+func (b *bench) freshOn(ctx context.Context, c *harness.Cluster, t table) (*trial, error) {
+	if err := b.prepare(ctx, c, t); err != nil {
 		return nil, fmt.Errorf("prepare the table: %w", err)
 	}
 	b.trials++
-	tr := &trial{bench: b, table: t, name: fmt.Sprintf("trial%d", b.trials)}
-	admin, err := pgx.Connect(ctx, b.cluster.DSN("postgres"))
+	tr := &trial{bench: b, cluster: c, table: t, name: fmt.Sprintf("trial%d", b.trials)}
+	admin, err := pgx.Connect(ctx, c.DSN("postgres"))
 	if err != nil {
 		return nil, err
 	}
@@ -139,6 +152,7 @@ func (b *bench) fresh(ctx context.Context, t table) (*trial, error) {
 	}
 	for _, sql := range []string{
 		"SELECT sum(pg_prewarm(c.oid)) FROM pg_class c WHERE c.oid = 'users'::regclass OR c.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = 'users'::regclass)",
+		"ANALYZE users", // a copy has no statistics of its own, and a table in use has some
 		"CHECKPOINT",
 	} {
 		if _, err := tr.pool.Exec(ctx, sql); err != nil {
@@ -146,7 +160,10 @@ func (b *bench) fresh(ctx context.Context, t table) (*trial, error) {
 			return nil, err
 		}
 	}
-	err = b.calm(ctx)
+	err = restartPoints(ctx, c)
+	if err == nil {
+		err = b.calm(ctx)
+	}
 	if err == nil {
 		err = tr.pool.QueryRow(ctx, "SELECT pg_relation_size('users'), pg_current_wal_insert_lsn()::text").Scan(&tr.heap, &tr.lsn)
 	}
@@ -160,16 +177,40 @@ func (b *bench) fresh(ctx context.Context, t table) (*trial, error) {
 	return tr, nil
 }
 
+// restartPoints waits until the standbys have replayed the primary's checkpoint, and makes it theirs, which frees their WAL.
+func restartPoints(ctx context.Context, c *harness.Cluster) error {
+	if len(c.Standbys) == 0 {
+		return nil
+	}
+	if err := c.WaitReplayed(); err != nil {
+		return err
+	}
+	for _, s := range c.Standbys {
+		conn, err := pgx.Connect(ctx, s.DSN("postgres"))
+		if err != nil {
+			return err
+		}
+		_, err = conn.Exec(ctx, "CHECKPOINT")
+		if err := errors.Join(err, conn.Close(ctx)); err != nil {
+			return fmt.Errorf("make a restart point on %s: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
 // trial is one copy of a table and the fleet that works on it.
 type trial struct {
 	*bench
-	table table
-	name  string
-	pool  *pgxpool.Pool
-	fleet []*harness.Process
-	heap  int64         // bytes of the table when the trial was fresh,
-	lsn   string        // where the WAL was,
-	cpu   time.Duration // and what the server's sessions had used
+	cluster *harness.Cluster
+	table   table
+	name    string
+	pool    *pgxpool.Pool
+	fleet   []*harness.Process
+	environ []string      // of the fleet's processes, beside the database's
+	truth   *truth        // of the lag, where a part measures it
+	heap    int64         // bytes of the table when the trial was fresh,
+	lsn     string        // where the WAL was,
+	cpu     time.Duration // and what the server's sessions had used
 	// scripted counts the rows that the usual script has written.
 	scripted atomic.Int64
 }

@@ -55,7 +55,7 @@ func (t *trial) work(id string, slots int) (*harness.Process, error) {
 }
 
 func (t *trial) start(ready *regexp.Regexp, args ...string) (*harness.Process, error) {
-	c := harness.Command{Path: t.bin, Args: args, Env: []string{databaseVariable + t.dsn()}}
+	c := harness.Command{Path: t.bin, Args: args, Env: append([]string{databaseVariable + t.dsn()}, t.environ...)}
 	if t.verbose {
 		c.Tee = os.Stderr
 	}
@@ -103,13 +103,16 @@ const (
 )
 
 // submit stores the job under the trial's name; more is the rest of its spec.
-func (t *trial) submit(more string) error {
+func (t *trial) submit(more string) error { return t.submitAll("where: " + where + "\n" + more) }
+
+// submitAll stores a job without a where: each row once.
+func (t *trial) submitAll(more string) error {
 	dir, err := t.env.Dir("job")
 	if err != nil {
 		return err
 	}
 	file := filepath.Join(dir, "JOB.yaml")
-	spec := fmt.Sprintf("name: %s\ndatabase: main\ntable: public.users\nset: {email_norm: %s}\nwhere: %s\n%s", t.name, set, where, more)
+	spec := fmt.Sprintf("name: %s\ndatabase: main\ntable: public.users\nset: {email_norm: %s}\n%s", t.name, set, more)
 	if err := os.WriteFile(file, []byte(spec), 0o600); err != nil {
 		return err
 	}
@@ -158,6 +161,10 @@ func (t *trial) complete(ctx context.Context) (outcome, error) {
 	}
 	o.filled, o.verified = seconds(filled), seconds(verified)
 	return o, err
+}
+
+func (t *trial) awaitFirstBatch(ctx context.Context) error {
+	return t.await(ctx, "the first batch", "SELECT coalesce(sum(batches), 0) > 0 FROM backfleet.ranges")
 }
 
 // await waits until a query of one boolean is true.

@@ -26,8 +26,11 @@ type options struct {
 	reps        int
 	rows        int
 	indexedRows int
+	longRows    int
+	profile     time.Duration
 	window      time.Duration
 	calmFor     time.Duration
+	loops       bool
 	out         string
 	verbose     bool
 }
@@ -41,9 +44,13 @@ type part struct {
 var parts = []part{
 	{"throughput", "one worker and four against one monolithic UPDATE", throughput},
 	{"indexed", "four workers against one monolithic UPDATE, with three secondary indexes", indexed},
-	{"script", "against the usual script, with OLTP traffic and without", script},
+	{"script", "against the usual script, without other traffic", script},
+	{"foreground", "against the usual script, beside an application", foreground},
 	{"fence", "what the ledger costs a batch", fenceCost},
 	{"scale", "100,000 ranges planned and published; memory", scale},
+	{"lag", "a standby's lag while its replay is slowed, against a throttle that stops and goes", lag},
+	{"stop", "batches that start after they should not", stop},
+	{"signals", "what governing a database costs, with few slots and with many", signalCost},
 	{"recovery", "from SIGKILL and from SIGTERM to resumed work", recovery},
 }
 
@@ -96,8 +103,11 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.reps, "reps", 3, "repetitions of each trial; trials alternate")
 	f.IntVar(&o.rows, "rows", 2_000_000, "rows of the table that has a primary key only")
 	f.IntVar(&o.indexedRows, "indexed-rows", 700_000, "rows of the table with three secondary indexes")
+	f.IntVar(&o.longRows, "long-rows", 12_000_000, "rows of the table of the trials that must not come to its end")
+	f.DurationVar(&o.profile, "profile", 48*time.Second, "how long a standby's replay is slowed and sped up in each trial of lag")
 	f.DurationVar(&o.window, "window", 8*time.Second, "how long each trial against the usual script is measured")
 	f.DurationVar(&o.calmFor, "calm", 10*time.Second, "how long to wait before each trial until nothing else uses the machine; 0s: not at all")
+	f.BoolVar(&o.loops, "loops", false, "in lag, run each of the governor's loops alone as well")
 	f.StringVar(&o.out, "out", "", "directory for bench.json and bench.md (default: the text goes to stdout alone)")
 	f.BoolVar(&o.verbose, "v", false, "print what the fleet's processes say")
 	if err := f.Parse(args); err != nil {

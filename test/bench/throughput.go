@@ -133,10 +133,10 @@ func (t *trial) sessionTime(ctx context.Context) (time.Duration, error) {
 const reaped = 200 * time.Millisecond
 
 // childTime is the processor time of the server's processes that have ended.
-func (b *bench) childTime() (time.Duration, error) {
+func (t *trial) childTime() (time.Duration, error) {
 	const ticks = 100           // a second, on every Linux there is
 	const user, system = 13, 14 // of the children, counted after the name's parenthesis
-	pid, err := os.ReadFile(filepath.Join(b.cluster.Primary.DataDir(), "postmaster.pid"))
+	pid, err := os.ReadFile(filepath.Join(t.cluster.Primary.DataDir(), "postmaster.pid"))
 	if err != nil {
 		return 0, err
 	}

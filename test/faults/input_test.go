@@ -89,6 +89,7 @@ func TestBadInput(t *testing.T) {
 		{"key column", []string{"submit", changed("counter: counter + 1", "id: id + 1", "name: ", "name: x")}, nil, 2, []string{"set.id", "key"}},
 		{"changed spec of a name", []string{"submit", changed("counter + 1", "counter + 2")}, nil, 2, []string{"name", "exists", "set", "another name"}},
 		{"changed spec of a name, by run", []string{"run", changed("counter + 1", "counter + 2"), "--state-dir", f.dir}, nil, 2, []string{"name", "exists", "set", "another name"}},
+		{"replica name", []string{"submit", changed("name: ", "name: x", "throttle:\n", "throttle:\n  replicas: {stanby1: ignore}\n")}, nil, 2, []string{"throttle.replicas.stanby1", `did you mean "standby1"?`}},
 		{"privileges on the table", []string{"plan", changed("name: ", "name: x")}, as(url.User("poor"), nil), 2, []string{"table", `GRANT SELECT, UPDATE ("counter") ON "public"."accounts" TO "poor"`}},
 		{"privilege to see replicas", []string{"plan", changed("name: ", "name: x")}, as(url.User("blind"), nil), 2, []string{"database", `GRANT pg_monitor TO "blind"`}},
 		{"a standby", []string{"submit", changed("name: ", "name: x")}, main(harness.SharedCluster(t).ReplicaDSN(0, databaseOf(t, f.dsn))), 2, []string{"standby", "primary"}},

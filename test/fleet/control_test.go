@@ -99,7 +99,7 @@ func TestReplicasThatCannotBeReadAreNamedAsTheCause(t *testing.T) {
 func TestTheCapIsKeptAndChanged(t *testing.T) {
 	f := started(t, counter(60_000)...)
 	const limit = 3000
-	j := f.submit(counterSpec + "throttle: {max_rows_per_second: 3000}")
+	j := f.submit(counterSpec + "throttle: {max_rows_per_second: 3000, signals: {probe: off, active_backends: off}}") // others use this server
 	f.until("the pace has settled", func() bool { return f.status(j).Rows > 2*limit })
 	began, rows := time.Now(), f.status(j).Rows
 	f.until("five seconds are over", func() bool { return time.Since(began) > 5*time.Second })

@@ -39,6 +39,7 @@ type fleet struct {
 	db    *harness.TestDatabase
 	admin *pgxpool.Pool // the application and the database's owner
 	pool  *pgxpool.Pool // the fleet's own
+	sense *pgxpool.Pool // the governors' own
 	store *store.Store
 	nats  *queue.Embedded
 	conn  *queue.Conn
@@ -64,6 +65,7 @@ func alone(t *testing.T, statements ...string) *fleet {
 		f.exec(s)
 	}
 	f.pool = f.open(db.DSN)
+	f.sense = f.open(db.DSN)
 	f.store = store.New(f.pool, "main")
 	_, _, err := f.store.Migrate(t.Context())
 	require.NoError(t, err)
@@ -102,7 +104,7 @@ func (f *fleet) start() (stop func()) {
 }
 
 func (f *fleet) coordinator(name string) *coordinator.Coordinator {
-	return coordinator.New(coordinator.Config{Name: name, Stores: []*store.Store{f.store}, Queue: f.conn, Logger: f.log})
+	return coordinator.New(coordinator.Config{Name: name, Databases: []coordinator.Database{{Ledger: f.store, Signals: f.sense}}, Queue: f.conn, Logger: f.log})
 }
 
 func (f *fleet) worker(id string) *worker.Worker {

@@ -10,7 +10,8 @@ import (
 
 const (
 	batchOverhead = 2e-3 // seconds of a batch beside its rows
-	helloEvery    = 25   // ticks from one report of a worker's rows to the next
+	batchRows     = 20000
+	helloEvery    = 25 // ticks from one report of a worker's rows to the next
 )
 
 // epoch is when simulated time begins.
@@ -33,6 +34,8 @@ type fleet struct {
 	perRow  float64 // seconds of SQL time that the fleet's last reports took for a row
 	speed   float64 // rows per second of one worker at cost 1
 	primary float64 // the same of the primary
+	batch   time.Duration
+	scale   float64 // of batch, as the last budget had it
 
 	busy   float64 // slots in a batch during the last tick
 	starts int     // batches begun in the last tick
@@ -58,23 +61,29 @@ type worker struct {
 }
 
 func newFleet(s Scenario, most int, seed uint64, batch time.Duration) *fleet {
-	f := &fleet{clock: &clock{epoch}, random: rand.New(rand.NewPCG(seed, 7)), speed: s.PerWorker, primary: s.Primary}
+	f := &fleet{clock: &clock{epoch}, random: rand.New(rand.NewPCG(seed, 7)), speed: s.PerWorker, primary: s.Primary, batch: batch, scale: 1}
 	f.index = map[throttle.Slot]int{}
 	for i := range most {
 		f.slots = append(f.slots, throttle.Slot{Worker: fmt.Sprintf("w%03d", i)})
 		f.index[f.slots[i]] = i
 		f.workers = append(f.workers, &worker{
 			gate: throttle.NewGate(3 * time.Second), limiter: throttle.NewLimiter(f.clock.Now, f.random.Float64()),
-			sizer: throttle.NewSizer(throttle.SizerConfig{Target: batch, Max: 20000}), phase: f.random.IntN(helloEvery),
+			sizer: throttle.NewSizer(throttle.SizerConfig{Target: batch, Max: batchRows}), phase: f.random.IntN(helloEvery),
 		})
 	}
 	return f
 }
 
 // apply hands a budget to the workers. Grants are nil if they are as before.
-func (f *fleet) apply(epoch, seq int64, hold bool, grants []throttle.Grant) {
+func (f *fleet) apply(epoch, seq int64, d throttle.Decision, grants []throttle.Grant) {
 	for _, w := range f.workers {
-		w.gate.Accept(epoch, seq, hold, f.clock.now)
+		w.gate.Accept(epoch, seq, d.Hold, f.clock.now)
+	}
+	if scale := d.BatchScale; scale > 0 && scale != f.scale {
+		f.scale = scale
+		for _, w := range f.workers {
+			w.sizer.SetLimits(time.Duration(scale*float64(f.batch)), batchRows)
+		}
 	}
 	if grants == nil {
 		return

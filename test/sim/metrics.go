@@ -15,21 +15,22 @@ type Result struct {
 	Over1      float64 // part of the time, as the others: above 1 s where no backfill would not be
 	Over5      float64
 	Over10     float64
-	OracleOver float64   // the oracle's Over5
-	Recovery   []float64 // seconds from each end of a stall to 80 % of the oracle's rate
-	Oracle     []float64 // the oracle's own
-	Over       float64   // mean demand of the workers over what the primary can do, at least 1
-	MeanLag    float64   // seconds
-	Lags       []float64 // mean lag in each minute
-	Peak       float64   // greatest lag, seconds
-	LateStarts int       // batches begun over 3 s after the last budget
+	OracleOver [3]float64 // the oracle's Over1, Over5 and Over10
+	Recovery   []float64  // seconds from each end of a stall to 80 % of the oracle's rate
+	Oracle     []float64  // the oracle's own
+	Over       float64    // mean demand of the workers over what the primary can do, at least 1
+	MeanLag    float64    // seconds
+	Lags       []float64  // mean lag in each minute
+	Peak       float64    // greatest lag, seconds
+	LateStarts int        // batches begun over 3 s after the last budget
 	Trace      []Point
 }
 
 // Point is one moment of a run, for a plot.
 type Point struct {
-	T, Lag, Budget, Rate, Oracle float64 // seconds; rows per second; a budget of NaN is without limit
-	Hold                         bool
+	T, Lag, Idle         float64 // seconds; Idle is the lag without backfill
+	Budget, Rate, Oracle float64 // rows per second; a budget of NaN is without limit
+	Hold                 bool
 }
 
 // run is what is noted in each tick.
@@ -51,13 +52,19 @@ func measure(s Scenario, p Policy, r run, ref reference) Result {
 		res.Over1 += avoidable(r.lag[i], ref.idle[i], 1) / n
 		res.Over5 += avoidable(r.lag[i], ref.idle[i], 5) / n
 		res.Over10 += avoidable(r.lag[i], ref.idle[i], 10) / n
-		res.OracleOver += avoidable(ref.lag[i], ref.idle[i], 5) / n
+		for k, limit := range []float64{1, 5, 10} {
+			res.OracleOver[k] += avoidable(ref.lag[i], ref.idle[i], limit) / n
+		}
 	}
 	res.Peak = slices.Max(r.lag)
 	res.Rows = res.Written / oracle
 	minute := int(60 / tickSeconds)
 	for lags := range slices.Chunk(r.lag, minute) {
 		res.Lags = append(res.Lags, mean(lags))
+	}
+	for i, at := range res.Trace {
+		res.Trace[i].Oracle = rate(ref.oracle, at.T-0.48, at.T+tickSeconds)
+		res.Trace[i].Idle = ref.idle[int(math.Round(at.T/tickSeconds))]
 	}
 	for _, end := range s.Recover {
 		goal := 0.8 * rate(ref.oracle, end+40, end+60)

@@ -10,8 +10,9 @@ type reference struct {
 }
 
 // refer runs the scenario twice: without backfill, and under an oracle that knows every course, acts without delay, and keeps a
-// queue of aim seconds on the replica that is furthest behind.
-func refer(s Scenario, aim float64) reference {
+// queue of aim seconds on the replica that is furthest behind. Its batches cost what those of the fleet do.
+func refer(s Scenario, o Options) reference {
+	aim, batch := o.Aim, o.Batch.Seconds()
 	var r reference
 	idle, best := newPlant(s), newPlant(s)
 	for range s.ticks() {
@@ -26,7 +27,7 @@ func refer(s Scenario, aim float64) reference {
 			replayed := b.pos[len(b.pos)-1] + b.Capacity(t)*tickSeconds
 			room = min(room, replayed+(b.Delay+aim)*b.Capacity(t)-best.wal[len(best.wal)-1]-fg)
 		}
-		able := min(s.Primary, float64(s.present(t))*s.PerWorker) / s.RowCost(t) * tickSeconds
+		able := min(s.Primary, float64(s.present(t))*s.PerWorker) / s.RowCost(t) * tickSeconds * batch / (batch + batchOverhead)
 		rows := max(0, min(able, room/perRow))
 		best.Step(fg + rows*perRow)
 		r.oracle = append(r.oracle, rows)

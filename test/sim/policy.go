@@ -20,11 +20,22 @@ type Policy struct {
 // Thresholds of the researched scenarios. A queue of 1.5 s is what the outer loop keeps at this target.
 var sectionLag = throttle.LagConfig{Target: 10 * time.Second, Soft: 5 * time.Second, Hard: 10 * time.Second}
 
-// Ours is the governor and the allocation that the coordinator runs, by the same code.
+// How the product samples: ten times a second, from the primary, which hears of a replica's replay some 200 to 250 ms late.
+const (
+	oursEvery = 100 * time.Millisecond
+	oursDead  = 40 * time.Millisecond
+	oursStale = 200 * time.Millisecond
+)
+
+// Ours is the governor and the allocation that the coordinator runs, by the same code. The outer loop alone is sampled as it was when
+// it was researched: twice a second, and half a second late.
 func Ours(name string, loops throttle.Loops, lag throttle.LagConfig) Policy {
 	p := Policy{
-		Name: name, Every: 100 * time.Millisecond, Dead: 40 * time.Millisecond, Stale: 200 * time.Millisecond,
-		New: func() throttle.Controller { return throttle.NewGovernor(throttle.Rules{Lag: lag, Loops: loops}) },
+		Name: name, Every: oursEvery, Dead: oursDead, Stale: oursStale,
+		New: func() throttle.Controller {
+			probe := map[string]throttle.Rule{throttle.SignalProbe: throttle.Defaults()[throttle.SignalProbe]}
+			return throttle.NewGovernor(throttle.Rules{Lag: lag, Loops: loops, Signals: probe})
+		},
 		Share: func(d throttle.Decision, fleet []throttle.Slot, rowsPerSlot float64) []throttle.Grant {
 			return throttle.Allocate(throttle.Supply{Rate: d.RowsPerSec, Slots: fleet, Most: d.Slots, RowsPerSlot: rowsPerSlot}, []throttle.Demand{{Job: "job", Runnable: len(fleet)}})
 		},

@@ -13,14 +13,19 @@ type Options struct {
 	Aim   float64       // seconds of queue that the oracle keeps
 	Batch time.Duration // target time of a batch
 	Trace bool          // fill Result.Trace
+	// PerRow feeds the WAL of a row to the policy, times this; 0 feeds none, and the policy has to find it out.
+	PerRow float64
 }
 
 // sectionOptions are those of the researched bounds.
 var sectionOptions = Options{Aim: 1.5, Batch: 500 * time.Millisecond}
 
+// productOptions are those of the product's defaults.
+var productOptions = Options{Aim: 0.15, Batch: throttle.DefaultBatchTarget}
+
 // Run lets a policy govern a fleet through a scenario. Equal arguments give equal results.
 func Run(s Scenario, p Policy, o Options) Result {
-	return measure(s, p, simulate(s, p, o), refer(s, o.Aim))
+	return measure(s, p, simulate(s, p, o), refer(s, o))
 }
 
 // pending is a decision on its way to the workers.
@@ -48,18 +53,15 @@ func simulate(s Scenario, p Policy, o Options) run {
 	plant, f := newPlant(s), newFleet(s, s.Workers, s.Seed, o.Batch)
 	l := &leader{policy: p, controller: p.New(), random: rand.New(rand.NewPCG(s.Seed, 3)), epoch: 1}
 	var r run
-	down := false
+	down := false // the leader
 	for n := range s.ticks() {
 		t := plant.Now()
-		switch {
-		case s.Outage.holds(t):
-			down = true
-		case down:
-			down = false
-			*l = leader{policy: p, controller: p.New(), random: l.random, epoch: l.epoch + 1, next: t, lastBudget: l.lastBudget}
-			fallthrough
-		default:
-			l.step(t, plant, f, s)
+		was := down
+		if down = s.Outage.holds(t); !down {
+			if was {
+				l = l.successor(t)
+			}
+			l.step(t, plant, f, s, o.PerRow)
 		}
 		f.step(n, t, s.RowCost(t))
 		if f.starts > 0 && t-l.lastBudget > 3+tickSeconds {
@@ -71,7 +73,7 @@ func simulate(s Scenario, p Policy, o Options) run {
 		r.over = append(r.over, f.oversubscription())
 		if o.Trace && n%25 == 24 {
 			budget := l.last.RowsPerSec
-			if budget == 0 {
+			if budget == 0 && l.shared {
 				budget = math.NaN()
 			}
 			r.trace = append(r.trace, Point{T: t, Lag: plant.Lag(), Budget: budget, Rate: rate(r.rows, t-0.48, t+tickSeconds), Hold: l.last.Hold})
@@ -80,13 +82,19 @@ func simulate(s Scenario, p Policy, o Options) run {
 	return r
 }
 
-func (l *leader) step(t float64, plant *Plant, f *fleet, s Scenario) {
+// successor is the leader that takes over at t and has learned nothing.
+func (l *leader) successor(t float64) *leader {
+	return &leader{policy: l.policy, controller: l.policy.New(), random: l.random, epoch: l.epoch + 1, next: t, lastBudget: l.lastBudget}
+}
+
+func (l *leader) step(t float64, plant *Plant, f *fleet, s Scenario, perRow float64) {
 	if t >= l.next-tickSeconds/2 {
 		l.next += l.policy.Every.Seconds()
 		slots := s.present(t)
-		arrives := t + l.policy.Dead.Seconds()
-		d := l.controller.Step(l.sample(t, arrives, plant, f, slots))
-		l.sent = append(l.sent, pending{arrives, d, slots})
+		sample := l.sample(t, plant, f, slots)
+		sample.WALPerRow = perRow * s.WALPerRow(t)
+		d := l.controller.Step(sample)
+		l.sent = append(l.sent, pending{t + l.policy.Dead.Seconds(), d, slots})
 	}
 	for len(l.sent) > 0 && l.sent[0].due <= t {
 		l.publish(l.sent[0], t, f)
@@ -108,17 +116,16 @@ func (l *leader) publish(p pending, t float64, f *fleet) {
 	l.seq++
 	f.clock.now = at(t)
 	l.lastBudget = t
-	f.apply(l.epoch, l.seq, d.Hold, grants)
+	f.apply(l.epoch, l.seq, d, grants)
 }
 
-// sample is what the leader sees at t, and acts on when it arrives at the workers: the policy's dead time lies between.
-func (l *leader) sample(t, arrives float64, plant *Plant, f *fleet, slots int) throttle.Sample {
-	_ = arrives
+// sample is what the leader sees at t. What it decides arrives at the workers after the policy's dead time.
+func (l *leader) sample(t float64, plant *Plant, f *fleet, slots int) throttle.Sample {
 	probe := f.oversubscription() * (0.95 + 0.1*l.random.Float64())
 	s := throttle.Sample{
 		At: at(t), ReadAt: at(t), WALPos: plant.wal[len(plant.wal)-1], Rows: f.reported(),
 		RowsPerSlot: f.rowsPerSlot(), Active: f.holding(), Slots: slots,
-		Signals: []throttle.Reading{{Signal: "probe", Value: probe, At: at(t)}},
+		Signals: []throttle.Reading{{Signal: throttle.SignalProbe, Value: probe, At: at(t)}},
 	}
 	for _, r := range plant.replicas {
 		stale := l.policy.Stale.Seconds() * (1 + 0.25*l.random.Float64())

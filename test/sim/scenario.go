@@ -41,10 +41,10 @@ func (s Scenario) present(t float64) int {
 const megabyte = 1e6
 
 // base is what the scenarios have in common: three replicas, of which the slowest counts, and an application of 5 MB/s.
-func base(name string, workers int, seed uint64) (Scenario, *rand.Rand) {
+func base(name string, seconds float64, workers int, seed uint64) (Scenario, *rand.Rand) {
 	random := rand.New(rand.NewPCG(seed, 1))
 	s := Scenario{
-		Name: name, Seed: seed, Seconds: 600, Workers: workers, PerWorker: 8000, Primary: 60000,
+		Name: name, Seed: seed, Seconds: seconds, Workers: workers, PerWorker: 8000, Primary: 60000,
 		WALPerRow: Constant(500), RowCost: Constant(1),
 	}
 	for i, capacity := range []float64{20, 17, 14} {
@@ -62,7 +62,7 @@ func base(name string, workers int, seed uint64) (Scenario, *rand.Rand) {
 func Scenarios(workers int, seed uint64) []Scenario {
 	var all []Scenario
 	add := func(name string, change func(*Scenario, *rand.Rand)) {
-		s, random := base(name, workers, seed)
+		s, random := base(name, 600, workers, seed)
 		change(&s, random)
 		all = append(all, s)
 	}
@@ -110,8 +110,28 @@ func Scenarios(workers int, seed uint64) []Scenario {
 		s.slow(2, steps(1, 420, 0.7, 520, 1))
 		s.stall(1, Span{300, 340})
 	})
+	add("quarter", func(s *Scenario, _ *rand.Rand) {
+		for i := range s.Replicas {
+			s.slow(i, steps(1, 200, 0.4, 400, 1))
+		}
+		s.Foreground = scaled(s.Foreground, Constant(0.4))
+	})
 	add("costly", func(s *Scenario, _ *rand.Rand) { s.RowCost = steps(1, 200, 10, 400, 1) })
 	return all
+}
+
+// Outage is a stall in which there is no leader either: it dies as the stall begins.
+func Outage(workers int, seed uint64) Scenario {
+	s, _ := base("outage", 300, workers, seed)
+	s.stall(2, Span{100, 145})
+	s.Outage = Span{100, 160}
+	return s
+}
+
+// Long is the steady scenario for an hour and a half.
+func Long(workers int, seed uint64) Scenario {
+	s, _ := base("long", 90*60, workers, seed)
+	return s
 }
 
 // Random is one of many plants that nothing was tuned on.

@@ -1,7 +1,7 @@
 package signals
 
 import (
-	"slices"
+	"sort"
 	"time"
 )
 
@@ -18,7 +18,7 @@ type beat struct {
 
 func (b *beats) add(value int64, committed time.Time) {
 	b.sent = append(b.sent, beat{value, committed})
-	old := slices.IndexFunc(b.sent, func(o beat) bool { return committed.Sub(o.committed) <= ringSpan })
+	old := sort.Search(len(b.sent), func(i int) bool { return committed.Sub(b.sent[i].committed) <= ringSpan })
 	if old > len(b.sent)/2 { // now and then, so that a beat costs the same on average
 		b.sent = append([]beat(nil), b.sent[old:]...)
 	}

@@ -1,6 +1,7 @@
 package signals_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strconv"
@@ -15,25 +16,48 @@ import (
 	"github.com/backfleet/backfleet/throttle/signals"
 )
 
-// BenchmarkLag measures a reading and a beat on a real pair: the round trip, and the server's CPU time in it.
+// BenchmarkLag measures a reading, a beat, a reading that asks the replica as well, and a reading of the slots, on a real pair: the
+// round trip, and the CPU time of the server that answers.
 func BenchmarkLag(b *testing.B) {
 	c := harness.Postgres(b, harness.WithStandby(1))
 	c.Exec(b, "postgres", heartbeatTable)
+	require.NoError(b, c.WaitReplayed())
 	conn, err := pgx.Connect(b.Context(), c.DSN("postgres"))
 	require.NoError(b, err)
 	b.Cleanup(func() { _ = conn.Close(b.Context()) })
-	l := signals.NewLag(conn, time.Now, 0)
-	for name, call := range map[string]func() error{
-		"read": func() error { return l.Read(b.Context()).Err },
-		"beat": func() error { return l.Beat(b.Context()) },
-	} {
-		b.Run(name, func(b *testing.B) {
-			require.NoError(b, call())
-			before := cpu(b, conn.PgConn().PID())
-			for b.Loop() {
-				require.NoError(b, call())
+	l, slots := signals.NewLag(conn, time.Now, 0), signals.NewSlots(conn, nil)
+	session := make(chan uint32, 1)
+	asked := asking(b, conn, signals.Replica{Name: "standby1", Connect: func(ctx context.Context) (*pgx.Conn, error) {
+		conn, err := pgx.Connect(ctx, c.ReplicaDSN(0, "postgres"))
+		if err == nil {
+			select {
+			case session <- conn.PgConn().PID():
+			default:
 			}
-			b.ReportMetric(float64(cpu(b, conn.PgConn().PID())-before)/float64(b.N)/1e3, "server-cpu-µs/op")
+		}
+		return conn, err
+	}})
+	<-session               // of the check
+	for len(session) == 0 { // until the goroutine that asks has begun
+		require.NoError(b, asked.Read(b.Context()).Err)
+	}
+	for _, m := range []struct {
+		name   string
+		server uint32
+		call   func() error
+	}{
+		{"read", conn.PgConn().PID(), func() error { return l.Read(b.Context()).Err }},
+		{"beat", conn.PgConn().PID(), func() error { return l.Beat(b.Context()) }},
+		{"asked", <-session, func() error { return asked.Read(b.Context()).Err }},
+		{"slots", conn.PgConn().PID(), func() error { return slots.Read(b.Context())[0].Err }},
+	} {
+		b.Run(m.name, func(b *testing.B) {
+			require.NoError(b, m.call())
+			before := cpu(b, m.server)
+			for b.Loop() {
+				require.NoError(b, m.call())
+			}
+			b.ReportMetric(float64(cpu(b, m.server)-before)/float64(b.N)/1e3, "server-cpu-µs/op")
 		})
 	}
 }

@@ -18,17 +18,17 @@ import (
 // Each way in which one of PostgreSQL's own figures misleads, on a real pair.
 
 // ask reads one value over a connection of its own.
-func ask[T any](t *testing.T, dsn, sql string) (v T) {
+func ask[T any](t testing.TB, dsn, sql string) (v T) {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), dsn)
+	conn, err := pgx.Connect(context.Background(), dsn)
 	require.NoError(t, err)
 	defer conn.Close(context.Background())
-	require.NoError(t, conn.QueryRow(t.Context(), sql).Scan(&v))
+	require.NoError(t, conn.QueryRow(context.Background(), sql).Scan(&v))
 	return v
 }
 
-// watch reads without a beat until the sample satisfies ok.
-func watch(t *testing.T, l *signals.Lag, what string, ok func(throttle.Sample) bool) throttle.Sample {
+// readUntil reads without a beat until the sample satisfies ok.
+func readUntil(t *testing.T, l *signals.Lag, what string, ok func(throttle.Sample) bool) throttle.Sample {
 	t.Helper()
 	var s throttle.Sample
 	patience := time.After(60 * time.Second)
@@ -48,7 +48,7 @@ func watch(t *testing.T, l *signals.Lag, what string, ok func(throttle.Sample) b
 
 // freeze stops a process of a standby, by its backend_type, and returns what lets it go on. It goes on before the cluster is
 // stopped in any case.
-func freeze(t *testing.T, standby, backend string) (thaw func()) {
+func freeze(t testing.TB, standby, backend string) (thaw func()) {
 	t.Helper()
 	pid := ask[int](t, standby, "SELECT pid FROM pg_stat_activity WHERE backend_type = '"+backend+"'")
 	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
@@ -77,7 +77,7 @@ func TestIdlePairHasNoLagWhereReplayTimestampShowsSeconds(t *testing.T) {
 	standby, err := pgx.Connect(t.Context(), db.Cluster.ReplicaDSN(0, "postgres"))
 	require.NoError(t, err)
 	defer standby.Close(context.Background())
-	watch(t, l, "the usual expression shows 2 s, and the reading 0", func(s throttle.Sample) bool {
+	readUntil(t, l, "the usual expression shows 2 s, and the reading 0", func(s throttle.Sample) bool {
 		var usual float64
 		require.NoError(t, standby.QueryRow(t.Context(),
 			"SELECT coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 0)::float8").Scan(&usual))
@@ -89,7 +89,7 @@ func TestReplayLagThatIsNullIsNoHiddenMember(t *testing.T) {
 	c := pair(t, harness.WithSetting("wal_receiver_status_interval", "1s"))
 	l := signals.NewLag(c.Pool(t, "postgres"), time.Now, 0)
 	until(t, l, "the standby is caught up", caughtUp)
-	s := watch(t, l, "replay_lag is NULL", func(throttle.Sample) bool {
+	s := readUntil(t, l, "replay_lag is NULL", func(throttle.Sample) bool {
 		return ask[bool](t, c.DSN("postgres"), "SELECT bool_and(replay_lag IS NULL) FROM pg_stat_replication")
 	})
 	require.Equal(t, "streaming", s.Members[0].State)
@@ -106,7 +106,7 @@ func TestLagGrowsWhereReplayLagStandsStill(t *testing.T) {
 	// From now on nothing is written.
 	const replayLag = "SELECT coalesce(extract(epoch FROM replay_lag), 0)::float8 FROM pg_stat_replication"
 	began, before := time.Now(), ask[float64](t, c.DSN("postgres"), replayLag)
-	s := watch(t, l, "the lag grows", func(s throttle.Sample) bool { return s.Members[0].Lag > 2.5 })
+	s := readUntil(t, l, "the lag grows", func(s throttle.Sample) bool { return s.Members[0].Lag > 2.5 })
 	require.Less(t, ask[float64](t, c.DSN("postgres"), replayLag)-before, 0.5*time.Since(began).Seconds(), "the view's own figure stands still")
 	require.True(t, throttle.NewLagStop(throttle.LagConfig{}).Step(s).Hold)
 	thaw()
@@ -164,7 +164,7 @@ func TestFarReplicaShowsItsBaseDelay(t *testing.T) {
 }
 
 // delay has the standby replay each commit so much later.
-func delay(t *testing.T, c *harness.Cluster, by string) {
+func delay(t testing.TB, c *harness.Cluster, by string) {
 	t.Helper()
 	standby := c.ReplicaDSN(0, "postgres")
 	exec(t, standby, "ALTER SYSTEM SET recovery_min_apply_delay = '"+by+"'")

@@ -24,12 +24,12 @@ const heartbeatTable = `CREATE SCHEMA backfleet;
 	CREATE TABLE backfleet.heartbeat (id boolean PRIMARY KEY DEFAULT true CHECK (id), ts timestamptz NOT NULL);
 	INSERT INTO backfleet.heartbeat (ts) VALUES (clock_timestamp())`
 
-func exec(t *testing.T, dsn, sql string) {
+func exec(t testing.TB, dsn, sql string) {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), dsn)
+	conn, err := pgx.Connect(context.Background(), dsn)
 	require.NoError(t, err)
 	defer conn.Close(context.Background())
-	_, err = conn.Exec(t.Context(), sql)
+	_, err = conn.Exec(context.Background(), sql)
 	require.NoError(t, err)
 }
 
@@ -96,8 +96,8 @@ func TestLagGrowsWhileReplayIsPaused(t *testing.T) {
 	exec(t, standby, "SELECT pg_wal_replay_pause()")
 	t.Cleanup(func() { resume(t, standby) })
 	paused := time.Now()
-	s := until(t, l, "lag grows over a fifth of the target", func(s throttle.Sample) bool { return stop.Step(s).Hold })
-	require.Greater(t, s.Members[0].Lag, 0.2)
+	s := until(t, l, "lag grows over half of the target", func(s throttle.Sample) bool { return stop.Step(s).Hold })
+	require.Greater(t, s.Members[0].Lag, 0.5)
 	require.LessOrEqual(t, s.Members[0].Lag, time.Since(paused).Seconds()+0.5, "lag is no longer than the pause")
 	require.Positive(t, s.Members[0].Bytes)
 	require.Regexp(t, `^lag of standby1 \d+\.\ds over `, stop.Step(s).Reasons[0].Text)

@@ -61,13 +61,13 @@ func TestReplicaThatIsAskedIsSeenAtOnce(t *testing.T) {
 		alone.Read(t.Context())
 		return s.Members[0].Lag > 1.4
 	})
-	s := watch(t, asked, "it is seen to replay when nothing is written", func(s throttle.Sample) bool {
+	s := readUntil(t, asked, "it is seen to replay when nothing is written", func(s throttle.Sample) bool {
 		later := alone.Read(t.Context())
 		return later.Members[0].Lag > s.Members[0].Lag+0.5 && later.Members[0].Pos < s.Members[0].Pos
 	})
 	require.InDelta(t, 1.5, s.Members[0].Lag, 0.5, "the truth")
 	require.Zero(t, unreachable(t, s).Value)
-	watch(t, asked, "it has replayed all", caughtUp)
+	readUntil(t, asked, "it has replayed all", caughtUp)
 }
 
 func TestPausedReplayIsSeenOnTheReplica(t *testing.T) {

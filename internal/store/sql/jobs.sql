@@ -51,6 +51,10 @@ RETURNING @job
 UPDATE backfleet.jobs SET stream_clear = true
  WHERE id = $1 AND state IN ('complete', 'complete_with_errors', 'failed', 'cancelled')
 
+-- name: tables_active
+SELECT DISTINCT r.relation::bigint FROM backfleet.relations r JOIN backfleet.jobs j ON j.id = r.job_id
+ WHERE j.state IN ('running', 'verifying') AND NOT r.dropped ORDER BY 1 LIMIT 1000
+
 -- name: event
 INSERT INTO backfleet.events (job_id, by, action, detail) VALUES ($1, $2, $3, $4)
 

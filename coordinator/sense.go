@@ -1,0 +1,181 @@
+package coordinator
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/zap"
+
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/store"
+	"github.com/backfleet/backfleet/throttle"
+	"github.com/backfleet/backfleet/throttle/signals"
+)
+
+const (
+	beatEvery   = 200 * time.Millisecond
+	idleEvery   = time.Second // between looks at the replicas while no batch may run
+	tablesEvery = 30 * time.Second
+	drainTime   = 2 * time.Second // after the last sign of a batch
+	learnMost   = 4 * time.Second // for the probe to learn what is usual; a leader that follows another waits for the fleet to drain
+)
+
+// sense reads what the governor decides on: the replicas with every look, and the slower signals beside it, each at its own pace.
+type sense struct {
+	*leadership
+	ledger   *store.Leader
+	pool     *pgxpool.Pool
+	lag      *signals.Lag
+	replicas *signals.Replicas
+	sampler  *signals.Sampler
+	probe    *signals.Probe
+	server   *signals.Database
+	builtin  []signals.Source
+	checks   map[job.Check]signals.Source
+
+	known    map[string]bool // replicas that the ledger remembers
+	last     throttle.Sample
+	looked   time.Time
+	beat     time.Time
+	tablesAt time.Time
+	batches  time.Time // when batches ran last
+	began    time.Time // when there was something to do
+}
+
+func newSense(l *leadership, own *store.Leader, db Database) *sense {
+	s := &sense{
+		leadership: l, ledger: own, pool: db.Signals, known: map[string]bool{}, checks: map[job.Check]signals.Source{},
+		lag:      signals.NewLag(db.Signals, time.Now, 0),
+		replicas: signals.NewReplicas(time.Now, 0, db.Replicas...),
+		sampler:  signals.NewSampler(time.Now),
+		probe:    signals.NewProbe(signals.Dial(db.Signals), time.Now),
+		server:   signals.NewDatabase(db.Signals, time.Now),
+	}
+	s.lag.Ask(s.replicas)
+	s.builtin = []signals.Source{s.server, s.probe, signals.NewBlocked(db.Signals), signals.NewSlots(db.Signals, s.server.FreeBytes)}
+	return s
+}
+
+// run reads until the term ends.
+func (s *sense) run(ctx context.Context) {
+	asking, end := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.replicas.Run(asking)
+	}()
+	s.sampler.Use(s.builtin...)
+	s.sampler.Run(ctx)
+	end()
+	<-done
+	s.probe.Close()
+}
+
+// use says which jobs there are: what they ask for is read, beside the builtin signals.
+func (s *sense) use(ctx context.Context, active []job.Job, checks []job.Check) {
+	s.sampler.SetBusy(len(active) > 0)
+	wanted := map[job.Check]signals.Source{}
+	sources := slices.Clone(s.builtin)
+	changed := len(checks) != len(s.checks)
+	for _, c := range checks {
+		source, known := s.checks[c]
+		if !known {
+			changed = true
+			var err error
+			if source, err = s.source(c); err != nil { // submit has refused it; an older ledger may hold it. It fails closed
+				s.complain(ctx, "check not usable", err, zap.String("check", c.Name))
+				source = nil
+			}
+		}
+		wanted[c] = source
+		if source != nil {
+			sources = append(sources, source)
+		}
+	}
+	if changed {
+		s.checks = wanted
+		s.sampler.Use(sources...)
+	}
+	if len(active) > 0 && time.Since(s.tablesAt) > tablesEvery {
+		s.tablesAt = time.Now()
+		oids, err := s.ledger.Tables(ctx)
+		if err != nil {
+			s.complain(ctx, "tables of the jobs not read", err)
+			return
+		}
+		s.server.SetTables(oids...)
+	}
+}
+
+func (s *sense) source(c job.Check) (signals.Source, error) {
+	switch {
+	case c.SQL != "":
+		return signals.NewSQLCheck(c.Name, c.SQL, c.Every.D(), s.pool), nil
+	case c.HTTP != "":
+		return signals.NewHTTPCheck(c.Name, c.HTTP, c.Every.D())
+	}
+	return signals.NewPrometheusCheck(c.Name, c.Prometheus.URL, c.Prometheus.Query, c.Every.D())
+}
+
+// look reads the replicas, rarely while nothing runs, and returns all that is known now.
+func (s *sense) look(ctx context.Context, busy bool) throttle.Sample {
+	now := time.Now()
+	if !busy && now.Sub(s.looked) < idleEvery {
+		s.last.At = now
+		return s.last
+	}
+	s.looked = now
+	if busy && now.Sub(s.beat) >= beatEvery {
+		s.beat = now
+		if err := s.lag.Beat(ctx); err != nil {
+			s.log.Debug("heartbeat not written", zap.Error(err))
+		}
+	}
+	s.last = s.lag.Read(ctx)
+	s.last.Signals = append(s.last.Signals, s.sampler.Readings()...)
+	for _, m := range s.last.Members {
+		if !s.known[m.Name] && !m.Missing {
+			if err := s.ledger.RememberReplica(ctx, m.Name); err == nil {
+				s.known[m.Name] = true
+			}
+		}
+	}
+	return s.last
+}
+
+// quiet tells the probe whether batches run, so that it knows what is usual without them. Those of before may take a while to end.
+func (s *sense) quiet(batches bool) {
+	now := time.Now()
+	if batches {
+		s.batches = now
+	}
+	s.probe.SetBatches(now.Sub(s.batches) < drainTime)
+}
+
+// learning says that batches must wait for a moment: once they run, it cannot be learned any more what they add.
+func (s *sense) learning(active []job.Job) []throttle.Reason {
+	now := time.Now()
+	switch {
+	case len(active) == 0:
+		s.began = time.Time{}
+	case s.began.IsZero():
+		s.began = now
+		if slices.ContainsFunc(active, func(j job.Job) bool { return now.Sub(j.Started) > learnMost }) {
+			s.batches = now // of a leader before this one, perhaps
+		}
+	}
+	if len(active) == 0 || s.probe.Knows() || now.Sub(s.began) > learnMost {
+		return nil
+	}
+	return []throttle.Reason{{Signal: throttle.SignalProbe, Text: "the foreground probe learns what is usual without batches"}}
+}
+
+// expect has the replicas waited for that were there before.
+func (s *sense) expect(names []string) {
+	s.lag.Expect(names...)
+	for _, name := range names {
+		s.known[name] = true
+	}
+}

@@ -1,0 +1,1 @@
+SELECT checkpoints_req AS requested FROM pg_stat_bgwriter

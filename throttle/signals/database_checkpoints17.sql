@@ -1,0 +1,1 @@
+SELECT num_requested AS requested FROM pg_stat_checkpointer

@@ -1,0 +1,1 @@
+SELECT ts FROM backfleet.heartbeat WHERE id

@@ -31,6 +31,10 @@ func indexed(ctx context.Context, b *bench) error {
 		muster{name: "1 worker process", workers: 1})
 }
 
+// alone is the spec of a fleet that has the machine for itself, as the monolithic UPDATE has: the signals that spare an application do not
+// look.
+const alone = "throttle: {signals: {probe: off, active_backends: off}}\n"
+
 // versusMonolithic compares fleets with one UPDATE of the same rows in one transaction.
 func (b *bench) versusMonolithic(ctx context.Context, part string, t table, fleets ...muster) error {
 	var mono measured
@@ -196,7 +200,7 @@ func (b *bench) backfill(ctx context.Context, t table, c muster) (outcome, toll,
 	if err := tr.fleetOf(c.workers); err != nil {
 		return outcome{}, toll{}, err
 	}
-	if err := tr.submit(c.more); err != nil {
+	if err := tr.submit(alone + c.more); err != nil {
 		return outcome{}, toll{}, err
 	}
 	o, err := tr.complete(ctx)

@@ -53,6 +53,7 @@ type Coordinator struct {
 	// reconnects counts the returns of the NATS connection: each may have come back to another store.
 	reconnects atomic.Int64
 
+	listening time.Time // since when workers are heard
 	leading   sync.Mutex
 	governors map[string]*governor // of the databases that it leads
 }
@@ -76,6 +77,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 		return fmt.Errorf("listen to workers: %w", err)
 	}
 	defer stop()
+	c.listening = time.Now()
 	var all sync.WaitGroup
 	for _, db := range c.cfg.Databases {
 		all.Go(func() { c.candidate(ctx, db) })

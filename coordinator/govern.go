@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -19,7 +20,9 @@ const (
 	lookEvery     = 100 * time.Millisecond // the inner loop: hold or release
 	publishEvery  = 500 * time.Millisecond // the outer loop: rate and leases
 	governTimeout = 3 * time.Second
-	decisionStale = 3 * time.Second // of an answer to others: as long as workers trust a budget
+	askedFor      = 30 * time.Second        // a tool that has asked may ask again: signals are read for it as for a batch
+	allHeard      = 1500 * time.Millisecond // every worker that is there has told of itself once
+	decisionStale = 3 * time.Second         // of an answer to others: as long as workers trust a budget
 )
 
 // governor reads one database's signals, decides its budget, and shares it out as leases.
@@ -39,6 +42,7 @@ type governor struct {
 	brake    []throttle.Reason // what holds above the controller
 
 	calendars calendars
+	asked     atomic.Int64 // when another tool asked last, in Unix nanoseconds
 
 	mu       sync.Mutex
 	sample   throttle.Sample
@@ -90,6 +94,9 @@ func (g *governor) tick(term context.Context) {
 		return
 	}
 	active := g.active()
+	if g.early(active) {
+		return
+	}
 	outer := time.Since(g.attended) >= publishEvery
 	if outer {
 		g.attended = time.Now()
@@ -111,6 +118,17 @@ func (g *governor) tick(term context.Context) {
 
 func (g *governor) active() []job.Job {
 	return slices.DeleteFunc(slices.Clone(g.snapshot()), func(j job.Job) bool { return !j.State.Active() })
+}
+
+// early reports that a fleet is at work and has not told of itself yet: a budget without its leases would have it hand every range back.
+func (g *governor) early(active []job.Job) bool {
+	now := time.Now()
+	return now.Sub(g.c.listening) < allHeard && slices.ContainsFunc(active, func(j job.Job) bool { return now.Sub(j.Started) > learnMost })
+}
+
+// busy reports whether signals are needed fresh: a batch may start, or another tool may go.
+func (g *governor) busy(active []job.Job) bool {
+	return len(active) > 0 || time.Since(time.Unix(0, g.asked.Load())) < askedFor
 }
 
 // attend brings up to date what changes rarely: rules, the brake, what the fleet has written.
@@ -135,14 +153,14 @@ func (g *governor) attend(ctx context.Context, active []job.Job) {
 	rules, checks := rulesFor(active, g.set)
 	rules.Loops = g.c.cfg.Loops
 	g.control.SetRules(rules)
-	g.sense.use(ctx, active, checks)
+	g.sense.use(ctx, g.busy(active), active, checks)
 	g.progress.note(time.Now(), active, g.c.roster.work)
 }
 
 // decide reads the signals and asks the controller. What a person holds is a decision above it.
 func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decision {
 	g.sense.quiet(!g.held && g.shares.active > 0)
-	sample := g.sense.look(ctx, len(active) > 0)
+	sample := g.sense.look(ctx, g.busy(active))
 	for i, m := range sample.Members {
 		sample.Members[i].Policy = policy(active, m.Name)
 	}
@@ -256,6 +274,7 @@ func (g *governor) calendar(j job.Job) throttle.Calendar {
 
 // verdict says whether a batch may start now, for others who ask; not known where the last decision is old.
 func (g *governor) verdict(now time.Time) (ok bool, why job.Reason, known bool) {
+	g.asked.Store(now.UnixNano())
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.decided.IsZero() || now.Sub(g.decided) > decisionStale {

@@ -16,6 +16,9 @@ func rulesFor(active []job.Job, set job.DatabaseRules) (rules throttle.Rules, ch
 		MaxWALPerSec:  float64(set.MaxWALBytesPerSecond),
 	}
 	rules.Signals, checks = job.Strictest(active)
+	if len(active) == 0 { // other tools may ask all the same
+		rules.Signals = throttle.Defaults()
+	}
 	return rules, checks
 }
 

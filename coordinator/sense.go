@@ -73,9 +73,9 @@ func (s *sense) run(ctx context.Context) {
 	s.probe.Close()
 }
 
-// use says which jobs there are: what they ask for is read, beside the builtin signals.
-func (s *sense) use(ctx context.Context, active []job.Job, checks []job.Check) {
-	s.sampler.SetBusy(len(active) > 0)
+// use says which jobs there are: what they ask for is read, beside the builtin signals, and all of it more often while busy.
+func (s *sense) use(ctx context.Context, busy bool, active []job.Job, checks []job.Check) {
+	s.sampler.SetBusy(busy)
 	wanted := map[job.Check]signals.Source{}
 	sources := slices.Clone(s.builtin)
 	changed := len(checks) != len(s.checks)

@@ -1,12 +1,14 @@
 package throttle
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 const (
 	flowWindow  = time.Second            // a worker counts up its rows once in it
-	flowAge     = 400 * time.Millisecond // how old the count of rows is
+	flowAge     = 250 * time.Millisecond // how old the count of rows is, about; it may be older, but hardly younger
 	flowPerRow  = 500.0                  // bytes of WAL a row, before anything was seen
-	flowLearn   = 3.0                    // seconds of rows
 	flowMinimum = 10.0                   // bytes of WAL a row: no row costs less
 )
 
@@ -24,11 +26,10 @@ type flow struct {
 	rows  float64    // rows per second, lately
 	wal   float64    // bytes per second, lately
 
-	written trail   // rows
-	learned float64 // seconds in which rows were written
+	written trail // rows
 }
 
-func newFlow() *flow { return &flow{perRow: flowPerRow} }
+func newFlow() *flow { return &flow{perRow: flowPerRow, cov: [3]float64{0, 0, sq(4 * flowPerRow)}} }
 
 // note takes a sample's count of rows.
 func (f *flow) note(s Sample) { f.written.add(s.At, s.Rows, trailSpan) }
@@ -43,14 +44,11 @@ func (f *flow) step(wal *trail, measured, dt float64) {
 	if !f.known {
 		f.known = true
 		f.app = f.wal
-		f.cov = [3]float64{f.wal * f.wal, 0, flowPerRow * flowPerRow}
+		f.cov[0] = sq(f.wal)
 	}
 	dt = min(dt, 2)
-	if f.rows > 0 {
-		f.learned += dt
-	}
-	if measured > 0 {
-		f.perRow, f.cov[1], f.cov[2], f.learned = measured, 0, 0, flowLearn
+	if measured > 0 && !math.IsInf(measured, 1) {
+		f.perRow, f.cov[1], f.cov[2] = measured, 0, 0
 	} else {
 		f.cov[2] += sq(0.15*f.perRow) * dt
 	}
@@ -69,12 +67,8 @@ func (f *flow) step(wal *trail, measured, dt float64) {
 	f.cov[2] -= viaRow * viaRow / total
 }
 
-// careful is the WAL of a row for a cap that shall hold from the first batch on: four times the estimate until it was learned.
-func (f *flow) careful() float64 {
-	if f.learned < flowLearn {
-		return 4 * f.perRow
-	}
-	return f.perRow
-}
+// careful is the WAL of a row for a cap, which shall hold: the estimate and its deviation. Where the two unknowns have not been told
+// apart yet that is far too much; the rate is then low at first, and each change of it tells more.
+func (f *flow) careful() float64 { return f.perRow + math.Sqrt(max(0, f.cov[2])) }
 
 func sq(x float64) float64 { return x * x }

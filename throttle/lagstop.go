@@ -3,6 +3,7 @@ package throttle
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
@@ -133,6 +134,11 @@ func (c *LagStop) member(m Member, seen *replay, now time.Time) (Reason, bool) {
 				"or ignore %s under throttle.replicas", m.Name, m.Name),
 			Hard: true,
 		}, true
+	case m.Paused:
+		return Reason{
+			Signal: "replay of " + m.Name,
+			Text:   fmt.Sprintf("replay of %s is paused; run SELECT pg_wal_replay_resume() on it, or ignore it under throttle.replicas", m.Name),
+		}, true
 	}
 	return c.lag(m, seen)
 }
@@ -161,13 +167,16 @@ func (c *LagStop) lag(m Member, seen *replay) (Reason, bool) {
 	if c.over[m.Name] {
 		limit *= lagResume
 	}
-	queue := max(m.Lag-base, ahead) // NaN if the lag is not a number, which holds
-	if queue <= limit {
+	queue := m.Lag - base
+	if max(queue, ahead) <= limit { // a lag that is not a number holds
 		delete(c.over, m.Name)
 		return Reason{}, false
 	}
 	c.over[m.Name] = true
-	if ahead > m.Lag-base {
+	switch {
+	case math.IsNaN(queue):
+		return Reason{Signal: "lag of " + m.Name, Threshold: base + limit, Text: fmt.Sprintf("lag of %s is not a number", m.Name)}, true
+	case queue <= limit:
 		return Reason{
 			Signal: "backlog of " + m.Name, Observed: base + ahead, Threshold: base + limit,
 			Text: fmt.Sprintf("%s has %s to replay at %s/s, which takes %s, over %s", m.Name, bytesText(seen.backlog), bytesText(seen.rate),

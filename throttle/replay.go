@@ -8,7 +8,7 @@ import (
 const (
 	baseCap    = 2.0             // seconds; what is beyond is a backlog and no distance
 	baseWindow = time.Second     // in which a replica shows its delay
-	baseLearn  = 3 * time.Second // of a trickle, before the base delay is believed
+	baseLearn  = 3 * time.Second // of a trickle at most, while the base delay is not known
 	rateWindow = 500 * time.Millisecond
 	rateLeast  = 300 * time.Millisecond
 	emptyQueue = 0.02            // seconds; what is less is no backlog
@@ -79,6 +79,9 @@ func (r *replays) step(s Sample) bool {
 
 func (t *replay) step(m Member, wal *trail, at time.Time) {
 	t.state, t.lag = m.State, m.Lag
+	if math.IsNaN(t.lag) {
+		t.lag = math.Inf(1)
+	}
 	// Where a replica is asked itself and does not answer once, its position is that of an older report.
 	pos := max(m.Pos, t.pos.value())
 	t.pos.add(at, pos, trailSpan)
@@ -148,7 +151,7 @@ func (t *replay) ahead(least float64) float64 {
 // coming is the queue, in bytes, that stands when all that is on the way has arrived, at a rate of replay.
 func (t *replay) coming(rate float64) float64 { return max(0, t.open-t.base*rate) }
 
-// learning reports whether the base delay is not to be believed yet.
-func (t *replay) learning(now time.Time) bool { return now.Sub(t.since) < baseLearn }
+// learning reports whether the base delay is not to be believed yet: it ends with the first window in which WAL flowed.
+func (t *replay) learning(now time.Time) bool { return !t.based && now.Sub(t.since) < baseLearn }
 
 func toDuration(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }

@@ -1,6 +1,7 @@
 package throttle
 
 import (
+	"math"
 	"sort"
 	"time"
 )
@@ -16,8 +17,11 @@ type mark struct {
 }
 
 // add notes a value, and forgets what is older than span. A value below the last one is of another history and starts anew;
-// a time that is not later is left out.
+// a time that is not later, or a value that is no number, is left out.
 func (t *trail) add(at time.Time, value float64, span time.Duration) {
+	if math.IsNaN(value) || math.IsInf(value, 0) {
+		return
+	}
 	if n := len(t.points); n > 0 {
 		switch last := t.points[n-1]; {
 		case value < last.value:

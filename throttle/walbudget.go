@@ -7,12 +7,13 @@ import (
 
 const (
 	budgetUsed    = 0.7   // of the rate: a fleet that writes more tests the budget
-	trickleRows   = 300.0 // rows per second: what keeps the estimates alive where the budget allows nothing
-	budgetAim     = 0.3   // of the queue at which the inner loop stops: the queue that is kept
+	trickleRows   = 500.0 // rows per second: what keeps the estimates alive where the budget allows next to nothing
+	budgetAim     = 0.5   // of the queue at which the inner loop stops: the queue that is kept
+	budgetEmpty   = 0.4   // of that, but at most 0.25 s: what is less is no queue
 	budgetLearn   = 0.5   // of the gap to the replay rate seen, in a second
 	budgetProbe   = 1.10  // growth of an untested capacity in a second
-	budgetStart   = 1.30  // the same before the first queue
 	stalledBelow  = 0.3   // of the capacity: a replay slower than that has stalled
+	budgetStart   = 4.0   // the same before the first queue: the rate doubles with every step
 	budgetSettle  = 1.5   // seconds in which the queue is brought to the aim, at least
 	slowStartOver = 0.6   // seconds of queue that end the slow start
 )
@@ -48,7 +49,8 @@ func newWALBudget(cfg LagConfig) *WALBudget {
 func (b *WALBudget) SetConfig(cfg LagConfig) { b.cfg = cfg.withDefaults() }
 
 // aim is the queue that is kept, in seconds above the base delay: below the inner loop's threshold, so that this loop alone holds
-// the lag while nothing changes.
+// the lag while nothing changes. It must be more than what a replica reports later under load than at rest. That would pass for
+// a queue which no slowing down makes shorter, and the budget would follow its own flow down to the trickle.
 func (c LagConfig) aim() float64 { return budgetAim * c.hold() }
 
 // grant is what the replicas allow.
@@ -61,6 +63,7 @@ type grant struct {
 // step moves the estimates by dt seconds and returns the budget. Where the WAL position is not known there is none.
 func (b *WALBudget) step(s Sample, seen *replays, f *flow, dt float64) grant {
 	used := f.rows >= budgetUsed*b.granted
+	dt = min(dt, 2)
 	budget, behind := math.Inf(1), 0.0
 	var slowest, learning *replay
 	for _, m := range s.Members {
@@ -120,7 +123,7 @@ func (b *WALBudget) grant(budget, behind float64, f *flow, slowest *replay) gran
 // replica worked all the time.
 func (c *capacity) step(t *replay, used bool, aim, dt float64) {
 	slope := t.slope
-	least := min(0.25, aim/6) * max(slope, stalledBelow*c.rate)
+	least := min(0.25, budgetEmpty*aim) * max(slope, stalledBelow*c.rate)
 	queued := t.least > least
 	switch {
 	case queued && c.queued:
@@ -135,9 +138,7 @@ func (c *capacity) step(t *replay, used bool, aim, dt float64) {
 		default:
 			c.rate += (1 - math.Pow(1-budgetLearn, dt)) * (slope - c.rate)
 		}
-		if t.backlog > slowStartOver*min(1, aim)*c.rate {
-			c.slowStart = false
-		}
+		c.slowStart = c.slowStart && t.backlog <= slowStartOver*min(1, aim)*c.rate
 	case !queued && (used || slope > c.rate):
 		if c.stalled {
 			c.stalled, c.rate = false, max(slope, c.memory/2)

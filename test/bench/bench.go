@@ -211,6 +211,7 @@ type trial struct {
 	heap    int64         // bytes of the table when the trial was fresh,
 	lsn     string        // where the WAL was,
 	cpu     time.Duration // and what the server's sessions had used
+	check   *httpCheck
 	// scripted counts the rows that the usual script has written.
 	scripted atomic.Int64
 }

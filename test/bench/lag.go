@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -33,6 +34,7 @@ type held struct {
 	within   float64 // percent of the time at or below the goal
 	p99, max float64 // s
 	behind   float64 // MB, at most
+	limits   string  // what the fleet said held it back, and in how many of its samples
 }
 
 // lag slows a standby's replay in mid-run and compares how well Backfleet and the peers' ways hold its lag, and what they get done.
@@ -56,8 +58,8 @@ func lag(ctx context.Context, b *bench) error {
 					return fmt.Errorf("%s on %s: %w", c.name, p.name, err)
 				}
 				results[c.name] = append(results[c.name], h)
-				b.say("  round %d: %s: %s: %s rows/s, lag <= %s for %.1f %% of the time, p99 %.2f s, most %.2f s, %.0f MB behind at most",
-					rep+1, p.name, c.name, number(h.rate), lagGoal, h.within, h.p99, h.max, h.behind)
+				b.say("  round %d: %s: %s: %s rows/s, lag <= %s for %.1f %% of the time, p99 %.2f s, most %.2f s, %.0f MB behind at most; %s",
+					rep+1, p.name, c.name, number(h.rate), lagGoal, h.within, h.p99, h.max, h.behind, h.limits)
 			}
 		}
 		b.reportLag(p, all, results)
@@ -118,7 +120,9 @@ func (b *bench) hold(ctx context.Context, p profile, c contender, rep int) (h he
 	if last.rows >= int64(tr.table.rows) {
 		return h, fmt.Errorf("all %d rows were written before the profile was over: give it more -long-rows or a shorter -profile", tr.table.rows)
 	}
-	if err := end(); err != nil {
+	err = tr.pool.QueryRow(ctx, `SELECT coalesce(string_agg(limiting || ' ' || n, ', ' ORDER BY n DESC), 'no governor')
+		FROM (SELECT limiting, count(*) AS n FROM backfleet.samples GROUP BY 1) AS s`).Scan(&h.limits)
+	if err := errors.Join(err, end()); err != nil {
 		return h, err
 	}
 	if err := tr.truth.end(); err != nil {

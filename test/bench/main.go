@@ -2,7 +2,8 @@
 // directory. Every figure that matters is a ratio of runs that alternate on the same machine; rates of different machines, or of
 // different days, say little.
 //
-//	go run ./test/bench                          # everything, under 15 minutes on 2 cores
+//	go run ./test/bench                          # everything but lag, about half an hour on 2 cores
+//	go run ./test/bench -parts lag               # 20 minutes
 //	go run ./test/bench -parts throughput -rows 500000 -reps 5
 package main
 
@@ -39,19 +40,20 @@ type options struct {
 type part struct {
 	name, what string
 	run        func(context.Context, *bench) error
+	apart      bool // it runs only where it is named
 }
 
 var parts = []part{
-	{"throughput", "one worker and four against one monolithic UPDATE", throughput},
-	{"indexed", "four workers against one monolithic UPDATE, with three secondary indexes", indexed},
-	{"script", "against the usual script, without other traffic", script},
-	{"foreground", "against the usual script, beside an application", foreground},
-	{"fence", "what the ledger costs a batch", fenceCost},
-	{"scale", "100,000 ranges planned and published; memory", scale},
-	{"lag", "a standby's lag while its replay is slowed, against a throttle that stops and goes", lag},
-	{"stop", "batches that start after they should not", stop},
-	{"signals", "what governing a database costs, with few slots and with many", signalCost},
-	{"recovery", "from SIGKILL and from SIGTERM to resumed work", recovery},
+	{"throughput", "one worker and four against one monolithic UPDATE", throughput, false},
+	{"indexed", "four workers against one monolithic UPDATE, with three secondary indexes", indexed, false},
+	{"script", "against the usual script, without other traffic", script, false},
+	{"foreground", "against the usual script, beside an application", foreground, false},
+	{"fence", "what the ledger costs a batch", fenceCost, false},
+	{"scale", "100,000 ranges planned and published; memory", scale, false},
+	{"lag", "a standby's lag while its replay is slowed, against a throttle that stops and goes", lag, true},
+	{"stop", "batches that start after they should not", stop, false},
+	{"signals", "what governing a database costs, with few slots and with many", signalCost, false},
+	{"recovery", "from SIGKILL and from SIGTERM to resumed work", recovery, false},
 }
 
 func main() {
@@ -92,14 +94,17 @@ func run(ctx context.Context, args []string) error {
 }
 
 func parse(args []string) (options, error) {
-	var names, lines []string
+	var names, usually, lines []string
 	for _, p := range parts {
 		names = append(names, p.name)
+		if !p.apart {
+			usually = append(usually, p.name)
+		}
 		lines = append(lines, fmt.Sprintf("%s (%s)", p.name, p.what))
 	}
 	var o options
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	which := f.String("parts", strings.Join(names, ","), "what to measure, comma-separated: "+strings.Join(lines, "; "))
+	which := f.String("parts", strings.Join(usually, ","), "what to measure, comma-separated: "+strings.Join(lines, "; "))
 	f.IntVar(&o.reps, "reps", 3, "repetitions of each trial; trials alternate")
 	f.IntVar(&o.rows, "rows", 2_000_000, "rows of the table that has a primary key only")
 	f.IntVar(&o.indexedRows, "indexed-rows", 700_000, "rows of the table with three secondary indexes")
@@ -113,8 +118,8 @@ func parse(args []string) (options, error) {
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	if o.reps < 1 || o.rows < 1000 || o.indexedRows < 1000 || o.window < time.Second {
-		return o, errors.New("-reps must be 1 or more, -rows and -indexed-rows 1000, -window 1s")
+	if o.reps < 1 || o.rows < 1000 || o.indexedRows < 1000 || o.longRows < 1000 || o.window < time.Second || o.profile < 2*lagStart {
+		return o, fmt.Errorf("-reps must be 1 or more, -rows, -indexed-rows and -long-rows 1000, -window 1s, -profile %s", 2*lagStart)
 	}
 	for name := range strings.SplitSeq(*which, ",") {
 		if !slices.Contains(names, name) {

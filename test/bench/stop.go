@@ -27,8 +27,15 @@ const startsTable = `
 		INSERT INTO starts VALUES (transaction_timestamp(), EXISTS (SELECT FROM written)); RETURN NULL; END $$;
 	CREATE TRIGGER note_start AFTER UPDATE ON users REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION note_start()`
 
-// stopJob makes many short batches in every slot, so that a late start would be seen.
-const stopJob = "rows_per_range: 20000\nworkers: {max: 64}\nbatch: {max_rows: 100}\nthrottle: {max_rows_per_second: 40000}\n"
+// stopJob makes many very short batches, so that a late start would be seen. Nothing but the replica limits it: a cap, or what an
+// application feels, would leave slots without a lease.
+const stopJob = `rows_per_range: 20000
+workers: {max: 64}
+batch: {max_rows: 20}
+throttle:
+  signals: {probe: off, active_backends: off}
+  checks: [{name: other, http: "%s", every: 1s}]
+`
 
 // cause is one event after which no batch may start.
 type cause struct {
@@ -44,6 +51,18 @@ var causes = []cause{
 	{"hold", stopHard, strikeHold, func(ctx context.Context, t *trial) error {
 		_, err := t.pool.Exec(ctx, "SELECT backfleet.release()")
 		return err
+	}},
+	{"check says stop", stopHard, func(ctx context.Context, t *trial) (time.Time, error) {
+		t.check.refuse(true)
+		select {
+		case at := <-t.check.refused:
+			return at, nil
+		case <-ctx.Done():
+			return time.Time{}, ctx.Err()
+		}
+	}, func(_ context.Context, t *trial) error {
+		t.check.refuse(false)
+		return nil
 	}},
 	{"standby killed", stopHard, strikeStandby, func(_ context.Context, t *trial) error {
 		if err := t.cluster.Standbys[0].Start(); err != nil {
@@ -93,11 +112,16 @@ func (b *bench) stopRound(ctx context.Context, rep int, late, last map[string]se
 			return err
 		}
 	}
-	if err := tr.submit(stopJob); err != nil {
+	if tr.check, err = startCheck(); err != nil {
+		return err
+	}
+	defer func() { _ = tr.check.end() }()
+	if err := tr.submit(fmt.Sprintf(stopJob, tr.check.url)); err != nil {
 		return err
 	}
 	for _, c := range causes {
-		if err := tr.awaitAllSlots(ctx); err != nil {
+		slots, err := tr.awaitBatches(ctx)
+		if err != nil {
 			return err
 		}
 		readable, err := c.strike(ctx, tr)
@@ -117,8 +141,8 @@ func (b *bench) stopRound(ctx context.Context, rep int, late, last map[string]se
 			return err
 		}
 		late[c.name], last[c.name] = append(late[c.name], float64(after)), append(last[c.name], delay)
-		b.say("  round %d: %s: the last batch started %.3f s after it, %d later than %s; in the second before it there were %d",
-			rep+1, c.name, delay, after, c.after, before)
+		b.say("  round %d: %s: the last batch started %.3f s after it, %d later than %s; in the second before it there were %d in %d slots",
+			rep+1, c.name, delay, after, c.after, before, slots)
 		if c.undo != nil {
 			if err := c.undo(ctx, tr); err != nil {
 				return fmt.Errorf("undo %s: %w", c.name, err)
@@ -128,13 +152,13 @@ func (b *bench) stopRound(ctx context.Context, rep int, late, last map[string]se
 	return nil
 }
 
-// awaitAllSlots waits until every slot carries a range and batches flow again.
-func (t *trial) awaitAllSlots(ctx context.Context) error {
-	err := t.await(ctx, "a range in every slot", "SELECT count(*) >= $1 FROM backfleet.ranges WHERE state = 'running'", stopWorkers*stopSlots)
-	if err != nil {
-		return err
+// awaitBatches waits until batches flow, and says in how many slots.
+func (t *trial) awaitBatches(ctx context.Context) (slots int, err error) {
+	err = t.await(ctx, "batches", "SELECT count(*) >= 500 FROM starts WHERE wrote AND at > $1", time.Now())
+	if err == nil {
+		err = t.pool.QueryRow(ctx, "SELECT count(*) FROM backfleet.ranges WHERE state = 'running'").Scan(&slots)
 	}
-	return t.await(ctx, "batches", "SELECT count(*) >= 200 FROM starts WHERE wrote AND at > $1", time.Now())
+	return slots, err
 }
 
 func strikeHold(ctx context.Context, t *trial) (time.Time, error) {

@@ -11,6 +11,9 @@ const tick = 20 * time.Millisecond
 
 const tickSeconds = float64(tick) / float64(time.Second)
 
+// walStart is where the primary's WAL stands when a run begins: 0 would say that it is not known.
+const walStart = 1e9
+
 // Course is how a quantity goes over time, in seconds since the start.
 type Course func(t float64) float64
 
@@ -38,9 +41,9 @@ type standby struct {
 
 func newPlant(s Scenario) *Plant {
 	ticks := s.ticks() + 1
-	p := &Plant{wal: append(make([]float64, 0, ticks), 0)}
+	p := &Plant{wal: append(make([]float64, 0, ticks), walStart)}
 	for _, r := range s.Replicas {
-		p.replicas = append(p.replicas, &standby{Replica: r, pos: append(make([]float64, 0, ticks), 0)})
+		p.replicas = append(p.replicas, &standby{Replica: r, pos: append(make([]float64, 0, ticks), walStart)})
 	}
 	return p
 }

@@ -18,7 +18,7 @@ type Policy struct {
 }
 
 // Thresholds of the researched scenarios. A queue of 1.5 s is what the outer loop keeps at this target.
-var sectionLag = throttle.LagConfig{Target: 10 * time.Second, Soft: 5 * time.Second, Hard: 10 * time.Second}
+var sectionLag = throttle.LagConfig{Target: 6 * time.Second, Soft: 5 * time.Second, Hard: 10 * time.Second}
 
 // How the product samples: ten times a second, from the primary, which hears of a replica's replay some 200 to 250 ms late.
 const (

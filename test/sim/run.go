@@ -15,13 +15,15 @@ type Options struct {
 	Trace bool          // fill Result.Trace
 	// PerRow feeds the WAL of a row to the policy, times this; 0 feeds none, and the policy has to find it out.
 	PerRow float64
+	// Late lets replicas report late only under load, so that no rest shows how late it is.
+	Late bool
 }
 
 // sectionOptions are those of the researched bounds.
 var sectionOptions = Options{Aim: 1.5, Batch: 500 * time.Millisecond}
 
 // productOptions are those of the product's defaults.
-var productOptions = Options{Aim: 0.15, Batch: throttle.DefaultBatchTarget}
+var productOptions = Options{Aim: 0.25, Batch: throttle.DefaultBatchTarget}
 
 // Run lets a policy govern a fleet through a scenario. Equal arguments give equal results.
 func Run(s Scenario, p Policy, o Options) Result {
@@ -61,7 +63,7 @@ func simulate(s Scenario, p Policy, o Options) run {
 			if was {
 				l = l.successor(t)
 			}
-			l.step(t, plant, f, s, o.PerRow)
+			l.step(t, plant, f, s, o)
 		}
 		f.step(n, t, s.RowCost(t))
 		if f.starts > 0 && t-l.lastBudget > 3+tickSeconds {
@@ -87,12 +89,12 @@ func (l *leader) successor(t float64) *leader {
 	return &leader{policy: l.policy, controller: l.policy.New(), random: l.random, epoch: l.epoch + 1, next: t, lastBudget: l.lastBudget}
 }
 
-func (l *leader) step(t float64, plant *Plant, f *fleet, s Scenario, perRow float64) {
+func (l *leader) step(t float64, plant *Plant, f *fleet, s Scenario, o Options) {
 	if t >= l.next-tickSeconds/2 {
 		l.next += l.policy.Every.Seconds()
 		slots := s.present(t)
-		sample := l.sample(t, plant, f, slots)
-		sample.WALPerRow = perRow * s.WALPerRow(t)
+		sample := l.sample(t, plant, f, slots, o.Late)
+		sample.WALPerRow = o.PerRow * s.WALPerRow(t)
 		d := l.controller.Step(sample)
 		l.sent = append(l.sent, pending{t + l.policy.Dead.Seconds(), d, slots})
 	}
@@ -120,7 +122,7 @@ func (l *leader) publish(p pending, t float64, f *fleet) {
 }
 
 // sample is what the leader sees at t. What it decides arrives at the workers after the policy's dead time.
-func (l *leader) sample(t float64, plant *Plant, f *fleet, slots int) throttle.Sample {
+func (l *leader) sample(t float64, plant *Plant, f *fleet, slots int, late bool) throttle.Sample {
 	probe := f.oversubscription() * (0.95 + 0.1*l.random.Float64())
 	s := throttle.Sample{
 		At: at(t), ReadAt: at(t), WALPos: plant.wal[len(plant.wal)-1], Rows: f.reported(),
@@ -129,6 +131,10 @@ func (l *leader) sample(t float64, plant *Plant, f *fleet, slots int) throttle.S
 	}
 	for _, r := range plant.replicas {
 		stale := l.policy.Stale.Seconds() * (1 + 0.25*l.random.Float64())
+		if late {
+			flow := (s.WALPos - plant.At(t-0.5)) / 0.5
+			stale *= min(1, 0.1+flow/(0.8*r.Capacity(t)+1))
+		}
 		pos := r.pos[max(0, len(r.pos)-1-int(stale/tickSeconds))]
 		s.Members = append(s.Members, throttle.Member{
 			Name: r.Name, State: "streaming", Pos: pos, Bytes: s.WALPos - pos, Lag: plant.lagAt(pos),

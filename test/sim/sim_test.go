@@ -153,7 +153,7 @@ func TestLeaderOutageDuringAStall(t *testing.T) {
 	}
 }
 
-// The default target is a second: a queue of 0.15 s is kept, and the lag shall stay below a second also while every replica falls to
+// The default target is a second: a queue of 0.25 s is kept, and the lag shall stay below a second also while every replica falls to
 // less than half of what it could replay. What a noisy replay and checkpoints cost here is told in the architecture document.
 func TestDefaultTarget(t *testing.T) {
 	results := everywhere(Ours("governor", throttle.Both, throttle.LagConfig{}), productOptions, seeds, fleets...)
@@ -164,8 +164,11 @@ func TestDefaultTarget(t *testing.T) {
 		case "steady", "step", "fgsurge", "scaleup", "quarter", "costly":
 			require.GreaterOrEqual(t, r.Rows, 0.97, r.Scenario)
 			require.LessOrEqual(t, r.Over1, 0.01, r.Scenario)
-		case "stalls", "checkpoint", "mixed":
+		case "stalls", "checkpoint":
 			require.GreaterOrEqual(t, r.Rows, 0.97, r.Scenario)
+			require.LessOrEqual(t, r.Over1, 0.02, r.Scenario)
+		case "mixed": // its replicas are noisy too
+			require.GreaterOrEqual(t, r.Rows, 0.95, r.Scenario)
 			require.LessOrEqual(t, r.Over1, 0.02, r.Scenario)
 		}
 	}
@@ -210,6 +213,31 @@ func TestWALPerRowMayBeWrong(t *testing.T) {
 			require.GreaterOrEqual(t, r.Rows, 0.96, s.Name)
 			require.LessOrEqual(t, r.Over5, bounds[s.Name].over5, s.Name)
 		}
+	}
+}
+
+// Replicas that report late under load, but not at rest, must not pass for slow ones: the budget would follow its own flow down.
+func TestLateReports(t *testing.T) {
+	o := productOptions
+	o.Late = true
+	for _, part := range []float64{0, 0.1, 1} {
+		s := Scenarios(16, 1)[0]
+		s.Foreground = scaled(s.Foreground, Constant(part))
+		r := Run(s, Ours("governor", throttle.Both, throttle.LagConfig{}), o)
+		require.GreaterOrEqual(t, r.Rows, 0.97, "with %g of the usual foreground", part)
+		require.LessOrEqual(t, r.Over1, 0.005)
+	}
+}
+
+// An idle database gives the slow start nothing to begin with.
+func TestColdStart(t *testing.T) {
+	for _, lag := range []throttle.LagConfig{sectionLag, {}} {
+		s := Scenarios(16, 1)[0]
+		s.Foreground = scaled(s.Foreground, Constant(0.001))
+		s.Seconds, s.Recover = 80, []float64{0}
+		r := Run(s, Ours("governor", throttle.Both, lag), productOptions)
+		t.Logf("target %s: %.1f s to 80 %%", lag.Target, r.Recovery[0])
+		require.LessOrEqual(t, r.Recovery[0], 10.0, "seconds to 80 % of the oracle's rate")
 	}
 }
 

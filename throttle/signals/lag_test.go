@@ -100,7 +100,7 @@ func TestLagGrowsWhileReplayIsPaused(t *testing.T) {
 	require.Greater(t, s.Members[0].Lag, 0.5)
 	require.LessOrEqual(t, s.Members[0].Lag, time.Since(paused).Seconds()+0.5, "lag is no longer than the pause")
 	require.Positive(t, s.Members[0].Bytes)
-	require.Regexp(t, `^lag of standby1 \d+\.\ds over `, stop.Step(s).Reasons[0].Text)
+	require.Regexp(t, `^lag of standby1 \d+\.\d+s over `, stop.Step(s).Reasons[0].Text)
 
 	fresh := signals.NewLag(db.Pool, time.Now, 0)
 	until(t, fresh, "a reader that begins now sees it too", func(s throttle.Sample) bool { return s.Members[0].Lag > 0.5 })

@@ -286,6 +286,20 @@ func (g *governor) verdict(now time.Time) (ok bool, why job.Reason, known bool) 
 	return !g.decision.Hold, why, true
 }
 
+// signals returns the last readings, for people.
+func (g *governor) signals() []job.Signal {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := make([]job.Signal, len(g.sample.Signals))
+	for i, r := range g.sample.Signals {
+		all[i] = job.Signal{Name: r.Signal, Value: r.Value, Detail: r.Detail, At: r.At}
+		if r.Err != nil {
+			all[i].Error = r.Err.Error()
+		}
+	}
+	return all
+}
+
 func reasons(of []throttle.Reason) []job.Reason {
 	out := make([]job.Reason, len(of))
 	for i, r := range of {

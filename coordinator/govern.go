@@ -165,6 +165,7 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 		sample.Members[i].Policy = policy(active, m.Name)
 	}
 	sample.Rows, sample.RowsPerSlot = g.progress.rows, g.progress.perSlot
+	sample.Cores, _ = g.sense.server.Cores()
 	sample.Active, sample.Slots = g.shares.active, g.shares.slots
 	decision := g.control.Step(sample)
 	g.sense.probe.SetStrict(slices.ContainsFunc(decision.Reasons, func(r throttle.Reason) bool { return r.Signal == throttle.SignalForeground }))

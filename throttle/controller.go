@@ -21,6 +21,7 @@ type Sample struct {
 	RowsPerSlot float64 // rows that one slot writes in a second of SQL time; 0: not known
 	Active      int     // slots that hold a range
 	Slots       int     // slots that are there
+	Cores       int     // of the server; 0: not known
 
 	Signals []Reading
 }

@@ -88,6 +88,12 @@ func (g *Governor) Step(s Sample) Decision {
 
 	rate, reason := g.rate()
 	rate = g.press(&d, s, rate, factor)
+	if half := max(1, s.Cores/2); s.Cores > 0 && (d.Slots == 0 || half < d.Slots) && half < s.Slots &&
+		slices.ContainsFunc(pressed, func(r Reason) bool { return r.Signal == SignalForeground }) {
+		d.Slots = half
+		pressed = append(pressed, Reason{Signal: "slots", Observed: float64(half), Threshold: float64(s.Slots),
+			Text: fmt.Sprintf("%d of %d slots may work: half of the server's %d cores beside an application", half, s.Slots, s.Cores)})
+	}
 	if few := g.guard.limit(); few > 0 && few < s.Slots && d.Slots == few {
 		pressed = append(pressed, Reason{Signal: "slots", Observed: float64(few), Threshold: float64(s.Slots),
 			Text: fmt.Sprintf("%d of %d slots may work: as many as the foreground probe bears", few, s.Slots)})

@@ -223,13 +223,31 @@ func TestGovernorTakesSlotsWhenTheForegroundSuffers(t *testing.T) {
 	cut := probe(1.6, 3*time.Second)
 	require.Less(t, cut.Slots, grown*2/3)
 	require.Equal(t, SignalProbe, cut.Reasons[0].Signal)
-	require.InDelta(t, feltTime, cut.BatchScale, 1e-9)
+	require.InDelta(t, foregroundTime, cut.BatchScale, 1e-9)
 	stays := probe(1.2, 5*time.Second).Slots
 	require.Equal(t, stays, probe(1.2, 5*time.Second).Slots, "neither well nor ill")
 	again := probe(1, 15*time.Second).Slots
 	require.Greater(t, again, stays)
 	require.Less(t, again, grown, "what was too many is not tried again so soon")
 	require.Greater(t, probe(1, 40*time.Second).Slots, again, "but it is tried again")
+}
+
+func TestGovernorTakesHalfOfTheCoresBesideAnApplication(t *testing.T) {
+	b := newBench(Rules{Signals: map[string]Rule{SignalForeground: Defaults()[SignalForeground]}})
+	b.s.Members = nil
+	working := func(sessions float64, cores int) Decision {
+		b.s.Cores = cores
+		b.s.Signals = []Reading{{Signal: SignalForeground, Value: sessions, At: b.s.At}}
+		return b.run(time.Second)
+	}
+	require.Zero(t, working(1, 8).Slots, "nobody is there but a psql")
+	d := working(5, 8)
+	require.Equal(t, 4, d.Slots)
+	require.InDelta(t, foregroundTime, d.BatchScale, 1e-9)
+	require.Zero(t, d.RowsPerSec, "it is no limit of the rate")
+	require.Equal(t, "slots", d.Reasons[1].Signal)
+	require.Equal(t, 1, working(5, 1).Slots)
+	require.Zero(t, working(5, 0).Slots, "where nobody knows the cores the probe decides")
 }
 
 func TestGovernorLoops(t *testing.T) {

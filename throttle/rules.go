@@ -45,8 +45,7 @@ const (
 	blindAdvisory  = time.Minute
 	resumeMargin   = 0.2              // of the threshold, with hysteresis
 	resumeHeld     = 10 * time.Second // how long a value must stand beyond the margin
-	foregroundTime = 0.4              // the part of its target time that a batch may take beside an application
-	feltTime       = 0.2              // while the application feels it
+	foregroundTime = 0.2              // the part of its target time that a batch may take beside an application: 5 ms of 25
 )
 
 // None is the threshold of a rule that has none. Test for it with math.IsNaN.
@@ -132,14 +131,14 @@ var builtins = []Builtin{
 	{
 		Name: SignalProbe,
 		// The slot guard of the controller takes leases away on this signal; the factor is for when one slot alone is too many.
-		Rule: Rule{Soft: 1.3, Hard: 5, Factor: 0.8, BatchScale: feltTime, Unit: "× idle", Text: "foreground probe"},
+		Rule: Rule{Soft: 1.3, Hard: 5, Factor: 0.8, BatchScale: foregroundTime, Unit: "× idle", Text: "foreground probe"},
 		What: "p95 of a read and a one-row commit by a client of our own, over what it is while no batch runs",
 		Cost: "four commits and four reads a second while batches run",
 	},
 	{
 		Name: SignalForeground,
 		Rule: Rule{Soft: 2, Hard: None(), Factor: 1, BatchScale: foregroundTime, Hysteresis: true, Unit: "sessions", Text: "application at work:"},
-		What: "sessions of others that did something in the last second: with an application to spare batches are shorter, and the probe is strict",
+		What: "sessions of others that did something in the last second: with an application to spare batches are shorter, slots take half of the cores at most, and the probe is strict",
 		Cost: "part of the look at the sessions",
 	},
 	{
@@ -152,7 +151,7 @@ var builtins = []Builtin{
 	},
 	{
 		Name: SignalBlockedByUs,
-		Rule: Rule{Soft: 1, Hard: 1, SoftFor: time.Second, HardFor: 5 * time.Second, BatchScale: feltTime,
+		Rule: Rule{Soft: 1, Hard: 1, SoftFor: time.Second, HardFor: 5 * time.Second, BatchScale: foregroundTime,
 			Text: "sessions that wait for our locks"},
 		What: "sessions of others that wait for a lock which a session of ours holds",
 		Cost: "one look at the sessions twice a second while batches run",

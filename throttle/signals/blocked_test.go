@@ -63,7 +63,7 @@ func TestAnApplicationAtWorkIsSpared(t *testing.T) {
 		b.do("SELECT 1")
 		return len(o.reasons) > 0
 	})
-	require.InDelta(t, 0.4, o.scale, 0)
+	require.InDelta(t, 0.2, o.scale, 0)
 	require.InDelta(t, 1, o.factor, 0, "batches are shorter, and no fewer")
 	require.Regexp(t, `^application at work: \d+ sessions`, o.reasons[0].Text)
 }

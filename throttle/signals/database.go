@@ -70,6 +70,7 @@ type Database struct {
 	mu        sync.Mutex
 	tables    []uint32
 	cores     int
+	local     bool    // the server runs on this machine
 	free      float64 // bytes
 	freeKnown bool
 
@@ -215,6 +216,9 @@ func (d *Database) readings(s databaseRow, f *facts, tables bool, cores int) []t
 	add := func(signal string, value float64, detail string) {
 		all = append(all, throttle.Reading{Signal: signal, Value: value, Detail: detail, At: at})
 	}
+	d.mu.Lock()
+	d.local = f.local
+	d.mu.Unlock()
 	n, known := coresOf(cores, f.local)
 	add(throttle.SignalActiveBackends, float64(s.Active)/float64(n), fmt.Sprintf("%d on %s", s.Active, known))
 	add(throttle.SignalXIDAge, float64(s.FrozenAge), s.FrozenWho)
@@ -263,6 +267,19 @@ func (d *Database) FreeBytes() (bytes float64, known bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.free, d.freeKnown
+}
+
+// Cores is how many cores the server has; false where nobody knows.
+func (d *Database) Cores() (n int, known bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.cores > 0:
+		return d.cores, true
+	case d.local:
+		return runtime.NumCPU(), true
+	}
+	return 0, false
 }
 
 func coresOf(configured int, local bool) (n int, known string) {

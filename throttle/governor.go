@@ -87,14 +87,12 @@ func (g *Governor) Step(s Sample) Decision {
 	d.BatchScale = scale
 
 	rate, reason := g.rate()
-	rate = g.press(&d, s, rate, factor)
-	if half := max(1, s.Cores/2); s.Cores > 0 && (d.Slots == 0 || half < d.Slots) && half < s.Slots &&
-		slices.ContainsFunc(pressed, func(r Reason) bool { return r.Signal == SignalForeground }) {
-		d.Slots = half
-		pressed = append(pressed, Reason{Signal: "slots", Observed: float64(half), Threshold: float64(s.Slots),
-			Text: fmt.Sprintf("%d of %d slots may work: half of the server's %d cores beside an application", half, s.Slots, s.Cores)})
-	}
-	if few := g.guard.limit(); few > 0 && few < s.Slots && d.Slots == few {
+	beside := slices.ContainsFunc(pressed, func(r Reason) bool { return r.Signal == SignalForeground })
+	rate = g.press(&d, s, rate, factor, beside)
+	if half := s.Cores / 2; beside && d.Slots > 0 && d.Slots == max(1, half) && d.Slots < s.Slots && s.Cores > 0 {
+		pressed = append(pressed, Reason{Signal: "slots", Observed: float64(d.Slots), Threshold: float64(s.Slots),
+			Text: fmt.Sprintf("%d of %d slots may work: half of the server's %d cores beside an application", d.Slots, s.Slots, s.Cores)})
+	} else if few := g.guard.limit(); few > 0 && few < s.Slots && d.Slots == few {
 		pressed = append(pressed, Reason{Signal: "slots", Observed: float64(few), Threshold: float64(s.Slots),
 			Text: fmt.Sprintf("%d of %d slots may work: as many as the foreground probe bears", few, s.Slots)})
 	}
@@ -152,10 +150,13 @@ func (g *Governor) rate() (float64, Reason) {
 	return rate, reason
 }
 
-// press takes the guard and the pressure's factor into account. A factor counts for the slots too, and for what they could write
+// press takes the guard, half of the cores beside an application, and the pressure's factor into account. A factor counts for the slots too, and for what they could write
 // at most: a part of a rate that nobody reaches would slow nobody.
-func (g *Governor) press(d *Decision, s Sample, rate, factor float64) float64 {
+func (g *Governor) press(d *Decision, s Sample, rate, factor float64, beside bool) float64 {
 	d.Slots = g.guard.limit()
+	if half := max(1, s.Cores/2); beside && s.Cores > 0 && (d.Slots == 0 || half < d.Slots) {
+		d.Slots = half
+	}
 	if factor < 1 {
 		slots := s.Slots
 		if d.Slots > 0 {

@@ -3,6 +3,7 @@ package throttle
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 const (
@@ -10,8 +11,13 @@ const (
 	trickleRows   = 500.0 // rows per second: what keeps the estimates alive where the budget allows next to nothing
 	budgetAim     = 0.5   // of the queue at which the inner loop stops: the queue that is kept
 	budgetEmpty   = 0.4   // of that, but at most 0.25 s: what is less is no queue
-	budgetLearn   = 0.5   // of the gap to the replay rate seen, in a second
+	budgetLearn   = 0.5   // of the gap to a faster replay that was seen, in a second
+	budgetYield   = 0.9   // of the gap to a slower one: what is too much stands in the queue
 	budgetProbe   = 1.10  // growth of an untested capacity in a second
+	budgetRegrow  = 2.0   // the same up to most of what it was a while ago
+	regrowTo      = 0.8   // of that
+	regrowFade    = 60.0  // seconds in which the memory of it fades
+	usedWithin    = 1.5   // seconds that it takes until the rows of a grant are counted
 	stalledBelow  = 0.3   // of the capacity: a replay slower than that has stalled
 	budgetStart   = 4.0   // the same before the first queue: the rate doubles with every step
 	budgetSettle  = 1.5   // seconds in which the queue is brought to the aim, at least
@@ -27,13 +33,14 @@ const (
 type WALBudget struct {
 	cfg      LagConfig
 	replicas map[string]*capacity
-	granted  float64 // rows per second at the last step
+	granted  []float64 // rows per second, at the steps of the last usedWithin
 }
 
 // capacity is what one replica is believed to replay.
 type capacity struct {
 	rate      float64 // bytes per second
 	memory    float64 // the rate before a stall
+	best      float64 // the highest rate lately, fading
 	stalled   bool
 	slowStart bool
 	queued    bool // it had a queue at the last step
@@ -62,7 +69,7 @@ type grant struct {
 
 // step moves the estimates by dt seconds and returns the budget. Where the WAL position is not known there is none.
 func (b *WALBudget) step(s Sample, seen *replays, f *flow, dt float64) grant {
-	used := f.rows >= budgetUsed*b.granted
+	used := len(b.granted) == 0 || f.rows >= budgetUsed*slices.Min(b.granted)
 	dt = min(dt, 2)
 	budget, behind := math.Inf(1), 0.0
 	var slowest, learning *replay
@@ -97,7 +104,10 @@ func (b *WALBudget) step(s Sample, seen *replays, f *flow, dt float64) grant {
 		g.reason = Reason{Signal: "base delay of " + learning.name, Text: fmt.Sprintf("the base delay of %s is learned for %s, at %s/s",
 			learning.name, baseLearn, rowsText(trickleRows))}
 	}
-	b.granted = g.rate
+	b.granted = append(b.granted, g.rate)
+	if n := int(usedWithin / budgetEvery.Seconds()); len(b.granted) > n {
+		b.granted = b.granted[1:]
+	}
 	return g
 }
 
@@ -135,6 +145,8 @@ func (c *capacity) step(t *replay, used bool, aim, dt float64) {
 			c.stalled, c.rate = true, slope
 		case c.stalled && slope > stalledBelow*c.memory:
 			c.stalled, c.rate = false, slope
+		case slope < c.rate:
+			c.rate += (1 - math.Pow(1-budgetYield, dt)) * (slope - c.rate)
 		default:
 			c.rate += (1 - math.Pow(1-budgetLearn, dt)) * (slope - c.rate)
 		}
@@ -144,12 +156,16 @@ func (c *capacity) step(t *replay, used bool, aim, dt float64) {
 			c.stalled, c.rate = false, max(slope, c.memory/2)
 		}
 		growth := budgetProbe
-		if c.slowStart {
+		switch {
+		case c.slowStart:
 			growth = budgetStart
+		case c.rate < regrowTo*c.best:
+			growth = budgetRegrow
 		}
 		c.rate = min(max(c.rate, slope)*math.Pow(growth, dt), max(2*slope, c.rate))
 	}
 	c.queued = queued
+	c.best = max(c.rate, c.best*math.Exp(-dt/regrowFade))
 }
 
 // allowed is the WAL, in bytes per second, that brings the queue to the aim.

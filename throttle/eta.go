@@ -13,6 +13,8 @@ const (
 	paceStall = 5                // times below its usual speed: a phase that stands has no end to tell
 	paceDoubt = 0.5              // how wide a first ETA is, in parts of it
 	paceLeast = 0.05             // how wide the last one is
+
+	paceAllowed = 0.001 // of the full speed: what moved under less tells nothing of it
 )
 
 // Pace follows how much of one phase is done, and says how long the rest takes: from the phase's forecast at first, more and more
@@ -41,7 +43,7 @@ func (p *Pace) Note(at time.Time, fraction, allowed float64) {
 		return
 	}
 	p.at, p.fraction = at, fraction
-	if first || step < 0 || allowed <= 0 {
+	if first || step < 0 || allowed < paceAllowed {
 		return
 	}
 	speed := step / dt.Seconds() / allowed

@@ -93,7 +93,7 @@ func TestGovernorLearnsTheBaseDelayAtATrickle(t *testing.T) {
 	require.InDelta(t, 1.5, b.g.replays.members["standby1"].base, 0.2)
 	before := b.s.Rows
 	b.run(20 * time.Second)
-	require.Greater(t, (b.s.Rows-before)/20, 0.9*19e6/500, "a far replica is no reason to be slow")
+	require.Greater(t, (b.s.Rows-before)/20, 0.85*19e6/500, "a far replica is no reason to be slow")
 }
 
 func TestGovernorHoldsWhenReplayStallsAndRecoversAtOnce(t *testing.T) {
@@ -122,7 +122,7 @@ func TestGovernorSeesABacklogBeforeItIsALag(t *testing.T) {
 	for range 20 {
 		if d := b.run(100 * time.Millisecond); d.Hold {
 			require.Equal(t, "backlog of standby1", d.Reasons[0].Signal)
-			require.Regexp(t, `^standby1 has [\d.]+ MB to replay at [\d.]+ MB/s, which takes [\d.]+s, over 0.5s of target 1s`, d.Reasons[0].Text)
+			require.Regexp(t, `^standby1 has [\d.]+ MB to replay at [\d.]+ MB/s, which takes [\d.]+s, over 0.3s of target 1s`, d.Reasons[0].Text)
 			return
 		}
 	}

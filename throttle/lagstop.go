@@ -18,7 +18,7 @@ const (
 )
 
 const (
-	lagHold = 0.5 // of the target: above the base delay by so much, a replica holds the fleet
+	lagHold = 0.3 // of the target: above the base delay by so much, a replica holds the fleet
 	// lagResume is the part of the threshold below which a replica that was over it lets go, so that the fleet does not start
 	// and stop on the noise of a reading.
 	lagResume = 0.9

@@ -9,8 +9,8 @@ const (
 	baseCap    = 2.0             // seconds; what is beyond is a backlog and no distance
 	baseWindow = time.Second     // in which a replica shows its delay
 	baseLearn  = 3 * time.Second // of a trickle at most, while the base delay is not known
-	rateWindow = 500 * time.Millisecond
-	rateLeast  = 300 * time.Millisecond
+	rateWindow = 200 * time.Millisecond
+	rateLeast  = 100 * time.Millisecond
 	emptyQueue = 0.02            // seconds; what is less is no backlog
 	trailSpan  = 4 * time.Second // more than baseCap and every window
 	rateFade   = 60.0            // seconds in which the memory of a fast replay fades

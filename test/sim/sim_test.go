@@ -153,7 +153,7 @@ func TestLeaderOutageDuringAStall(t *testing.T) {
 	}
 }
 
-// The default target is a second: a queue of 0.25 s is kept, and the lag shall stay below a second also while every replica falls to
+// The default target is a second: a queue of 0.15 s is kept, and the lag shall stay below a second also while every replica falls to
 // less than half of what it could replay. What a noisy replay and checkpoints cost here is told in the architecture document.
 func TestDefaultTarget(t *testing.T) {
 	results := everywhere(Ours("governor", throttle.Both, throttle.LagConfig{}), productOptions, seeds, fleets...)
@@ -162,17 +162,17 @@ func TestDefaultTarget(t *testing.T) {
 		rows = append(rows, r.Rows)
 		switch r.Scenario {
 		case "steady", "step", "fgsurge", "scaleup", "quarter", "costly":
-			require.GreaterOrEqual(t, r.Rows, 0.97, r.Scenario)
-			require.LessOrEqual(t, r.Over1, 0.01, r.Scenario)
+			require.GreaterOrEqual(t, r.Rows, 0.95, r.Scenario)
+			require.LessOrEqual(t, r.Over1, 0.005, r.Scenario)
 		case "stalls", "checkpoint":
 			require.GreaterOrEqual(t, r.Rows, 0.97, r.Scenario)
 			require.LessOrEqual(t, r.Over1, 0.02, r.Scenario)
 		case "mixed": // its replicas are noisy too
-			require.GreaterOrEqual(t, r.Rows, 0.95, r.Scenario)
+			require.GreaterOrEqual(t, r.Rows, 0.93, r.Scenario)
 			require.LessOrEqual(t, r.Over1, 0.02, r.Scenario)
 		}
 	}
-	require.GreaterOrEqual(t, mean(rows), 0.97)
+	require.GreaterOrEqual(t, mean(rows), 0.95)
 	t.Log(summary(results))
 }
 
@@ -195,7 +195,7 @@ func TestBothLoopsAreBetterThanOne(t *testing.T) {
 	require.Greater(t, both.rows, outer.rows-0.015)
 	require.Less(t, both.over1, outer.over1/2)
 	require.Greater(t, both.rows, inner.rows)
-	require.Less(t, both.over1, inner.over1/5)
+	require.Less(t, both.over1, inner.over1/4)
 	require.Less(t, both.over, inner.over)
 }
 

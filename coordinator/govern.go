@@ -29,6 +29,8 @@ const (
 type governor struct {
 	*leadership
 	ledger   *store.Leader // over connections of its own
+	runnable func(ctx context.Context, ids []job.ID, most int) (map[job.ID]int, error)
+	send     func(job.Budget) error
 	sense    *sense
 	control  *throttle.Governor
 	progress *progress
@@ -53,7 +55,7 @@ type governor struct {
 func newGovernor(l *leadership, db Database) *governor {
 	own := &store.Leader{Store: store.New(db.Signals, db.Ledger.Database()), Owner: l.ledger.Owner, Epoch: l.ledger.Epoch}
 	return &governor{
-		leadership: l, ledger: own, sense: newSense(l, own, db), progress: newProgress(), shares: &shares{},
+		leadership: l, ledger: own, runnable: own.Runnable, send: l.c.cfg.Queue.PublishBudget, sense: newSense(l, own, db), progress: newProgress(), shares: &shares{},
 		control: throttle.NewGovernor(throttle.Rules{Loops: l.c.cfg.Loops}),
 	}
 }
@@ -106,12 +108,19 @@ func (g *governor) tick(term context.Context) {
 	if term.Err() != nil {
 		return
 	}
+	g.act(ctx, outer, active, decision)
+}
+
+// act makes a decision known. A hold goes out before anything else is asked of a database that may be slow by now. A release goes
+// out with leases of its own: those of the hold may stand for no rate at all.
+func (g *governor) act(ctx context.Context, outer bool, active []job.Job, decision throttle.Decision) {
+	if decision.Hold && !g.budget.Hold {
+		g.publish(ctx, decision)
+	}
 	moves := g.c.roster.moved()
-	if shared := outer || moves != g.moves; shared || decision.Hold != g.budget.Hold {
-		if shared {
-			g.moves = moves
-			g.share(ctx, active, decision)
-		}
+	if outer || moves != g.moves || g.budget.Hold && !decision.Hold {
+		g.moves = moves
+		g.share(ctx, active, decision)
 		g.publish(ctx, decision)
 	}
 }
@@ -199,16 +208,16 @@ func (g *governor) share(ctx context.Context, active []job.Job, decision throttl
 		here[j.ID], names[j.ID] = true, j.Name
 	}
 	slots, holding := g.c.roster.slots(g.ledger.Database(), here)
-	runnable := map[job.ID]int{}
-	for _, j := range active {
-		n, err := g.ledger.Runnable(ctx, j.ID, len(slots))
-		if err != nil {
-			// A worker whose lease is withdrawn now could not commit its hand-back: it keeps the lease, and starts no batch.
-			g.complain(ctx, "open ranges not counted", err)
-			g.brake = append(g.brake, throttle.Reason{Signal: "ledger", Hard: true, Text: "open ranges cannot be counted: " + postgres.Describe(err)})
-			return
-		}
-		runnable[j.ID] = n
+	ids := make([]job.ID, len(active))
+	for i, j := range active {
+		ids[i] = j.ID
+	}
+	runnable, err := g.runnable(ctx, ids, len(slots))
+	if err != nil {
+		// A worker whose lease is withdrawn now could not commit its hand-back: it keeps the lease, and starts no batch.
+		g.complain(ctx, "open ranges not counted", err)
+		g.brake = append(g.brake, throttle.Reason{Signal: "ledger", Hard: true, Text: "open ranges cannot be counted: " + postgres.Describe(err)})
+		return
 	}
 	now := time.Now()
 	fleet := supply{slots: len(slots), perSlot: g.progress.perSlot, perRow: g.control.WALPerRow()}
@@ -235,7 +244,7 @@ func (g *governor) publish(ctx context.Context, decision throttle.Decision) {
 	g.budget.Hold = decision.Hold || len(g.brake) > 0
 	g.budget.BatchScale = decision.BatchScale
 	g.budget.Reasons = reasons(decision.Reasons)
-	if err := g.c.cfg.Queue.PublishBudget(g.budget); err != nil {
+	if err := g.send(g.budget); err != nil {
 		g.complain(ctx, "budget not published", err)
 	}
 }

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -298,7 +299,15 @@ func (g *governor) verdict(now time.Time) (ok bool, why job.Reason, known bool) 
 func reasons(of []throttle.Reason) []job.Reason {
 	out := make([]job.Reason, len(of))
 	for i, r := range of {
-		out[i] = job.Reason{Signal: r.Signal, Observed: r.Observed, Threshold: r.Threshold, Text: r.Text, Hard: r.Hard}
+		out[i] = job.Reason{Signal: r.Signal, Observed: finite(r.Observed), Threshold: finite(r.Threshold), Text: r.Text, Hard: r.Hard}
 	}
 	return out
+}
+
+// finite is a number that JSON has: a check may well answer +Inf, and a budget that cannot be written would stop the fleet without a word.
+func finite(v float64) float64 {
+	if math.IsNaN(v) {
+		return 0
+	}
+	return min(max(v, -math.MaxFloat64), math.MaxFloat64)
 }

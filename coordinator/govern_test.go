@@ -2,6 +2,8 @@ package coordinator
 
 import (
 	"context"
+	"encoding/json"
+	"math"
 	"testing"
 	"time"
 
@@ -58,4 +60,14 @@ func TestAReleaseHasLeasesOfItsOwn(t *testing.T) {
 	before := len(*sent)
 	g.act(t.Context(), false, active, throttle.Decision{RowsPerSec: 500, Slots: 1})
 	require.Len(t, *sent, before, "nothing has changed")
+}
+
+func TestABudgetCanBeWrittenWhateverASignalSays(t *testing.T) {
+	g, active, sent := governing(t)
+	g.act(t.Context(), true, active, throttle.Decision{Reasons: []throttle.Reason{
+		{Signal: "up", Observed: math.Inf(1), Threshold: 5}, {Signal: "down", Observed: math.Inf(-1), Threshold: math.NaN()},
+	}})
+	data, err := json.Marshal((*sent)[0])
+	require.NoError(t, err)
+	require.Contains(t, string(data), `"signal":"up","observed":1.79`)
 }

@@ -353,3 +353,14 @@ func leased(t *rapid.T, d Decision, s Sample) {
 		require.LessOrEqual(t, len(grants), d.Slots)
 	}
 }
+
+// Whoever shows the reason must have a number to show.
+func TestAReplicaThatNeverReplayedAnythingHoldsInNumbers(t *testing.T) {
+	b := newBench(Rules{Lag: LagConfig{Target: 10 * time.Second}})
+	b.wal.add(b.s.At, b.s.WALPos, time.Minute)
+	b.replay = 0
+	d := b.run(time.Second)
+	require.True(t, d.Hold)
+	require.Equal(t, "backlog of standby1", d.Reasons[0].Signal)
+	require.InDelta(t, 3600, d.Reasons[0].Observed, 1)
+}

@@ -20,6 +20,7 @@ type bench struct {
 	perRow float64 // bytes
 	replay float64 // bytes per second at most
 	delay  float64 // seconds until WAL arrives
+	slot   float64 // rows per second of one slot at most; 0: without limit
 	wal    trail
 	done   trail // rows; the governor hears of them a little later
 }
@@ -41,6 +42,14 @@ func (b *bench) run(d time.Duration) Decision {
 	for end := b.s.At.Add(d); b.s.At.Before(end); {
 		last = b.g.Step(b.s)
 		b.rows = last.RowsPerSec
+		if b.slot > 0 {
+			slots := b.s.Slots
+			if last.Slots > 0 {
+				slots = min(slots, last.Slots)
+			}
+			b.rows = min(b.rows, float64(slots)*b.slot)
+			b.s.Active = slots
+		}
 		if last.Hold {
 			b.rows = 0
 		}
@@ -363,4 +372,16 @@ func TestAReplicaThatNeverReplayedAnythingHoldsInNumbers(t *testing.T) {
 	require.True(t, d.Hold)
 	require.Equal(t, "backlog of standby1", d.Reasons[0].Signal)
 	require.InDelta(t, 3600, d.Reasons[0].Observed, 1)
+}
+
+// Rows with heavy triggers: a lone slot does not even reach the trickle, and so must not be all that tests what a replica can do.
+func TestSlowRowsDoNotStayWithOneSlot(t *testing.T) {
+	for _, slot := range []float64{5, 40, 200} {
+		b := newBench(Rules{})
+		b.app, b.perRow, b.slot, b.s.RowsPerSlot = 0, 2000, slot, slot
+		b.run(30 * time.Second)
+		before := b.s.Rows
+		d := b.run(10 * time.Second)
+		require.Greater(t, (b.s.Rows-before)/10, 0.9*16*slot, "all 16 slots work at %v rows/s each: %v", slot, d)
+	}
 }

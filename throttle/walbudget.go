@@ -16,6 +16,7 @@ const (
 	budgetStart   = 4.0   // the same before the first queue: the rate doubles with every step
 	budgetSettle  = 1.5   // seconds in which the queue is brought to the aim, at least
 	slowStartOver = 0.6   // seconds of queue that end the slow start
+	trickleUnused = 3.0   // seconds in which a lone slot that works does not use up the trickle: it is not the one to test a replica
 )
 
 // WALBudget is the outer loop. It measures how fast each replica replays and grants the fleet what the slowest leaves beside the
@@ -28,6 +29,7 @@ type WALBudget struct {
 	cfg      LagConfig
 	replicas map[string]*capacity
 	granted  float64 // rows per second at the last step
+	unused   float64 // seconds for which a trickle has not been used up, see [WALBudget.idle]
 }
 
 // capacity is what one replica is believed to replay.
@@ -65,6 +67,7 @@ func (b *WALBudget) step(s Sample, seen *replays, f *flow, dt float64) grant {
 	used := f.rows >= budgetUsed*b.granted
 	dt = min(dt, 2)
 	budget, behind := math.Inf(1), 0.0
+	queued := false
 	var slowest, learning *replay
 	for _, m := range s.Members {
 		t := seen.members[m.Name]
@@ -77,6 +80,7 @@ func (b *WALBudget) step(s Sample, seen *replays, f *flow, dt float64) grant {
 			b.replicas[t.name] = c
 		}
 		c.step(t, used, b.cfg.aim(), dt)
+		queued = queued || c.queued
 		if t.learning(seen.readAt) {
 			learning = t
 		}
@@ -91,6 +95,7 @@ func (b *WALBudget) step(s Sample, seen *replays, f *flow, dt float64) grant {
 			delete(b.replicas, name)
 		}
 	}
+	b.idle(queued, f, dt)
 	g := b.grant(budget, behind, f, slowest)
 	if learning != nil {
 		g.rate, g.slots = trickleRows, 1
@@ -99,6 +104,16 @@ func (b *WALBudget) step(s Sample, seen *replays, f *flow, dt float64) grant {
 	}
 	b.granted = g.rate
 	return g
+}
+
+// idle notes for how long rows have been written below a trickle while no replica had a queue. Where rows are so slow that a lone slot
+// does not come near the trickle, it could never show what a replica can do, and would stay alone for ever.
+func (b *WALBudget) idle(queued bool, f *flow, dt float64) {
+	if b.granted == trickleRows && !queued && f.rows > 0 && f.rows < budgetUsed*trickleRows {
+		b.unused += dt
+		return
+	}
+	b.unused = 0
 }
 
 // grant turns WAL per second into rows. The slowest is nil where there is no replica.
@@ -113,7 +128,10 @@ func (b *WALBudget) grant(budget, behind float64, f *flow, slowest *replay) gran
 	}
 	g := grant{rate: max(0, (budget-f.app)/f.perRow) * part}
 	if !(g.rate >= trickleRows) && behind < b.cfg.hold() { // never stall what measures
-		g.rate, g.slots = trickleRows, 1
+		g.rate = trickleRows
+		if b.unused < trickleUnused {
+			g.slots = 1
+		}
 	}
 	g.reason = b.reason(slowest, f, g.rate)
 	return g

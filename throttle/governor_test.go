@@ -237,6 +237,41 @@ func TestGovernorTakesSlotsWhenTheForegroundSuffers(t *testing.T) {
 	require.Equal(t, stays, probe(1.2, 5*time.Second).Slots, "neither well nor ill")
 }
 
+func TestAProbeThatGoesBlindFreesNoSlotsForAMinute(t *testing.T) {
+	b := newBench(Rules{Signals: map[string]Rule{SignalProbe: Defaults()[SignalProbe]}})
+	b.s.Members, b.s.Active = nil, 16
+	b.s.Signals = []Reading{{Signal: SignalProbe, Value: 1.6, At: b.s.At}}
+	few := b.run(10 * time.Second).Slots
+	require.Equal(t, 1, few)
+	b.s.Signals[0].Err = errors.New("connect the foreground probe: too many clients")
+	require.Equal(t, few, b.run(50*time.Second).Slots, "as long as its last value holds")
+	require.Zero(t, b.run(15*time.Second).Slots, "it is advice, and not known any more")
+}
+
+func TestARateOfNothingHasAReason(t *testing.T) {
+	b := newBench(Rules{Loops: OuterOnly})
+	b.run(20 * time.Second)
+	b.replay = 0
+	d := b.run(30 * time.Second)
+	require.True(t, d.Hold)
+	require.NotEmpty(t, d.Reasons)
+	require.Equal(t, "replay of standby1", d.Reasons[0].Signal)
+}
+
+// Nothing is learned of a row while none is written, but neither is everything forgotten over a night.
+func TestAWALCapStandsAfterANightWithoutRows(t *testing.T) {
+	b := newBench(Rules{MaxWALPerSec: 5e6})
+	b.run(30 * time.Second)
+	before := b.g.WALPerRow()
+	b.g.rules.MaxRowsPerSec = 1e-9
+	b.run(2 * time.Hour)
+	require.Less(t, b.g.WALPerRow(), 4*before)
+	b.g.rules.MaxRowsPerSec = 0
+	b.run(2 * time.Second)
+	require.Less(t, b.g.flow.perRow, 1000.0)
+	require.Greater(t, b.g.flow.perRow, 250.0)
+}
+
 func TestGovernorLoops(t *testing.T) {
 	inner := newBench(Rules{Loops: InnerOnly})
 	require.Zero(t, inner.run(time.Second).RowsPerSec)

@@ -9,8 +9,8 @@ const (
 	guardStart = 4
 	guardCut   = 0.85
 	guardGrow  = 0.10
-	guardUsed  = 0.8 // of the slots, or of the rate
-	guardKeep  = 10 * time.Second
+	guardUsed  = 0.8           // of the slots, or of the rate
+	guardKeep  = blindAdvisory // without a reading, as long as the probe's last value holds for the rest of the governor
 )
 
 // guard limits how many slots work at once by what the application feels: additive growth and multiplicative cuts on the foreground

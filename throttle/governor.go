@@ -91,8 +91,7 @@ func (g *Governor) Step(s Sample) Decision {
 		pressed = append(pressed, Reason{Signal: "slots", Observed: float64(few), Threshold: float64(s.Slots),
 			Text: fmt.Sprintf("%d of %d slots may work: as many as the foreground probe bears", few, s.Slots)})
 	}
-	limits := s.At.Sub(g.used) <= usedRecent || g.grant.slots > 0 || !(rate > 0)
-	d.Reasons = order(d.Reasons, pressed, reason, limits)
+	d.Reasons = order(d.Reasons, pressed, reason, s.At.Sub(g.used) <= usedRecent || g.grant.slots > 0)
 	switch {
 	case math.IsInf(rate, 1):
 	case rate > 0:

@@ -248,16 +248,6 @@ func TestAProbeThatGoesBlindFreesNoSlotsForAMinute(t *testing.T) {
 	require.Zero(t, b.run(15*time.Second).Slots, "it is advice, and not known any more")
 }
 
-func TestARateOfNothingHasAReason(t *testing.T) {
-	b := newBench(Rules{Loops: OuterOnly})
-	b.run(20 * time.Second)
-	b.replay = 0
-	d := b.run(30 * time.Second)
-	require.True(t, d.Hold)
-	require.NotEmpty(t, d.Reasons)
-	require.Equal(t, "replay of standby1", d.Reasons[0].Signal)
-}
-
 // Nothing is learned of a row while none is written, but neither is everything forgotten over a night.
 func TestAWALCapStandsAfterANightWithoutRows(t *testing.T) {
 	b := newBench(Rules{MaxWALPerSec: 5e6})

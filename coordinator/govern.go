@@ -32,17 +32,19 @@ type governor struct {
 	ledger   *store.Leader // over connections of its own
 	runnable func(ctx context.Context, ids []job.ID, most int) (map[job.ID]int, error)
 	send     func(job.Budget) error
-	sense    *sense
-	control  *throttle.Governor
-	progress *progress
-	shares   *shares
-	seq      int64
-	budget   job.Budget // the last one
-	attended time.Time  // when what changes rarely was read
-	moves    int64      // of the fleet, when leases were last shared out
-	held     bool
-	set      job.DatabaseRules
-	brake    []throttle.Reason // what holds above the controller
+	// connected returns why NATS is away.
+	connected func() error
+	sense     *sense
+	control   *throttle.Governor
+	progress  *progress
+	shares    *shares
+	seq       int64
+	budget    job.Budget // the last one
+	attended  time.Time  // when what changes rarely was read
+	moves     int64      // of the fleet, when leases were last shared out
+	held      bool
+	set       job.DatabaseRules
+	brake     []throttle.Reason // what holds above the controller
 
 	calendars calendars
 	asked     atomic.Int64 // when another tool asked last, in Unix nanoseconds
@@ -56,7 +58,8 @@ type governor struct {
 func newGovernor(l *leadership, db Database) *governor {
 	own := &store.Leader{Store: store.New(db.Signals, db.Ledger.Database()), Owner: l.ledger.Owner, Epoch: l.ledger.Epoch}
 	return &governor{
-		leadership: l, ledger: own, runnable: own.Runnable, send: l.c.cfg.Queue.PublishBudget, sense: newSense(l, own, db), progress: newProgress(), shares: &shares{},
+		leadership: l, ledger: own, runnable: own.Runnable, send: l.c.cfg.Queue.PublishBudget, connected: l.c.cfg.Queue.Healthy,
+		sense: newSense(l, own, db), progress: newProgress(), shares: &shares{},
 		control: throttle.NewGovernor(throttle.Rules{Loops: l.c.cfg.Loops}),
 	}
 }
@@ -118,6 +121,12 @@ func (g *governor) act(ctx context.Context, outer bool, active []job.Job, decisi
 	if decision.Hold && !g.budget.Hold {
 		g.publish(ctx, decision)
 	}
+	if len(g.deaf()) > 0 {
+		if outer {
+			g.publish(ctx, decision)
+		}
+		return
+	}
 	moves := g.c.roster.moved()
 	if outer || moves != g.moves || g.budget.Hold && !decision.Hold {
 		g.moves = moves
@@ -132,8 +141,21 @@ func (g *governor) active() []job.Job {
 
 // early reports that a fleet is at work and has not told of itself yet: a budget without its leases would have it hand every range back.
 func (g *governor) early(active []job.Job) bool {
-	now := time.Now()
-	return now.Sub(g.c.listening) < allHeard && slices.ContainsFunc(active, func(j job.Job) bool { return now.Sub(j.Started) > learnMost })
+	now, since := time.Now(), g.c.listening
+	if back := g.c.returned.Load(); back != nil {
+		since = *back
+	}
+	return g.seq == 0 && now.Sub(since) < allHeard && slices.ContainsFunc(active, func(j job.Job) bool { return now.Sub(j.Started) > learnMost })
+}
+
+// deaf holds the fleet, with the leases that it has, while NATS is away and until every worker has been heard again: leases that were
+// shared out among those who could not be heard would have all of them hand their ranges back.
+func (g *governor) deaf() []throttle.Reason {
+	back := g.c.returned.Load()
+	if g.connected() == nil && (back == nil || time.Since(*back) >= allHeard) {
+		return nil
+	}
+	return []throttle.Reason{{Signal: "workers", Text: "NATS was away; the workers are about to be heard again"}}
 }
 
 // busy reports whether signals are needed fresh: a batch may start, or another tool may go.
@@ -177,7 +199,7 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 	sample.Rows, sample.RowsPerSlot = g.progress.rows, g.progress.perSlot
 	sample.Active, sample.Slots = g.shares.active, g.shares.slots
 	decision := g.control.Step(sample)
-	if above := slices.Concat(g.brake, g.sense.learning(active)); len(above) > 0 {
+	if above := slices.Concat(g.brake, g.deaf(), g.sense.learning(active)); len(above) > 0 {
 		decision.Hold = true
 		decision.Reasons = slices.Concat(above, decision.Reasons)
 	}

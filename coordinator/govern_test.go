@@ -27,8 +27,9 @@ func governing(t *testing.T) (g *governor, active []job.Job, sent *[]job.Budget)
 	sent = &[]job.Budget{}
 	g = &governor{
 		leadership: l, ledger: l.ledger, progress: newProgress(), shares: &shares{}, control: throttle.NewGovernor(throttle.Rules{}),
-		runnable: func(context.Context, []job.ID, int) (map[job.ID]int, error) { return map[job.ID]int{"A": 9}, nil },
-		send:     func(b job.Budget) error { *sent = append(*sent, b); return nil },
+		runnable:  func(context.Context, []job.ID, int) (map[job.ID]int, error) { return map[job.ID]int{"A": 9}, nil },
+		send:      func(b job.Budget) error { *sent = append(*sent, b); return nil },
+		connected: func() error { return nil },
 	}
 	return g, []job.Job{j}, sent
 }
@@ -60,6 +61,37 @@ func TestAReleaseHasLeasesOfItsOwn(t *testing.T) {
 	before := len(*sent)
 	g.act(t.Context(), false, active, throttle.Decision{RowsPerSec: 500, Slots: 1})
 	require.Len(t, *sent, before, "nothing has changed")
+}
+
+// After an outage of NATS the roster has forgotten everybody, and nobody has been heard yet.
+func TestAnOutageOfNATSWithdrawsNoLease(t *testing.T) {
+	g, active, sent := governing(t)
+	now := time.Now()
+	g.c.roster.now = func() time.Time { return now }
+	g.act(t.Context(), true, active, throttle.Decision{RowsPerSec: 1000})
+	require.Len(t, g.budget.Leases, 4)
+
+	now = now.Add(time.Minute)
+	g.connected = func() error { return context.DeadlineExceeded }
+	held := throttle.Decision{Hold: true, Reasons: g.deaf()}
+	require.NotEmpty(t, held.Reasons)
+	g.act(t.Context(), true, active, held)
+	require.Len(t, g.budget.Leases, 4)
+
+	back := time.Now()
+	g.c.returned.Store(&back)
+	g.connected = func() error { return nil }
+	held.Reasons = g.deaf()
+	require.NotEmpty(t, held.Reasons, "they are about to be heard")
+	g.act(t.Context(), true, active, held)
+	require.Len(t, (*sent)[len(*sent)-1].Leases, 4)
+
+	back = back.Add(-allHeard)
+	g.c.returned.Store(&back)
+	require.Empty(t, g.deaf())
+	g.c.roster.hear(hello("w1", 10))
+	g.act(t.Context(), true, active, throttle.Decision{RowsPerSec: 1000})
+	require.Len(t, g.budget.Leases, 2, "w2 has not come back")
 }
 
 func TestABudgetCanBeWrittenWhateverASignalSays(t *testing.T) {

@@ -42,7 +42,8 @@ type Database struct {
 	Replicas []signals.Replica
 }
 
-// SignalConns is how many connections the governor may hold to a database, besides one of the foreground probe.
+// SignalConns is how many connections the governor may hold to a database, besides one of the foreground probe and,
+// where a job has SQL checks, two of theirs.
 const SignalConns = 4
 
 // Coordinator is one candidate for the leadership of each of its databases.

@@ -83,6 +83,7 @@ func (l *leadership) govern(ctx context.Context) {
 	reading.Go(func() { g.sense.run(ctx) })
 	every(ctx, lookEvery, g.tick)
 	reading.Wait()
+	g.sense.close()
 }
 
 func (l *leadership) replicas(ctx context.Context) ([]string, error) {

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -18,6 +19,7 @@ const (
 	beatEvery   = 200 * time.Millisecond
 	idleEvery   = time.Second // between looks at the replicas while no batch may run
 	tablesEvery = 30 * time.Second
+	checkConns  = 2
 	drainTime   = 2 * time.Second // after the last sign of a batch
 	learnMost   = 4 * time.Second // for the probe to learn what is usual; a leader that follows another waits for the fleet to drain
 )
@@ -34,6 +36,7 @@ type sense struct {
 	server   *signals.Database
 	builtin  []signals.Source
 	checks   map[job.Check]signals.Source
+	asking   *pgxpool.Pool // of the SQL checks; nil: there was none
 
 	known    map[string]bool // replicas that the ledger remembers
 	last     throttle.Sample
@@ -71,6 +74,13 @@ func (s *sense) run(ctx context.Context) {
 	end()
 	<-done
 	s.probe.Close()
+}
+
+// close ends what outlives the readings. Nothing is read any more.
+func (s *sense) close() {
+	if s.asking != nil {
+		s.asking.Close()
+	}
 }
 
 // use says which jobs there are: what they ask for is read, beside the builtin signals, and all of it more often while busy.
@@ -112,7 +122,15 @@ func (s *sense) use(ctx context.Context, busy bool, active []job.Job, checks []j
 func (s *sense) source(c job.Check) (signals.Source, error) {
 	switch {
 	case c.SQL != "":
-		return signals.NewSQLCheck(c.Name, c.SQL, c.Every.D(), s.pool), nil
+		if s.asking == nil { // what a person wrote may wait for a lock: it must not have the connections that the lag is read over
+			config := s.pool.Config()
+			config.MinConns, config.MaxConns = 0, checkConns
+			var err error
+			if s.asking, err = pgxpool.NewWithConfig(context.Background(), config); err != nil {
+				return nil, fmt.Errorf("prepare connections for the SQL checks: %w", err)
+			}
+		}
+		return signals.NewSQLCheck(c.Name, c.SQL, c.Every.D(), s.asking), nil
 	case c.HTTP != "":
 		return signals.NewHTTPCheck(c.Name, c.HTTP, c.Every.D())
 	}

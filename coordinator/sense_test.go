@@ -1,0 +1,31 @@
+package coordinator
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/store"
+	"github.com/backfleet/backfleet/test/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+func TestSQLChecksTakeNoConnectionFromTheLag(t *testing.T) {
+	pool := harness.Database(t).Pool
+	ledger := &store.Leader{Store: store.New(pool, "main")}
+	s := newSense(&leadership{log: zap.NewNop(), ledger: ledger}, ledger, Database{Signals: pool})
+	defer s.close()
+	before := pool.Stat().AcquireCount()
+	for _, name := range []string{"a", "b"} {
+		source, err := s.source(job.Check{Name: name, SQL: "SELECT 7"})
+		require.NoError(t, err)
+		readings := source.Read(t.Context())
+		require.NoError(t, readings[0].Err)
+		require.InDelta(t, 7, readings[0].Value, 0)
+	}
+	require.Equal(t, before, pool.Stat().AcquireCount())
+	require.Equal(t, int32(1), s.asking.Stat().TotalConns(), "one after the other")
+}

@@ -142,6 +142,7 @@ func (s *sense) look(ctx context.Context, busy bool) throttle.Sample {
 	now := time.Now()
 	if !busy && now.Sub(s.looked) < idleEvery {
 		s.last.At = now
+		s.last.Members = slices.Clone(s.last.Members) // others may still look at the ones of before
 		return s.last
 	}
 	s.looked = now

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
@@ -9,6 +10,7 @@ import (
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/store"
 	"github.com/backfleet/backfleet/test/harness"
+	"github.com/backfleet/backfleet/throttle"
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
@@ -28,4 +30,12 @@ func TestSQLChecksTakeNoConnectionFromTheLag(t *testing.T) {
 	}
 	require.Equal(t, before, pool.Stat().AcquireCount())
 	require.Equal(t, int32(1), s.asking.Stat().TotalConns(), "one after the other")
+}
+
+// The sample of an earlier tick is read by others while the next one says what each replica means.
+func TestASampleIsNobodyElses(t *testing.T) {
+	s := &sense{looked: time.Now(), last: throttle.Sample{Members: []throttle.Member{{Name: "standby1"}}}}
+	before := s.look(t.Context(), false)
+	s.look(t.Context(), false).Members[0].Policy = throttle.PolicyIgnore
+	require.Empty(t, before.Members[0].Policy)
 }

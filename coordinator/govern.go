@@ -44,6 +44,7 @@ type governor struct {
 	moves     int64      // of the fleet, when leases were last shared out
 	held      bool
 	set       job.DatabaseRules
+	probing   bool              // the foreground probe has a rule
 	brake     []throttle.Reason // what holds above the controller
 
 	calendars calendars
@@ -186,6 +187,7 @@ func (g *governor) attend(ctx context.Context, active []job.Job) {
 	rules, checks := rulesFor(active, g.set)
 	rules.Loops = g.c.cfg.Loops
 	g.control.SetRules(rules)
+	_, g.probing = rules.Signals[throttle.SignalProbe]
 	g.sense.use(ctx, g.busy(active), active, checks)
 	g.progress.note(time.Now(), active, g.c.roster.work)
 }
@@ -200,7 +202,11 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 	sample.Rows, sample.RowsPerSlot = g.progress.rows, g.progress.perSlot
 	sample.Active, sample.Slots = g.shares.active, g.shares.slots
 	decision := g.control.Step(sample)
-	if above := slices.Concat(g.brake, g.deaf(), g.sense.learning(active)); len(above) > 0 {
+	above := slices.Concat(g.brake, g.deaf())
+	if g.probing {
+		above = append(above, g.sense.learning(active)...)
+	}
+	if len(above) > 0 {
 		decision.Hold = true
 		decision.Reasons = slices.Concat(above, decision.Reasons)
 	}

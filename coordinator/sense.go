@@ -19,6 +19,7 @@ const (
 	beatEvery   = 200 * time.Millisecond
 	idleEvery   = time.Second // between looks at the replicas while no batch may run
 	tablesEvery = 30 * time.Second
+	learnAgain  = 10 * time.Minute // between two attempts of the probe
 	checkConns  = 2
 	drainTime   = 2 * time.Second // after the last sign of a batch
 	learnMost   = 4 * time.Second // for the probe to learn what is usual; a leader that follows another waits for the fleet to drain
@@ -173,7 +174,8 @@ func (s *sense) quiet(batches bool) {
 	s.probe.SetBatches(now.Sub(s.batches) < drainTime)
 }
 
-// learning says that batches must wait for a moment: once they run, it cannot be learned any more what they add.
+// learning says that batches must wait for a moment: while they run, it cannot be learned what they add. In a run without a pause
+// that is so every quarter of an hour.
 func (s *sense) learning(active []job.Job) []throttle.Reason {
 	now := time.Now()
 	switch {
@@ -184,6 +186,8 @@ func (s *sense) learning(active []job.Job) []throttle.Reason {
 		if slices.ContainsFunc(active, func(j job.Job) bool { return now.Sub(j.Started) > learnMost }) {
 			s.batches = now // of a leader before this one, perhaps
 		}
+	case !s.probe.Knows() && now.Sub(s.began) > learnAgain:
+		s.began = now
 	}
 	if len(active) == 0 || s.probe.Knows() || now.Sub(s.began) > learnMost {
 		return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/backfleet/backfleet/internal/store"
 	"github.com/backfleet/backfleet/test/harness"
 	"github.com/backfleet/backfleet/throttle"
+	"github.com/backfleet/backfleet/throttle/signals"
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
@@ -38,4 +39,17 @@ func TestASampleIsNobodyElses(t *testing.T) {
 	before := s.look(t.Context(), false)
 	s.look(t.Context(), false).Members[0].Policy = throttle.PolicyIgnore
 	require.Empty(t, before.Members[0].Policy)
+}
+
+// In a run of hours the probe would come to take for usual what the application suffers from the batches.
+func TestALongRunPausesForTheProbeToLearnAnew(t *testing.T) {
+	now := time.Now()
+	s := &sense{leadership: &leadership{}, probe: signals.NewProbe(nil, time.Now)}
+	active := []job.Job{{Started: now}}
+	require.NotEmpty(t, s.learning(active))
+	s.began = now.Add(-learnMost - time.Second)
+	require.Empty(t, s.learning(active), "a probe that cannot learn stops nobody for long")
+	s.began = now.Add(-learnAgain - time.Second)
+	require.NotEmpty(t, s.learning(active))
+	require.Less(t, time.Since(s.began), time.Minute, "and the next attempt is as far away")
 }

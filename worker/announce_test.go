@@ -58,3 +58,21 @@ func TestADatabaseThatHangsSilencesNoOther(t *testing.T) {
 		require.Less(t, said[i+1].Sub(said[i]), databaseTry, "a slot at work is heard of twice a second")
 	}
 }
+
+// With ten databases a lease must not lie until the next look at them all: one that lies for long goes to another slot.
+func TestALeaseOnAnyDatabaseWakesAnIdleSlot(t *testing.T) {
+	w := New(Config{ID: "w1", Logger: zap.NewNop(), Databases: []Database{{Name: "a"}, {Name: "b"}, {Name: "c"}}})
+	for _, d := range w.desks {
+		d.setReachable(true)
+		_, _, wait := w.slots[0].lease()
+		d.budget(job.Budget{Epoch: 1, Seq: 1, Leases: []job.Lease{{Worker: "w1", Job: "A"}}})
+		select {
+		case <-wait:
+		default:
+			require.Fail(t, "it sleeps on", d.db.Name)
+		}
+		got, _, _ := w.slots[0].lease()
+		require.Same(t, d, got)
+		d.budget(job.Budget{Epoch: 1, Seq: 2})
+	}
+}

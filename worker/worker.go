@@ -72,6 +72,7 @@ type Worker struct {
 
 	mu      sync.Mutex
 	leaving bool
+	changed chan struct{} // closed at each change of a desk
 }
 
 const (
@@ -89,9 +90,14 @@ func New(cfg Config) *Worker {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	w := &Worker{cfg: cfg, log: cfg.Logger.With(zap.String("worker", cfg.ID)), desks: map[string]*desk{}, say: cfg.Queue.Announce}
+	w := &Worker{
+		cfg: cfg, log: cfg.Logger.With(zap.String("worker", cfg.ID)), desks: map[string]*desk{}, say: cfg.Queue.Announce,
+		changed: make(chan struct{}),
+	}
 	for _, db := range cfg.Databases {
-		w.desks[db.Name] = newDesk(db, cfg.ID, cfg.Now)
+		d := newDesk(db, cfg.ID, cfg.Now)
+		d.wake = w.pulse
+		w.desks[db.Name] = d
 	}
 	for i := range cfg.Slots {
 		w.slots = append(w.slots, &slot{w: w, n: i, limiter: throttle.NewLimiter(cfg.Now, rand.Float64())})
@@ -176,6 +182,21 @@ func (w *Worker) ack(desk *desk, d *queue.Delivery) {
 			log.Debug("ack given up; the job has ended")
 		}
 	})
+}
+
+// pulse wakes the slots that have no lease.
+func (w *Worker) pulse() {
+	w.mu.Lock()
+	close(w.changed)
+	w.changed = make(chan struct{})
+	w.mu.Unlock()
+}
+
+// changes returns a channel that is closed at the next change of any database. Take it before looking.
+func (w *Worker) changes() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.changed
 }
 
 func (w *Worker) leave() {

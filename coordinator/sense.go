@@ -68,13 +68,33 @@ func (s *sense) run(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.replicas.Run(asking)
+		if s.meet(asking) {
+			s.replicas.Run(asking)
+		}
 	}()
 	s.sampler.Use(s.builtin...)
 	s.sampler.Run(ctx)
 	end()
 	<-done
 	s.probe.Close()
+}
+
+// meet learns who the primary is, for its replicas are told from others by that. Until then what the primary says of them has to do.
+func (s *sense) meet(ctx context.Context) bool {
+	for {
+		try, cancel := context.WithTimeout(ctx, governTimeout)
+		err := s.replicas.Meet(try, s.pool)
+		cancel()
+		if err == nil {
+			return true
+		}
+		s.complain(ctx, "replicas not asked", err)
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // close ends what outlives the readings. Nothing is read any more.

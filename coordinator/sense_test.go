@@ -1,9 +1,14 @@
 package coordinator
 
 import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
@@ -52,4 +57,25 @@ func TestALongRunPausesForTheProbeToLearnAnew(t *testing.T) {
 	s.began = now.Add(-learnAgain - time.Second)
 	require.NotEmpty(t, s.learning(active))
 	require.Less(t, time.Since(s.began), time.Minute, "and the next attempt is as far away")
+}
+
+// The address of a replica may come to lead elsewhere long after the coordinator has begun.
+func TestAReplicaIsKnownByItsPrimaryEachTimeItIsReached(t *testing.T) {
+	db, other := harness.Database(t), harness.Database(t)
+	ledger := &store.Leader{Store: store.New(db.Pool, "main")}
+	_, _, err := ledger.Migrate(t.Context())
+	require.NoError(t, err)
+	s := newSense(&leadership{log: zap.NewNop(), ledger: ledger}, ledger, Database{Signals: db.Pool, Replicas: []signals.Replica{{
+		Name: "standby1", Variable: "X", Connect: func(ctx context.Context) (*pgx.Conn, error) { return pgx.Connect(ctx, other.DSN) },
+	}}})
+	ctx, cancel := context.WithCancel(t.Context())
+	var reading sync.WaitGroup
+	reading.Go(func() { s.run(ctx) })
+	require.Eventually(t, func() bool {
+		sample := s.look(t.Context(), true)
+		require.True(t, sample.Members[0].Missing)
+		return slices.ContainsFunc(sample.Signals, func(r throttle.Reading) bool { return strings.Contains(r.Detail, `X leads to the database "`) })
+	}, 20*time.Second, 50*time.Millisecond)
+	cancel()
+	reading.Wait()
 }

@@ -106,6 +106,17 @@ func (c *Coordinator) Go(database string) (ok bool, why job.Reason, known bool) 
 	return g.verdict(time.Now())
 }
 
+// Signals returns what the governor of a database read last; nothing where another coordinator leads, or none.
+func (c *Coordinator) Signals(database string) []job.Signal {
+	c.leading.Lock()
+	g := c.governors[database]
+	c.leading.Unlock()
+	if g == nil {
+		return nil
+	}
+	return g.signals()
+}
+
 // within bounds each call of fn: what a hanging link has stopped is tried anew, for everything here can be done again.
 func within(most time.Duration, fn func(context.Context)) func(context.Context) {
 	return func(ctx context.Context) {

@@ -102,10 +102,10 @@ func (g *governor) tick(term context.Context) {
 		return
 	}
 	active := g.active()
-	if g.early(active) {
+	outer := time.Since(g.attended) >= publishEvery
+	if g.early(active) || !outer && !g.busy(active) {
 		return
 	}
-	outer := time.Since(g.attended) >= publishEvery
 	if outer {
 		g.attended = time.Now()
 		g.attend(ctx, active)
@@ -202,6 +202,7 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 	sample.Rows, sample.RowsPerSlot = g.progress.rows, g.progress.perSlot
 	sample.Active, sample.Slots = g.shares.active, g.shares.slots
 	decision := g.control.Step(sample)
+	g.sense.probe.SetStrict(slices.ContainsFunc(decision.Reasons, func(r throttle.Reason) bool { return r.Signal == throttle.SignalForeground }))
 	above := slices.Concat(g.brake, g.deaf())
 	if g.probing {
 		above = append(above, g.sense.learning(active)...)
@@ -323,6 +324,20 @@ func (g *governor) verdict(now time.Time) (ok bool, why job.Reason, known bool) 
 		why = all[0]
 	}
 	return !g.decision.Hold, why, true
+}
+
+// signals returns the last readings, for people.
+func (g *governor) signals() []job.Signal {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := make([]job.Signal, len(g.sample.Signals))
+	for i, r := range g.sample.Signals {
+		all[i] = job.Signal{Name: r.Signal, Value: r.Value, Detail: r.Detail, At: r.At}
+		if r.Err != nil {
+			all[i].Error = r.Err.Error()
+		}
+	}
+	return all
 }
 
 func reasons(of []throttle.Reason) []job.Reason {

@@ -16,7 +16,7 @@ type Sample struct {
 	Err     error     // why the last reading failed; nil if it did not
 
 	WALPos      float64 // the primary's WAL position in bytes, as of ReadAt
-	Rows        float64 // rows that the fleet has written, counted up for as long as this controller lives
+	Rows        float64 // rows that the fleet has written up to a second ago, counted up for as long as this controller lives
 	WALPerRow   float64 // bytes of WAL that one row was measured to cost; 0: not measured
 	RowsPerSlot float64 // rows that one slot writes in a second of SQL time; 0: not known
 	Active      int     // slots that hold a range

@@ -3,6 +3,7 @@ package throttle
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -37,8 +38,8 @@ const (
 //   - a guard that limits the slots by the foreground probe, and
 //   - the caps of the database.
 //
-// Feed it a sample every 50 to 100 ms while batches run. Sample.Rows must count what was written up to half a second ago; older
-// counts make its idea of a row's WAL, and with it the rate, swing. A sample whose ReadAt has not moved brings nothing new of the
+// Feed it a sample every 50 to 100 ms while batches run. Sample.Rows should be a quarter to half a second old and at most one; in older
+// counts its idea of a row's WAL, and with it the rate, swings. A sample whose ReadAt has not moved brings nothing new of the
 // replicas, and after [LagConfig].Grace it holds.
 type Governor struct {
 	rules    Rules
@@ -182,8 +183,7 @@ func order(holds, pressed []Reason, rate Reason, used bool) []Reason {
 			slows = append(slows, r)
 		}
 	}
-	all := append(holds, stops...)
-	all = append(all, slows...)
+	all := slices.Concat(holds, stops, slows)
 	if used && rate.Text != "" {
 		all = append(all, rate)
 	}

@@ -72,6 +72,34 @@ func TestLagStopHoldsWithoutPrivilege(t *testing.T) {
 	require.Contains(t, d.Reasons[0].Text, "GRANT pg_monitor")
 }
 
+func TestLagStopHoldsForAPausedReplay(t *testing.T) {
+	paused := standby(0)
+	paused.Paused = true
+	d := NewLagStop(LagConfig{}).Step(lagSample(paused))
+	require.True(t, d.Hold)
+	require.Contains(t, d.Reasons[0].Text, "pg_wal_replay_resume()")
+}
+
+func TestLagStopCountsFromTheBaseDelay(t *testing.T) {
+	c := NewLagStop(LagConfig{})
+	s := lagSample(standby(1.5))
+	s.WALPos = 1e9
+	for range 20 { // WAL flows steadily, and is replayed 1.5 s later
+		s.At = s.At.Add(100 * time.Millisecond)
+		s.ReadAt = s.At
+		s.WALPos += 1e5
+		s.Members[0].Pos = s.WALPos - 15e5
+		c.Step(s)
+	}
+	require.False(t, c.Step(s).Hold)
+	s.At = s.At.Add(100 * time.Millisecond)
+	s.ReadAt, s.Members[0].Lag = s.At, 2.1
+	d := c.Step(s)
+	require.True(t, d.Hold)
+	require.Equal(t, "lag of standby1 2.1s over 0.5s of target 1s above its base delay 1.5s", d.Reasons[0].Text)
+	require.InDelta(t, 2, d.Reasons[0].Threshold, 1e-9)
+}
+
 func TestLagStopHoldsForAVanishedMember(t *testing.T) {
 	c := NewLagStop(LagConfig{})
 	s := lagSample()

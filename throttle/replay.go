@@ -52,10 +52,10 @@ type replay struct {
 	lags []mark // readings of the last second
 }
 
-// step takes a sample's members, if they were read since the last step, and reports whether they were.
-func (r *replays) step(s Sample) bool {
+// step takes a sample's members, if they were read since the last step.
+func (r *replays) step(s Sample) {
 	if !s.ReadAt.After(r.readAt) {
-		return false
+		return
 	}
 	r.readAt = s.ReadAt
 	if s.WALPos < r.wal.value() {
@@ -75,7 +75,6 @@ func (r *replays) step(s Sample) bool {
 		present[m.Name] = t
 	}
 	r.members = present
-	return true
 }
 
 func (t *replay) step(m Member, wal *trail, at time.Time) {
@@ -139,10 +138,10 @@ func (t *replay) learnBase(wal *trail, at time.Time) {
 func (t *replay) behind() float64 { return max(0, t.lag-t.base) }
 
 // ahead is the queue that the WAL written last will see, in seconds: the backlog over the rate at which it is replayed now. It
-// tells of a replay that slowed or stopped before the lag does. Reports come in steps, so a backlog of less than least seconds at
-// its known speed, or one that is younger than rateLeast, tells nothing.
+// tells of a replay that slowed or stopped before the lag does. Reports come in steps, so a backlog of less than least seconds, by
+// its known speed and by its lag, or one that is younger than rateLeast, tells nothing.
 func (t *replay) ahead(least float64) float64 {
-	if t.queued.IsZero() || t.backlog <= least*t.fastest || t.pos.last().Sub(t.queued) < rateLeast {
+	if t.queued.IsZero() || t.backlog <= least*t.fastest || t.behind() <= least || t.pos.last().Sub(t.queued) < rateLeast {
 		return 0
 	}
 	rate := max(t.rate, t.fastest/100)

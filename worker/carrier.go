@@ -55,7 +55,13 @@ type carrier struct {
 	// lockWait is the session's lock_timeout.
 	lockWait time.Duration
 
-	next     boundary // found ahead, for the batch that begins at the checkpoint
+	// at is where the walk stands: the claim's checkpoint, or the chunk that is opened there and that the next batch stores.
+	at    ranges.Checkpoint
+	marks marks
+	heat  heat
+	short bool // no chunk is to be opened in this range: what is left of it is too short, or takes too long to look through
+
+	next     boundary // found ahead, for the batch that begins where the walk stands
 	poison   isolation
 	found    *statement.Step // a proof found open rows in it, and they are not repaired yet
 	exclude  bool
@@ -66,7 +72,7 @@ type carrier struct {
 	leaseClaim atomic.Pointer[job.Claim]
 }
 
-// boundary is where a batch of about keys ends; none: the range's end comes first.
+// boundary is where a batch of about keys ends; no end: that of the pass comes first, which in plain order is the range's.
 type boundary struct {
 	known bool
 	keys  int
@@ -158,6 +164,7 @@ func (c *carrier) prepare(ctx context.Context) error {
 	c.limits = c.job.Limits
 	c.target = statement.For(c.claim.Schema, c.claim.Table, c.job.Key, c.job.Spec, alias)
 	c.exclude = c.claim.Quarantine > 0
+	c.at = c.claim.Checkpoint
 	c.sizer = c.slot.sizerFor(c.claim, c.limits)
 	return nil
 }
@@ -238,6 +245,7 @@ func (c *carrier) claimAnew(ctx context.Context) error {
 	c.claim, c.exclude = claim, claim.Quarantine > 0
 	c.target.Schema, c.target.Name = claim.Schema, claim.Table
 	c.next, c.poison = boundary{}, isolation{}
+	c.at, c.marks = claim.Checkpoint, marks{}
 	c.beat()
 	return nil
 }

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"strconv"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-// walk is a job on the one leaf of a partitioned table t (id 1..100, n 0), whose only range is claimed, with the carrier that has the
+// walk is a job on the one leaf of a partitioned table t (id from 1, n 0), whose only range is claimed, with the carrier that has the
 // claim. The budget lets everything run.
 type walk struct {
 	*testing.T
@@ -30,7 +31,13 @@ type walk struct {
 	one    func(sql string, args ...any) int
 }
 
+// walking is a walk over a hundred rows.
 func walking(t *testing.T, spec job.Spec) *walk {
+	t.Helper()
+	return walkingOver(t, spec, 100)
+}
+
+func walkingOver(t *testing.T, spec job.Spec, rows int) *walk {
 	t.Helper()
 	ctx, pool := t.Context(), harness.Database(t).Pool
 	w := &walk{T: t, ledger: store.New(pool, "main")}
@@ -48,17 +55,17 @@ func walking(t *testing.T, spec job.Spec) *walk {
 	require.NoError(t, err)
 	w.exec("create table t (id bigint primary key, n int not null default 0) partition by range (id)")
 	w.exec("create table leaf partition of t default")
-	w.exec("insert into t select i, 0 from generate_series(1, 100) i")
+	w.exec("insert into t select i, 0 from generate_series(1, $1::int) i", rows)
 	spec.Name, spec.Database, spec.Table, spec.LateRows = "walk", "main", "public.t", "ignore"
 	spec.OnError.QuarantineRows = 100
 	w.job, err = w.ledger.Submit(ctx, "ann", store.NewJob{Spec: spec.WithDefaults(), Key: []job.Column{{Name: "id", Type: "bigint"}},
-		Idempotent: true, SearchPath: "public", Estimate: 100, EstimateBy: "the test"})
+		Idempotent: true, Passes: 4, SearchPath: "public", Estimate: int64(rows), EstimateBy: "the test"})
 	require.NoError(t, err)
 	w.leader, err = w.ledger.Lead(ctx, "coordinator")
 	require.NoError(t, err)
 	leaf := uint32(w.one("select 'leaf'::regclass::oid::bigint"))
 	require.NoError(t, w.leader.Freeze(ctx, w.job, []store.Leaf{{OID: leaf, Schema: "public", Name: "leaf", Leaf: true}}))
-	whole := ranges.Range{Relation: leaf, Span: ranges.Span{Hi: ranges.Key{"100"}, HiClosed: true}}
+	whole := ranges.Range{Relation: leaf, Span: ranges.Span{Hi: ranges.Key{strconv.Itoa(rows)}, HiClosed: true}}
 	require.NoError(t, w.leader.AddRanges(ctx, w.job.ID, leaf, []ranges.Range{whole}, true))
 	require.NoError(t, w.leader.Planned(ctx, w.job.ID))
 	w.job, err = w.leader.Start(ctx, w.job.ID)

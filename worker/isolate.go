@@ -18,7 +18,7 @@ import (
 type isolation struct {
 	active bool
 	keys   int
-	end    ranges.Key // of the batch that failed first; nil: the range's end
+	end    ranges.Key // of the batch that failed first; nil: the pass's end
 }
 
 // failed takes note of a batch of so many keys that failed, up to end.
@@ -44,18 +44,18 @@ func (i *isolation) passed(to ranges.Key) {
 // quarantine in the transaction that moves the checkpoint past it. finished: that row was the range's last.
 func (c *carrier) isolate(ctx context.Context, cause error) (finished bool, err error) {
 	s := c.move()
-	keys := c.next.keys
+	keys, end := c.next.keys, c.next.end
 	c.next = boundary{}
 	if keys > 1 {
 		c.log.Info("isolating a row", zap.Int("keys", keys), zap.String("cause", postgres.Describe(cause)))
-		c.poison.failed(keys, s.Next)
+		c.poison.failed(keys, end)
 		return false, nil
 	}
 	moved, err := c.quarantine(ctx, s, cause, true)
 	if err != nil || !moved {
 		return false, err
 	}
-	c.claim.Checkpoint = c.claim.Checkpoint.Advance(s.Next)
+	c.moved(s)
 	c.poison = isolation{}
 	c.beat()
 	return s.Last, nil
@@ -64,7 +64,7 @@ func (c *carrier) isolate(ctx context.Context, cause error) (finished bool, err 
 // quarantine sets the only row of a step aside, or pauses the job where that would be one too many: the row then stays where it is,
 // for whoever resumes the job. done is false where the span meanwhile holds no row, or another one: look again.
 func (c *carrier) quarantine(ctx context.Context, s statement.Step, cause error, move bool) (done bool, err error) {
-	key, err := c.key(ctx, c.target.FirstKey(s.Span))
+	key, err := c.key(ctx, c.target.FirstKey(s.Span, s.Pass))
 	if err != nil || key == nil {
 		return false, err
 	}

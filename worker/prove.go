@@ -16,8 +16,8 @@ import (
 // the next step once more. The range's end is a step of its own, so that a repair always has a claim to stand on.
 func (c *carrier) prove(ctx context.Context) (finished bool, err error) {
 	s := c.move()
+	end := s.Last
 	s.Last = false
-	end := c.next.end == nil
 	var residual, failing int64
 	took, ahead, err := c.transact(ctx, transaction{step: s, sql: c.target.Proof(s)}, &residual, &failing)
 	if err != nil {
@@ -35,7 +35,7 @@ func (c *carrier) prove(ctx context.Context) (finished bool, err error) {
 	if !end {
 		return false, nil
 	}
-	last := statement.Step{Claim: c.claim, Span: ranges.Span{Lo: s.Next, Hi: s.Next}, Next: s.Next, Last: true}
+	last := statement.Step{Claim: c.claim, Span: ranges.Span{Lo: s.To.Key, Hi: s.To.Key}, To: s.To, Last: true}
 	if _, _, err := c.transact(ctx, transaction{step: last, sql: c.target.Proof(last)}, &residual, &failing); err != nil {
 		return false, err
 	}
@@ -100,7 +100,7 @@ func (c *carrier) repairSpan(ctx context.Context, s statement.Step) error {
 // middle finds a key that halves a span of at most a batch; nil where it holds one key or none.
 func (c *carrier) middle(ctx context.Context, span ranges.Span) (ranges.Key, error) {
 	for n := max(1, c.limits.Batch.MaxRows/2); n >= 1; n /= 2 {
-		half, err := c.key(ctx, c.target.Boundary(span, n))
+		half, err := c.key(ctx, c.target.Boundary(span, ranges.Pass{}, n))
 		if err != nil || half != nil {
 			return half, err
 		}

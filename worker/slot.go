@@ -29,6 +29,7 @@ type slot struct {
 	limiter *throttle.Limiter
 	sizer   *throttle.Sizer // of the last job and kind, so that a new range begins where the one before ended
 	sized   sizing
+	order   order
 
 	mu      sync.Mutex
 	holding *job.Held

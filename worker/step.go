@@ -24,9 +24,14 @@ func (c *carrier) step(ctx, stop context.Context) (finished bool, err error) {
 	if !c.open() { // a hold may have come while the limiter waited
 		return false, c.permit(stop)
 	}
-	if c.found == nil && (!c.next.known || c.next.keys > keys+keys/2) {
-		if c.next, err = c.find(ctx, c.claim.Checkpoint.Key, keys); err != nil {
+	if c.found == nil {
+		if err := c.enter(ctx); err != nil {
 			return false, err
+		}
+		if !c.next.known || c.next.keys > keys+keys/2 {
+			if c.next, err = c.bound(ctx, keys); err != nil {
+				return false, err
+			}
 		}
 	}
 	if err := c.connect(ctx); err != nil { // what went before may have lost the session
@@ -55,24 +60,31 @@ func (c *carrier) size() int {
 	return c.sizer.Next(c.limits.Batch.MaxRows)
 }
 
-// move is the step from the checkpoint to the boundary found for it.
+// move is the step from where the walk stands to the boundary found for it.
 func (c *carrier) move() statement.Step {
 	s := statement.Step{
-		Claim: c.claim, Keys: c.next.keys, Exclude: c.exclude,
-		Span: ranges.Span{Lo: c.claim.Checkpoint.Key, Hi: c.next.end}, Next: c.next.end,
+		Claim: c.claim, Keys: c.next.keys, Exclude: c.exclude, Pass: c.at.Turn(),
+		Span: c.at.Left(c.claim.Span),
 	}
 	if c.next.end == nil {
-		s.Span.Hi, s.Span.HiClosed, s.Next, s.Last = c.claim.Span.Hi, c.claim.Span.HiClosed, c.claim.Span.Hi, true
+		s.To, s.Last = c.at.EndPass(c.claim.Span)
 		s.Keys = 0 // how many are left is not known
+		return s
 	}
+	s.Span.Hi, s.Span.HiClosed = c.next.end, false
+	s.To = c.at.Advance(c.next.end)
 	return s
 }
 
 // fill updates one batch.
 func (c *carrier) fill(ctx context.Context) (finished bool, err error) {
 	s := c.move()
+	t := transaction{step: s, sql: c.target.Fill(s)}
+	if c.next.end == nil && !s.Pass.Whole() && s.Pass.N > firstPass {
+		t.heat = &heat{} // at the end of a pass: the server's count is of the last second or so
+	}
 	var rows int64
-	took, ahead, err := c.transact(ctx, transaction{step: s, sql: c.target.Fill(s)}, &rows)
+	took, ahead, err := c.transact(ctx, t, &rows)
 	if err != nil {
 		return false, err
 	}
@@ -80,24 +92,40 @@ func (c *carrier) fill(ctx context.Context) (finished bool, err error) {
 	c.slot.w.tally.add(c.claim.Ref, rows, took)
 	c.committed(s, took, rows)
 	c.next = ahead
+	if t.heat != nil {
+		c.heat.updated += t.heat.updated
+		c.heat.hot += t.heat.hot
+		if !s.To.Strided() {
+			c.judge()
+		}
+	}
 	return s.Last, nil
 }
 
 // committed takes over what a transaction has made true.
 func (c *carrier) committed(s statement.Step, took time.Duration, rows int64) {
-	c.claim.Checkpoint = c.claim.Checkpoint.Advance(s.Next)
-	c.beat()
+	c.moved(s)
 	c.rows += rows
 	c.batches++
 	c.sizer.Observe(s.Keys, took)
-	c.poison.passed(s.Next)
+	c.poison.passed(c.next.end)
 }
 
-// transaction is one fenced statement with what goes before it.
+// moved takes over the checkpoint that a step has committed.
+func (c *carrier) moved(s statement.Step) {
+	c.claim.Checkpoint, c.at = s.To, s.To
+	if !c.at.Strided() {
+		c.marks = marks{}
+	}
+	c.beat()
+}
+
+// transaction is one fenced statement with what goes before and after it.
 type transaction struct {
 	step  statement.Step
 	first *statement.SQL // nil: nothing
 	sql   statement.SQL
+	heat  *heat // where to count the updates; nil: they are not counted
 }
 
 // transact runs one fenced statement in one transaction and one round trip, together with the search for the boundary after it, which
@@ -115,16 +143,20 @@ func (c *carrier) transact(ctx context.Context, t transaction, dest ...any) (too
 	b.Queue(postgres.Begin)
 	set, args := settings.Statement()
 	b.Queue(set, args...)
-	look := !s.Last && !c.poison.active
+	look := !s.Last && !c.poison.active && !s.To.Strided() && c.passes() == 1
 	if look {
 		ahead.keys = c.sizer.Next(c.limits.Batch.MaxRows)
-		find := c.boundarySQL(s.Next, ahead.keys)
+		find := c.target.Boundary(s.To.Left(c.claim.Span), s.To.Turn(), ahead.keys)
 		b.Queue(find.Text, find.Args...)
 	}
 	if t.first != nil {
 		b.Queue(t.first.Text, t.first.Args...)
 	}
 	b.Queue(t.sql.Text, t.sql.Args...)
+	if t.heat != nil {
+		count := statement.Heat(c.claim.Relation)
+		b.Queue(count.Text, count.Args...)
+	}
 	b.Queue("commit")
 
 	began := time.Now()
@@ -151,6 +183,11 @@ func (c *carrier) transact(ctx context.Context, t transaction, dest ...any) (too
 		}
 		if err := results.QueryRow().Scan(append([]any{&held, &moved}, dest...)...); err != nil {
 			return err
+		}
+		if t.heat != nil {
+			if err := results.QueryRow().Scan(&t.heat.updated, &t.heat.hot); err != nil {
+				return err
+			}
 		}
 		_, err := results.Exec()
 		return err
@@ -179,32 +216,44 @@ func (c *carrier) rollback(ctx context.Context) {
 	}
 }
 
-// find searches the boundary of a batch that begins at a key, in a transaction of its own.
-func (c *carrier) find(ctx context.Context, from ranges.Key, keys int) (boundary, error) {
-	end, err := c.key(ctx, c.boundarySQL(from, keys))
+// find searches the boundary of a batch that begins where the walk stands, in a transaction of its own. While a row is isolated it
+// looks no further than the batch did that failed.
+func (c *carrier) find(ctx context.Context, keys int) (boundary, error) {
+	left := c.at.Left(c.claim.Span)
+	if c.poison.active && c.poison.end != nil {
+		left.Hi, left.HiClosed = c.poison.end, false
+	}
+	end, err := c.key(ctx, c.target.Boundary(left, c.at.Turn(), keys))
+	if end == nil && c.poison.active {
+		end = c.poison.end
+	}
 	return boundary{known: err == nil, keys: keys, end: end}, err
-}
-
-func (c *carrier) boundarySQL(from ranges.Key, keys int) statement.SQL {
-	return c.target.Boundary(ranges.Span{Lo: from, Hi: c.claim.Span.Hi, HiClosed: c.claim.Span.HiClosed}, keys)
 }
 
 // key reads one key under the batch's settings; nil where the query finds none.
 func (c *carrier) key(ctx context.Context, sql statement.SQL) (key ranges.Key, err error) {
+	err = c.read(ctx, sql, func(rows pgx.Rows, err error) error {
+		key, err = statement.OneKey(rows, err)
+		return err
+	})
+	return key, err
+}
+
+// read runs one query under the batch's settings.
+func (c *carrier) read(ctx context.Context, sql statement.SQL, collect func(pgx.Rows, error) error) error {
 	if err := c.connect(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	settings := c.settings(false)
 	ctx, cancel := context.WithTimeout(ctx, settings.StatementTimeout+10*time.Second)
 	defer cancel()
-	err = postgres.InTx(ctx, c.conn, settings, func(tx pgx.Tx) (err error) {
-		key, err = statement.OneKey(tx.Query(ctx, sql.Text, sql.Args...))
-		return err
+	err := postgres.InTx(ctx, c.conn, settings, func(tx pgx.Tx) error {
+		return collect(tx.Query(ctx, sql.Text, sql.Args...))
 	})
 	if err != nil && c.conn.Conn().IsClosed() {
 		c.dropConn()
 	}
-	return key, err
+	return err
 }
 
 // connectSQL readies a session. lock_timeout must stay below deadlock_timeout, so that it is the batch that yields.

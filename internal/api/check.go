@@ -15,6 +15,8 @@ type Gate interface {
 	// Go says whether a batch may start now, and if not why. known is false where this process does not lead the database, or
 	// its last decision is too old to act on.
 	Go(database string) (ok bool, reason job.Reason, known bool)
+	// Signals returns what was last read of the database, in no order; nothing where Go would not know.
+	Signals(database string) []job.Signal
 }
 
 // CheckAnswer is the answer of /check/{app}/{type}/{database}, in the convention of GitHub's freno, which gh-ost and others speak.

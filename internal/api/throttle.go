@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -15,6 +16,7 @@ import (
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/observe"
 	"github.com/backfleet/backfleet/internal/store"
+	"github.com/backfleet/backfleet/throttle"
 )
 
 // DatabaseThrottle is what holds a database's batches back, and by which rules.
@@ -26,7 +28,9 @@ type DatabaseThrottle struct {
 	Leader   *Leader           `json:"leader,omitempty"` // nil: nobody leads
 	Go       *Verdict          `json:"go,omitempty"`     // nil: only the coordinator that leads knows, and it is not asked here
 	Jobs     []JobThrottle     `json:"jobs"`             // those that have not ended
-	Signals  []SignalInForce   `json:"signals"`          // the strictest rules of these jobs; a signal that is off is left out
+	// Signals are the strictest rules of these jobs, and what was read of each. One that is off is left out, one without thresholds is
+	// only shown.
+	Signals []SignalInForce `json:"signals"`
 }
 
 // Verdict says whether a batch may start now, and if not why.
@@ -59,6 +63,8 @@ type SignalInForce struct {
 	Below bool     `json:"below,omitempty"` // it fires at or below them
 	Unit  string   `json:"unit,omitempty"`
 	Asks  string   `json:"asks,omitempty"` // of a check that a person added: what
+	// Now is the last reading; nil where it is not known here, or the server does not have the signal.
+	Now *job.Signal `json:"now,omitempty"`
 }
 
 // ThrottleSet is the answer of a change to a database's throttle.
@@ -105,6 +111,9 @@ func (s *Server) throttle(ctx context.Context, in *DatabasePath) (*out[DatabaseT
 	}
 	open := slices.DeleteFunc(jobs, func(j job.Job) bool { return j.State.Ended() })
 	answer.Signals = signalRules(open)
+	if s.Gate != nil {
+		answer.Signals = read(answer.Signals, s.Gate.Signals(db.Name))
+	}
 	for _, j := range open {
 		line := JobThrottle{Name: j.Name, State: j.State, Rules: j.Limits.Throttle, Schedule: scheduleNow(j.Limits, answer.Rules, s.Now())}
 		if s.Live != nil {
@@ -129,6 +138,23 @@ func scheduleNow(l job.Limits, rules job.DatabaseRules, now time.Time) ScheduleN
 		n.Till = &change
 	}
 	return n
+}
+
+// shownUnits are the units of signals that have no rule: they are only shown.
+var shownUnits = map[string]string{throttle.SignalHOTRatio: throttle.UnitShare, "replica_unreachable": throttle.UnitSeconds}
+
+// read lays the last readings over the rules in force. A signal of several readings shows the last one given.
+func read(rules []SignalInForce, readings []job.Signal) []SignalInForce {
+	for _, r := range readings {
+		i := slices.IndexFunc(rules, func(s SignalInForce) bool { return s.Name == r.Name })
+		if i < 0 {
+			rules = append(rules, SignalInForce{Name: r.Name, Unit: shownUnits[r.Name]})
+			i = len(rules) - 1
+		}
+		rules[i].Now = &r
+	}
+	slices.SortStableFunc(rules, func(a, b SignalInForce) int { return strings.Compare(a.Name, b.Name) })
+	return rules
 }
 
 func signalRules(open []job.Job) []SignalInForce {

@@ -18,6 +18,10 @@ type gate struct {
 	deaf   bool        // its last decision is too old
 }
 
+func (g *gate) Signals(string) []job.Signal {
+	return []job.Signal{{Name: "autovacuum", Value: 1, Detail: "public.users: scanning heap"}, {Name: "hot_ratio", Value: 0.58}}
+}
+
 func (g *gate) Go(database string) (bool, job.Reason, bool) {
 	if database != "main" || g.deaf {
 		return false, job.Reason{}, false
@@ -139,6 +143,14 @@ func TestWhatHoldsADatabase(t *testing.T) {
 	got, err = b.client.Throttle(t.Context(), "main")
 	require.NoError(t, err)
 	require.Equal(t, &Verdict{OK: true}, got.Go)
+	shown := map[string]SignalInForce{}
+	for _, s := range got.Signals {
+		shown[s.Name] = s
+	}
+	require.InDelta(t, 1, shown["autovacuum"].Now.Value, 0, "read, although no rule of this job looks at it")
+	require.Nil(t, shown["autovacuum"].Soft)
+	require.InDelta(t, 0.58, shown["hot_ratio"].Now.Value, 0)
+	require.Nil(t, shown["queue"].Now, "not read yet")
 	g.reason = &job.Reason{Signal: "lag of standby1", Observed: 2.1, Threshold: 1, Text: "lag of standby1 2.1s over target 1s"}
 	_, err = b.client.Hold(t.Context(), "main", time.Minute, "incident 4711")
 	require.NoError(t, err)

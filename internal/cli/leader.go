@@ -99,6 +99,9 @@ func (l leader) Live(database string, id job.ID) (api.LiveView, bool) {
 	return api.LiveView{Lag: v.Lag, Limiting: v.Limiting, Stream: v.Stream, Rate: v.Rate, ETA: v.ETA}, ok
 }
 
+// Signals implements api.Gate.
+func (l leader) Signals(database string) []job.Signal { return l.coordinator.Signals(database) }
+
 // Go implements api.Gate.
 func (l leader) Go(database string) (ok bool, why job.Reason, known bool) {
 	return l.coordinator.Go(database)

@@ -59,7 +59,7 @@ func (p planner) Submit(ctx context.Context, by string, spec job.Spec, again boo
 		return job.Job{}, nil, err
 	}
 	j, err = p.st.Submit(ctx, by, store.NewJob{
-		Spec: plan.Spec, Key: plan.Key, Idempotent: plan.Idempotent, SearchPath: plan.SearchPath,
+		Spec: plan.Spec, Key: plan.Key, Idempotent: plan.Idempotent, Passes: plan.HOT.Passes, SearchPath: plan.SearchPath,
 		Estimate: plan.Rows, EstimateBy: plan.RowsBy, Forecast: plan.Forecast, Again: again,
 	})
 	return j, plan.Holding(), err

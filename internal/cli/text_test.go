@@ -229,11 +229,12 @@ func TestThrottleText(t *testing.T) {
 				{Name: "orders", State: job.Paused, Schedule: api.ScheduleNow{Rate: 1}},
 			},
 			Signals: []api.SignalInForce{
-				{Name: "archive_queue", Soft: number(20), Hard: number(42), Unit: "segments"},
-				{Name: "disk_free", Soft: number(0.2), Hard: number(0.1), Below: true, Unit: "share"},
-				{Name: "oldest_transaction", Soft: number(900), Unit: "s"},
-				{Name: "queue", Hard: number(2.5), Asks: "SQL: SELECT count(*) FROM queue"},
-				{Name: "traffic", Hard: number(1), Unit: "verdict", Asks: "HTTP: http://127.0.0.1:8080/go"},
+				{Name: "archive_queue", Soft: number(20), Hard: number(42), Unit: "segments", Now: &job.Signal{Value: 3, At: now}},
+				{Name: "disk_free", Soft: number(0.2), Hard: number(0.1), Below: true, Unit: "share", Now: &job.Signal{Value: 0.437, At: now}},
+				{Name: "hot_ratio", Unit: "share", Now: &job.Signal{Value: 0.58, At: now, Detail: "public.users"}},
+				{Name: "oldest_transaction", Soft: number(900), Unit: "s", Now: &job.Signal{Value: 75, At: now, Detail: "pid 4711 of app"}},
+				{Name: "queue", Hard: number(2.5), Asks: "SQL: SELECT count(*) FROM queue", Now: &job.Signal{Error: "permission denied"}},
+				{Name: "traffic", Hard: number(1), Unit: "verdict", Asks: "HTTP: http://127.0.0.1:8080/go", Now: &job.Signal{Value: 1, At: now}},
 				{Name: "xid_age", Soft: number(500e6), Hard: number(1.2e9), Unit: "transactions"},
 			},
 		})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -56,13 +57,14 @@ func throttleText(w io.Writer, t api.DatabaseThrottle) {
 			key = ""
 		}
 	}
-	if len(t.Jobs) == 0 {
+	if len(t.Signals) == 0 {
 		return
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(tw, "SIGNAL\tSLOWS\tSTOPS\tUNIT\tASKS")
+	_, _ = fmt.Fprintln(tw, "SIGNAL\tNOW\tSLOWS\tSTOPS\tUNIT\tABOUT")
 	for _, s := range t.Signals {
-		_, _ = fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", s.Name, thresholdText(s, s.Soft), thresholdText(s, s.Hard), unitText(s.Unit), orDash(clip(s.Asks, 80)))
+		_, _ = fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, readingText(s), thresholdText(s, s.Soft), thresholdText(s, s.Hard),
+			unitText(s.Unit), orDash(aboutText(s)))
 	}
 	_ = tw.Flush()
 }
@@ -76,6 +78,44 @@ func scheduleText(s api.ScheduleNow) string {
 		text += "; changes at " + at(*s.Till)
 	}
 	return text
+}
+
+// readingText is what was read last. A signal that the server does not have, or that only the leader knows, shows a dash.
+func readingText(s api.SignalInForce) string {
+	switch {
+	case s.Now == nil:
+		return "-"
+	case s.Now.At.IsZero():
+		return "not known"
+	case s.Unit == throttle.UnitVerdict && s.Now.Value < 1:
+		return "200"
+	case s.Unit == throttle.UnitVerdict:
+		return "429"
+	}
+	return valueText(s.Unit, s.Now.Value)
+}
+
+// aboutText says whom a reading is about, what a check asks, or why nothing was read.
+func aboutText(s api.SignalInForce) string {
+	var parts []string
+	if s.Now != nil {
+		parts = append(parts, s.Now.Detail, s.Now.Error)
+	}
+	parts = slices.DeleteFunc(append(parts, s.Asks), func(p string) bool { return p == "" })
+	return clip(strings.Join(parts, "; "), 80)
+}
+
+func valueText(unit string, v float64) string {
+	switch unit {
+	case throttle.UnitShare:
+		return strconv.FormatFloat(100*v, 'g', 3, 64) + " %"
+	case throttle.UnitSeconds:
+		return long(time.Duration(v * float64(time.Second)))
+	}
+	if v == math.Trunc(v) {
+		return count(int64(v))
+	}
+	return strconv.FormatFloat(v, 'g', 3, 64)
 }
 
 func thresholdText(s api.SignalInForce, v *float64) string {

@@ -73,6 +73,15 @@ type Reason struct {
 	Hard      bool    `json:"hard,omitempty"`
 }
 
+// Signal is the last reading of one signal of a database, as the governor has it.
+type Signal struct {
+	Name   string    `json:"name"`
+	Value  float64   `json:"value"`
+	Detail string    `json:"detail,omitempty"` // who or what it is about
+	At     time.Time `json:"at"`               // zero: never read
+	Error  string    `json:"error,omitempty"`  // why the last attempt failed
+}
+
 // BudgetStale is how old a worker's last budget may be.
 const BudgetStale = 3 * time.Second
 

@@ -74,6 +74,7 @@ type Job struct {
 	Revision   int64  // raised by every change of state or limits
 	Key        []Column
 	Idempotent bool     // no `set` expression reads what it sets
+	Passes     int      // of a chunk, where batch.passes is auto; 0 is 1
 	SearchPath string   // pinned at submit
 	Estimate   int64    // rows in the table at submit
 	EstimateBy string   // how Estimate was found

@@ -27,6 +27,7 @@ var limits = settings[Limits]{
 		whole("batch.max_rows", "10000", 1, 1_000_000, func(l *Limits) *int { return &l.Batch.MaxRows }),
 		choice("batch.synchronous_commit", "off", []string{"off", "local", "remote_write", "on", "remote_apply"},
 			func(l *Limits) *string { return &l.Batch.SynchronousCommit }),
+		choice("batch.passes", "auto", []string{"auto", "1", "2", "4", "8"}, func(l *Limits) *string { return &l.Batch.Passes }),
 		span("throttle.lag.target", "1s", 10*time.Millisecond, time.Hour, func(l *Limits) *Duration { return &l.Throttle.Lag.Target }),
 		span("throttle.lag.soft", "5s", 10*time.Millisecond, time.Hour, func(l *Limits) *Duration { return &l.Throttle.Lag.Soft }),
 		span("throttle.lag.hard", "10s", 10*time.Millisecond, time.Hour, func(l *Limits) *Duration { return &l.Throttle.Lag.Hard }),

@@ -37,6 +37,8 @@ type BatchLimits struct {
 	MaxRows int      `yaml:"max_rows,omitempty" json:"max_rows"`
 	// SynchronousCommit is the commit level of batches: off, local, remote_write, on or remote_apply.
 	SynchronousCommit string `yaml:"synchronous_commit,omitempty" json:"synchronous_commit"`
+	// Passes is in how many passes a chunk of a range is walked: 1 (plain key order), 2, 4 or 8, or auto: what the table deserves.
+	Passes string `yaml:"passes,omitempty" json:"passes,omitempty"`
 }
 
 // ThrottleRules bounds what a job may cost its database.

@@ -71,6 +71,8 @@ type HOT struct {
 	Possible   bool     `json:"possible"`
 	Blocking   []string `json:"blocking,omitempty"` // the indexes that name a written column
 	Fillfactor int      `json:"fillfactor"`         // of the table or its first leaf
+	Secondary  int      `json:"secondary_indexes"`  // beside the one that walks the key, on the relation that has most
+	Passes     int      `json:"passes"`             // in which batch.passes auto walks a chunk
 }
 
 // Trigger is a trigger that the job's updates will fire.

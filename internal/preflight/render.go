@@ -60,6 +60,7 @@ func (p Plan) Render(w io.Writer, color bool) error {
 		hot = "not HOT, because of " + few(p.HOT.Blocking)
 	}
 	d.fact("updates", "%s; fillfactor %d", hot, p.HOT.Fillfactor)
+	d.fact("order", "%s", order(p))
 	d.list("triggers", len(p.Triggers), func(i int) string {
 		t := p.Triggers[i]
 		return fmt.Sprintf("%s, %s, %s%s", t.Name, t.Timing, t.Function, choose(t.Aware, " (looks at backfleet.job)", ""))
@@ -150,6 +151,18 @@ func newRows(p Plan) string {
 		return "below the frozen bound are ignored, as late_rows says"
 	}
 	return "that match `where` are found by the verification, and repaired"
+}
+
+// order says in which order a batch takes its rows.
+func order(p Plan) string {
+	switch asked := p.Spec.Batch.Passes; {
+	case asked == "1", asked == "auto" && p.HOT.Passes == 1:
+		return "that of the key"
+	case asked == "auto":
+		return fmt.Sprintf("%d passes over each chunk, so that most updates can be HOT; that of the key where few are", p.HOT.Passes)
+	default:
+		return asked + " passes over each chunk, as batch.passes says"
+	}
 }
 
 // Promise says in words what a job's "exactly once" covers.

@@ -285,7 +285,7 @@ func (s *sampler) batch(ctx context.Context, at spot) (b sampled, err error) {
 		b.fixed = since(began)
 
 		span := ranges.Span{Lo: at.key}
-		find := t.Boundary(span, s.keys)
+		find := t.Boundary(span, ranges.Pass{}, s.keys)
 		began = time.Now()
 		if span.Hi, err = statement.OneKey(tx.Query(ctx, find.Text, append([]any{pgx.QueryExecModeDescribeExec}, find.Args...)...)); err != nil {
 			return err

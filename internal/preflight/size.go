@@ -144,13 +144,13 @@ func (c *check) batchIndex(ctx context.Context) error {
 func (c *check) someSpan(ctx context.Context, t statement.Target) (ranges.Span, error) {
 	var span ranges.Span
 	err := c.probe(ctx, func(tx pgx.Tx) error {
-		first := t.FirstKey(ranges.Span{})
+		first := t.FirstKey(ranges.Span{}, ranges.Pass{})
 		var lo, hi []string
 		if err := queryRow(ctx, tx, first.Text, first.Args...).Scan(&lo); err != nil {
 			return err
 		}
 		span.Lo = lo
-		next := t.Boundary(ranges.Span{Lo: lo}, 100)
+		next := t.Boundary(ranges.Span{Lo: lo}, ranges.Pass{}, 100)
 		if err := queryRow(ctx, tx, next.Text, next.Args...).Scan(&hi); err == nil {
 			span.Hi = hi
 			return nil

@@ -8,11 +8,12 @@ import (
 	"github.com/backfleet/backfleet/ranges"
 )
 
-// Step is one move of a claimed range: from the claim's checkpoint over Span to Next.
+// Step is one move of a claimed range: from the claim's checkpoint over Span to the checkpoint To.
 type Step struct {
 	Claim   job.Claim // its Checkpoint is the one that must still stand
 	Span    ranges.Span
-	Next    ranges.Key
+	Pass    ranges.Pass // takes a part of the span's keys
+	To      ranges.Checkpoint
 	Last    bool // the range ends with this step: it becomes done in the same transaction
 	Keys    int  // about how many keys the span holds; for progress only
 	Exclude bool // leave out rows in quarantine
@@ -43,11 +44,16 @@ func regclass(t Target) string {
 	return "'" + strings.ReplaceAll(t.Relation(), "'", "''") + "'::regclass"
 }
 
-// advance moves the checkpoint to s.Next, renews the lease and adds to the row's counters, if the gate returned a row. A last step
-// leaves the range done.
+// advance moves the checkpoint to s.To, renews the lease and adds to the row's counters, if the gate returned a row. A last step
+// leaves the range done. Within a pass only the key moves, and the text says no more.
 func (s Step) advance(p *params, counters, gate string) string {
 	text := `backfleet_move AS (
- UPDATE backfleet.ranges SET key = ` + p.add([]string(s.Next)) + `::text[], batches = batches + 1,
+ UPDATE backfleet.ranges SET key = ` + p.add([]string(s.To.Key)) + `::text[], `
+	if from := s.Claim.Checkpoint; !from.ChunkLo.Equal(s.To.ChunkLo) || !from.ChunkHi.Equal(s.To.ChunkHi) || from.K != s.To.K || from.Pass != s.To.Pass {
+		text += `chunk_lo = ` + p.add([]string(s.To.ChunkLo)) + `::text[], chunk_hi = ` + p.add([]string(s.To.ChunkHi)) + `::text[],
+  k = ` + p.add(int16(s.To.K)) + `, pass = ` + p.add(int16(s.To.Pass)) + `, `
+	}
+	text += `batches = batches + 1,
   walked = walked + ` + p.add(s.Keys) + `, ` + counters + `, attempts = 0,
   lease_until = clock_timestamp() + interval '10 seconds'`
 	if s.Last {
@@ -70,7 +76,7 @@ const counted = `backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM b
 func (t Target) Fill(s Step) SQL {
 	var p params
 	text := "WITH " + s.fence(&p) + ",\nbackfleet_update AS (\n UPDATE " + t.from() + " SET " + t.assignments() +
-		"\n  WHERE " + t.within(&p, s.Span) + " AND EXISTS (SELECT 1 FROM backfleet_lock)"
+		"\n  WHERE " + t.within(&p, s.Span) + t.taken(&p, s.Pass) + " AND EXISTS (SELECT 1 FROM backfleet_lock)"
 	if t.Where != "" {
 		text += " AND " + Paren(t.Where)
 	}
@@ -156,7 +162,7 @@ func QuarantineTurn(id job.ID) SQL {
 func (t Target) Quarantine(s Step, key ranges.Key, most int, sqlstate, message string, move bool) SQL {
 	var p params
 	text := "WITH " + s.fence(&p) + ",\nbackfleet_alone AS MATERIALIZED (\n SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (\n  SELECT 1 FROM " + t.from() +
-		" WHERE " + t.within(&p, s.Span) + " AND " + t.keyRow() + " <> " + p.key(t, key) + ")),\n" +
+		" WHERE " + t.within(&p, s.Span) + t.taken(&p, s.Pass) + " AND " + t.keyRow() + " <> " + p.key(t, key) + ")),\n" +
 		"backfleet_others AS MATERIALIZED (\n SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = " + p.add(string(s.Claim.Ref.Job)) +
 		" AND (relation, key) <> (" + p.add(s.Claim.Relation) + "::oid, " + p.add([]string(key)) + "::text[])),\n" +
 		"backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < " + p.add(most) + "),\n" +
@@ -190,13 +196,21 @@ func (t Target) Again(id job.ID, relation uint32, key ranges.Key) SQL {
 }
 
 // Ahead looks for the row of a key, in whatever form the key is written, and whether its batch is still to come: no checkpoint of the
-// job has passed it. It returns (the key as the ledger writes it, ahead); no row where there is none.
+// job has passed it, which in a strided chunk is a matter of its pass. It returns (the key as the ledger writes it, ahead); no row where
+// there is none.
 func (t Target) Ahead(id job.ID, relation uint32, key ranges.Key) SQL {
 	var p params
+	row := t.keyRow()
+	turn := t.hash() + " & (backfleet_r.k - 1)"
 	return SQL{"SELECT " + t.keyText() + ", EXISTS (SELECT 1 FROM backfleet.ranges AS backfleet_r\n  WHERE backfleet_r.job_id = " + p.add(string(id)) +
 		" AND backfleet_r.relation = " + p.add(relation) + "\n   AND backfleet_r.kind = 'fill' AND backfleet_r.state NOT IN ('done', 'dropped')" +
-		"\n   AND (backfleet_r.key IS NULL OR " + t.keyRow() + " >= " + t.stored("key") + ")\n   AND (" + t.keyRow() + " < " + t.stored("hi") +
-		" OR backfleet_r.hi_inclusive AND " + t.keyRow() + " = " + t.stored("hi") + "))\n FROM " + t.from() + " WHERE " + t.keyRow() + " = " + p.key(t, key), p.args}
+		"\n   AND (" + row + " < " + t.stored("hi") + " OR backfleet_r.hi_inclusive AND " + row + " = " + t.stored("hi") + ")" +
+		"\n   AND CASE WHEN backfleet_r.k = 1 THEN backfleet_r.key IS NULL OR " + row + " >= " + t.stored("key") +
+		"\n     WHEN " + row + " > " + t.stored("chunk_hi") + " OR " + row + " = " + t.stored("chunk_hi") +
+		" AND NOT (backfleet_r.hi_inclusive AND backfleet_r.chunk_hi = backfleet_r.hi) THEN true" +
+		"\n     ELSE (backfleet_r.chunk_lo IS NULL OR " + row + " >= " + t.stored("chunk_lo") + ") AND (" + turn + " > backfleet_r.pass OR " +
+		turn + " = backfleet_r.pass AND (backfleet_r.key IS NULL OR " + row + " >= " + t.stored("key") + ")) END)" +
+		"\n FROM " + t.from() + " WHERE " + row + " = " + p.key(t, key), p.args}
 }
 
 // stored is a key of the ledger's row backfleet_r, as a row value of the key's types.

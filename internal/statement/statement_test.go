@@ -121,7 +121,7 @@ func (s subject) statements() []named {
 	add := func(name string, sql statement.SQL) { all = append(all, named{name, sql}) }
 	for _, shape := range s.spans() {
 		add("update, "+shape.name, t.Update(shape.span))
-		add("boundary, "+shape.name, t.Boundary(shape.span, 200))
+		add("boundary, "+shape.name, t.Boundary(shape.span, ranges.Pass{}, 200))
 		add("steps, "+shape.name, t.Steps(shape.span, 50_000, 100))
 		add("look, "+shape.name, t.Look(shape.span))
 	}
@@ -129,15 +129,16 @@ func (s subject) statements() []named {
 	add("widths", t.Widths(ranges.Span{Lo: s.lo, Hi: s.hi}))
 	add("near", t.Near(7, 64))
 	add("bound", t.Bound())
-	add("first key", t.FirstKey(ranges.Span{Lo: s.lo, Hi: s.hi}))
+	add("first key", t.FirstKey(ranges.Span{Lo: s.lo, Hi: s.hi}, ranges.Pass{}))
 	step := statement.Step{
 		Claim: job.Claim{
 			Ref: job.Ref{Database: "main", Job: "01JD8Z7Q4T0000000000000001", Name: "fill", Index: 3, Generation: 1}, Relation: 16384, Schema: t.Schema, Table: t.Name,
 			Checkpoint: ranges.Checkpoint{ChunkLo: nil, ChunkHi: s.hi, K: 1, Key: s.lo}, Owner: "worker-1",
 			Fence: 2, Token: "11111111-2222-3333-4444-555555555555",
 		},
-		Span: ranges.Span{Lo: s.lo, Hi: s.hi}, Next: s.hi, Keys: 200,
+		Span: ranges.Span{Lo: s.lo, Hi: s.hi}, Keys: 200,
 	}
+	step.To = step.Claim.Checkpoint.Advance(s.hi)
 	last := step
 	last.Last, last.Exclude, last.Keys, last.Span.HiClosed = true, true, 0, true
 	for _, v := range []struct {
@@ -151,6 +152,25 @@ func (s subject) statements() []named {
 		add("failing"+v.name, t.Failing(v.step))
 		add("quarantine"+v.name, t.Quarantine(v.step, s.lo, 100, "23514", "violates a check", true))
 	}
+	// The batch that opens a chunk of four passes, one within its third pass, and the last of them all.
+	opening, third, end := step, step, last
+	chunk := step.Claim.Checkpoint.Open(s.hi, 4)
+	opening.Pass, opening.To = chunk.Turn(), chunk.Advance(s.hi)
+	chunk.Pass = 2
+	third.Claim.Checkpoint, third.Pass, third.To = chunk, chunk.Turn(), chunk.Advance(s.hi)
+	chunk.Pass = 3
+	end.Claim.Checkpoint, end.Pass = chunk, chunk.Turn()
+	end.To, _ = chunk.EndPass(end.Span)
+	for _, v := range []struct {
+		name string
+		step statement.Step
+	}{{"that opens a chunk", opening}, {"of a pass", third}, {"that ends the last pass, with rows in quarantine", end}} {
+		add("fill "+v.name, t.Fill(v.step))
+		add("quarantine "+v.name, t.Quarantine(v.step, s.lo, 100, "23514", "violates a check", true))
+	}
+	add("boundary of a pass", t.Boundary(step.Span, chunk.Turn(), 200))
+	add("first key of a pass", t.FirstKey(step.Span, chunk.Turn()))
+	add("heat", statement.Heat(16384))
 	add("quarantine, without a move", t.Quarantine(step, s.lo, 100, "23514", "violates a check", false))
 	add("quarantine, its turn", statement.QuarantineTurn("01JD8Z7Q4T0000000000000001"))
 	add("ahead", t.Ahead("01JD8Z7Q4T0000000000000001", 16384, s.lo))

@@ -162,10 +162,10 @@ func (t Target) Update(s ranges.Span) SQL {
 	return SQL{text, p.args}
 }
 
-// Boundary finds the key that lies n keys into the span; no row where the span holds n keys or fewer.
-func (t Target) Boundary(s ranges.Span, n int) SQL {
+// Boundary finds the key that lies n keys of the pass into the span; no row where the span holds n of them or fewer.
+func (t Target) Boundary(s ranges.Span, pass ranges.Pass, n int) SQL {
 	var p params
-	where := t.within(&p, s)
+	where := t.within(&p, s) + t.taken(&p, pass)
 	return SQL{fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s OFFSET %s LIMIT 1",
 		t.keyText(), t.from(), where, t.order(""), p.add(n)), p.args}
 }
@@ -175,8 +175,8 @@ func (t Target) Bound() SQL {
 	return SQL{fmt.Sprintf("SELECT %s FROM %s ORDER BY %s LIMIT 1", t.keyText(), t.from(), t.order(" DESC")), nil}
 }
 
-// FirstKey finds the lowest key of a span.
-func (t Target) FirstKey(s ranges.Span) SQL { return t.Boundary(s, 0) }
+// FirstKey finds the lowest key of a pass over a span.
+func (t Target) FirstKey(s ranges.Span, pass ranges.Pass) SQL { return t.Boundary(s, pass, 0) }
 
 // Steps finds up to count boundaries, each rows keys after the one before, in one statement: a recursive walk of the index that
 // never sorts and returns only the boundaries.

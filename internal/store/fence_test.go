@@ -6,6 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/statement"
+	"github.com/backfleet/backfleet/ranges"
 )
 
 // Invariant 2: a claim that raises the fence while the old worker's statement waits for the ledger row makes that statement touch
@@ -159,4 +161,63 @@ func TestARangeThatWasTakenOutMovesNoMore(t *testing.T) {
 		require.Equal(t, fenced, b)
 	}
 	require.Zero(t, sc.one("select sum(n) from t"))
+}
+
+// pass is the step of a claim's checkpoint over what is left of a pass, or up to a key within it.
+func pass(c job.Claim, at ranges.Checkpoint, next ranges.Key) statement.Step {
+	s := statement.Step{Claim: c, Span: at.Left(c.Span), Pass: at.Turn(), Keys: 1}
+	if next == nil {
+		s.To, s.Last = at.EndPass(c.Span)
+		return s
+	}
+	s.Span.Hi, s.Span.HiClosed, s.To = next, false, at.Advance(next)
+	return s
+}
+
+// Invariants 1 and 2: a chunk's first batch stores its ends and its K with the rows, or neither; a takeover in mid-chunk goes on with
+// them; and the tuple is compared whole, so no batch of another pass, chunk or order commits.
+func TestAChunkIsFencedWhole(t *testing.T) {
+	sc := begun(t, 100, 100)
+	c := sc.claim(sc.refs[0], "worker-1")
+	chunk := c.Checkpoint.Open(key(61), 2)
+	rolledBack := sc.begin()
+	b, err := sc.fillOn(rolledBack, pass(c, chunk, key(31)))
+	require.NoError(t, err)
+	require.Equal(t, int64(1), b.moved)
+	require.NoError(t, rolledBack.Rollback(t.Context()))
+	require.Equal(t, 1, sc.one("select count(*) from backfleet.ranges where (chunk_lo, chunk_hi, k, pass, key) is not distinct from (lo, hi, 1, 0, lo)"))
+
+	first, next := sc.fill(pass(c, chunk, key(31)))
+	require.Equal(t, 1, sc.one("select count(*) from backfleet.ranges where chunk_lo is null and chunk_hi = '{61}' and k = 2 and pass = 0 and key = '{31}'"))
+	require.Less(t, first.rows, int64(30))
+	again, _ := sc.fill(pass(c, chunk, key(31)))
+	require.Equal(t, fenced, again, "the chunk was opened already")
+	for name, wrong := range map[string]func(*ranges.Checkpoint){
+		"pass": func(c *ranges.Checkpoint) { c.Pass = 1 }, "K": func(c *ranges.Checkpoint) { c.K = 4 },
+		"end": func(c *ranges.Checkpoint) { c.ChunkHi = key(62) }, "start": func(c *ranges.Checkpoint) { c.ChunkLo = key(1) },
+	} {
+		other := next
+		wrong(&other.Checkpoint)
+		got, _ := sc.fill(pass(other, other.Checkpoint, nil))
+		require.Equal(t, fenced, got, name)
+	}
+
+	sc.expire(next)
+	heir := sc.claim(sc.refs[0], "worker-2")
+	require.Equal(t, next.Checkpoint, heir.Checkpoint)
+	late, _ := sc.fill(pass(next, next.Checkpoint, nil))
+	require.Equal(t, fenced, late, "a zombie's batch of the same pass")
+	_, heir = sc.fill(pass(heir, heir.Checkpoint, nil))
+	require.Equal(t, ranges.Pass{K: 2, N: 1}, heir.Checkpoint.Turn())
+	_, heir = sc.fill(pass(heir, heir.Checkpoint, nil))
+	require.Equal(t, ranges.Checkpoint{ChunkLo: key(61), ChunkHi: key(100), K: 1, Key: key(61)}, heir.Checkpoint)
+	require.Equal(t, 60, sc.one("select count(*) from t where n = 1"))
+	rest := heir.Checkpoint.Open(heir.Span.Hi, 4)
+	for range 4 {
+		_, heir = sc.fill(pass(heir, rest, nil))
+		rest = heir.Checkpoint
+	}
+	require.Equal(t, "done", sc.rangeState(sc.refs[0]))
+	require.Equal(t, 100, sc.one("select count(*) from t where n = 1"))
+	require.Equal(t, 1, sc.one("select count(*) from backfleet.ranges where key = hi and rows = 100"))
 }

@@ -126,7 +126,7 @@ func (sc *scene) target() statement.Target {
 
 // to is the step from a claim's checkpoint to a key; last ends the range.
 func to(c job.Claim, next ranges.Key, last bool) statement.Step {
-	return statement.Step{Claim: c, Span: ranges.Span{Lo: c.Checkpoint.Key, Hi: next, HiClosed: last && c.Span.HiClosed}, Next: next, Last: last, Keys: 1}
+	return statement.Step{Claim: c, Span: ranges.Span{Lo: c.Checkpoint.Key, Hi: next, HiClosed: last && c.Span.HiClosed}, To: c.Checkpoint.Advance(next), Last: last, Keys: 1}
 }
 
 // batch is what one fill statement said.
@@ -157,7 +157,7 @@ func (sc *scene) fill(s statement.Step) (batch, job.Claim) {
 	require.NoError(sc, err)
 	c := s.Claim
 	if b.moved > 0 {
-		c.Checkpoint = c.Checkpoint.Advance(s.Next)
+		c.Checkpoint = s.To
 	}
 	return b, c
 }

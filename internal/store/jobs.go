@@ -19,6 +19,7 @@ type NewJob struct {
 	Spec       job.Spec // with defaults
 	Key        []job.Column
 	Idempotent bool
+	Passes     int // that batch.passes auto stands for; 0 is 1
 	SearchPath string
 	Estimate   int64
 	EstimateBy string
@@ -85,7 +86,7 @@ func (s *Store) Submit(ctx context.Context, by string, n NewJob) (job.Job, error
 			return err
 		}
 		rows, err := tx.Query(ctx, q("job_insert"), ulid.Make().String(), n.Spec.Name, s.database, spec, n.Spec.Hash(), limits,
-			key, n.Idempotent, n.SearchPath, n.Estimate, n.EstimateBy, by, forecast)
+			key, n.Idempotent, max(n.Passes, 1), n.SearchPath, n.Estimate, n.EstimateBy, by, forecast)
 		if err != nil {
 			return err
 		}
@@ -178,6 +179,7 @@ type jobRow struct {
 	Revision     int64      `db:"revision"`
 	KeyColumns   []byte     `db:"key_columns"`
 	Idempotent   bool       `db:"idempotent"`
+	Passes       int        `db:"auto_passes"`
 	SearchPath   string     `db:"search_path"`
 	Estimate     int64      `db:"estimate"`
 	EstimateBy   string     `db:"estimate_by"`
@@ -201,7 +203,7 @@ func scanJob(row pgx.CollectableRow) (job.Job, error) {
 	}
 	j := job.Job{
 		ID: job.ID(r.ID), Name: r.Name, Database: r.Database, SpecHash: r.SpecHash, State: job.State(r.State), Reason: r.Reason,
-		Revision: r.Revision, Idempotent: r.Idempotent, SearchPath: r.SearchPath, Estimate: r.Estimate, EstimateBy: r.EstimateBy,
+		Revision: r.Revision, Idempotent: r.Idempotent, Passes: r.Passes, SearchPath: r.SearchPath, Estimate: r.Estimate, EstimateBy: r.EstimateBy,
 		Frozen: r.FreezeWait != nil, FreezeWait: r.FreezeWait, Planned: r.PlannedAt != nil, Round: r.VerifyRound,
 		By: r.SubmittedBy, Submitted: r.SubmittedAt, EndLSN: r.EndLSN, StreamClear: r.StreamClear,
 	}

@@ -34,7 +34,7 @@ func (sc *scene) quarantine(s statement.Step, k ranges.Key) (moved int64, c job.
 	require.NoError(sc, sc.s.pool.QueryRow(sc.Context(), sql.Text, sql.Args...).Scan(&held, &moved, &others, &locked, &alone))
 	c = s.Claim
 	if moved > 0 {
-		c.Checkpoint = c.Checkpoint.Advance(s.Next)
+		c.Checkpoint = s.To
 	}
 	return moved, c
 }
@@ -191,4 +191,46 @@ func TestARowThatIsDoneCannotBeSkipped(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.Equal(t, 2, sc.one("select count(*) from backfleet.quarantine where key in ('{15}', '{20}')"))
+}
+
+// In a strided chunk a row is done when its pass has come by it, whatever its key: the skip of each row is refused just where its batch
+// has been.
+func TestARowOfAStridedChunkCanBeSkippedUntilItsPass(t *testing.T) {
+	sc := begun(t, 60, 60)
+	c := sc.claim(sc.refs[0], "worker-1")
+	at := c.Checkpoint.Open(key(41), 2)
+	_, c = sc.fill(pass(c, at, nil))               // the first pass
+	_, c = sc.fill(pass(c, c.Checkpoint, key(21))) // half of the second
+	sc.handBack(c, false)
+	_, err := sc.s.Pause(t.Context(), sc.j.ID, "ann", "")
+	require.NoError(t, err)
+	skipped := 0
+	for id := 1; id <= 60; id++ {
+		done := sc.one("select n from t where id = $1", id) == 1
+		_, err := sc.s.SkipRow(t.Context(), sc.j.ID, "ann", "", key(id), "x")
+		if done {
+			require.ErrorContains(t, err, "is done already", "row %d", id)
+			continue
+		}
+		require.NoError(t, err, "row %d", id)
+		skipped++
+	}
+	require.Greater(t, skipped, 20)
+	require.Less(t, skipped, 40)
+
+	// The last chunk ends where the range does, which is closed: so is the chunk.
+	_, err = sc.s.Resume(t.Context(), sc.j.ID, "ann")
+	require.NoError(t, err)
+	refs, err := sc.l.Release(t.Context(), sc.j, 10)
+	require.NoError(t, err)
+	sc.exec("delete from backfleet.quarantine")
+	c = sc.claim(refs[0], "worker-1")
+	_, c = sc.fill(pass(c, c.Checkpoint, nil))
+	_, c = sc.fill(pass(c, c.Checkpoint.Open(key(60), 2), nil))
+	sc.handBack(c, false)
+	_, err = sc.s.Pause(t.Context(), sc.j.ID, "ann", "")
+	require.NoError(t, err)
+	done := sc.one("select n from t where id = 60") == 1
+	_, err = sc.s.SkipRow(t.Context(), sc.j.ID, "ann", "", key(60), "x")
+	require.Equal(t, done, err != nil)
 }

@@ -42,7 +42,7 @@ func (s *Store) Tables(ctx context.Context) ([]uint32, error) {
 	oids, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (uint32, error) {
 		var oid int64
 		err := row.Scan(&oid)
-		return uint32(oid), err //nolint:gosec // an OID has 32 bits
+		return uint32(oid), err
 	})
 	if err != nil {
 		return nil, s.explain("list the jobs' tables", err)

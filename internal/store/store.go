@@ -27,7 +27,7 @@ var queries = mustLoad("sql/jobs.sql", "sql/plan.sql", "sql/ranges.sql")
 // jobColumns stands for @job in the statements: the columns of a jobRow by name, so that a later version's column is no concern of
 // this one.
 const jobColumns = "id, name, database, spec, spec_hash, limits, state, resume_state, reason, revision, key_columns, idempotent," +
-	" search_path, estimate, estimate_by, freeze_wait, planned_at, verify_round, submitted_by, submitted_at, started_at, ended_at," +
+	" auto_passes, search_path, estimate, estimate_by, freeze_wait, planned_at, verify_round, submitted_by, submitted_at, started_at, ended_at," +
 	" forecast, end_lsn, stream_clear, report"
 
 // mustLoad reads "-- name: x" sections; a mistake in an embedded file is a mistake in the program.

@@ -160,11 +160,17 @@ func (b *bench) freshOn(ctx context.Context, c *harness.Cluster, t table) (*tria
 			return nil, err
 		}
 	}
-	if err := restartPoints(ctx, c); err != nil {
-		tr.end(ctx)
-		return nil, err
+	err = restartPoints(ctx, c)
+	if err == nil {
+		err = b.calm(ctx)
 	}
-	if err := b.calm(ctx); err != nil {
+	if err == nil {
+		err = tr.pool.QueryRow(ctx, "SELECT pg_relation_size('users'), pg_current_wal_insert_lsn()::text").Scan(&tr.heap, &tr.lsn)
+	}
+	if err == nil {
+		tr.cpu, err = tr.sessionTime(ctx)
+	}
+	if err != nil {
 		tr.end(ctx)
 		return nil, err
 	}
@@ -200,8 +206,11 @@ type trial struct {
 	name    string
 	pool    *pgxpool.Pool
 	fleet   []*harness.Process
-	environ []string // of the fleet's processes, beside the database's
-	truth   *truth   // of the lag, where a part measures it
+	environ []string      // of the fleet's processes, beside the database's
+	truth   *truth        // of the lag, where a part measures it
+	heap    int64         // bytes of the table when the trial was fresh,
+	lsn     string        // where the WAL was,
+	cpu     time.Duration // and what the server's sessions had used
 	check   *httpCheck
 	// scripted counts the rows that the usual script has written.
 	scripted atomic.Int64

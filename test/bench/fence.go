@@ -109,12 +109,12 @@ func newWalk(ctx context.Context, t *trial, conn *pgxpool.Conn) (*walk, error) {
 func (w *walk) batch(ctx context.Context, fenced bool) (time.Duration, error) {
 	lo, hi := ranges.Key{strconv.Itoa(w.at)}, ranges.Key{strconv.Itoa(w.at + fenceRows)}
 	w.at += fenceRows
-	s := statement.Step{Claim: w.claim, Span: ranges.Span{Lo: lo, Hi: hi}, Next: hi, Keys: fenceRows}
+	s := statement.Step{Claim: w.claim, Span: ranges.Span{Lo: lo, Hi: hi}, To: w.claim.Checkpoint.Advance(hi), Keys: fenceRows}
 	sql := w.target.Update(s.Span)
 	if fenced {
 		sql = w.target.Fill(s)
 	}
-	look := w.target.Boundary(ranges.Span{Lo: hi, Hi: w.claim.Span.Hi}, fenceRows)
+	look := w.target.Boundary(ranges.Span{Lo: hi, Hi: w.claim.Span.Hi}, ranges.Pass{}, fenceRows)
 	settings, args := postgres.Settings{
 		Application: "backfleet bench", Job: w.claim.Ref.Name, SearchPath: "public", SynchronousCommit: "off",
 		LockTimeout: time.Second, StatementTimeout: time.Minute,
@@ -153,7 +153,7 @@ func (w *walk) batch(ctx context.Context, fenced bool) (time.Duration, error) {
 		err = fmt.Errorf("a batch wrote %d rows, not %d", rows, fenceRows)
 	}
 	if fenced {
-		w.claim.Checkpoint = w.claim.Checkpoint.Advance(hi)
+		w.claim.Checkpoint = s.To
 	}
 	return took, err
 }

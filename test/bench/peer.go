@@ -64,7 +64,7 @@ func (t *trial) stopAndGo(ctx context.Context, stopped *atomic.Bool, next *atomi
 		return nil
 	})
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the end of the profile ends the peer, and that is no failure
 	}
 	return err
 }

@@ -46,6 +46,7 @@ type fleet struct {
 type shape struct {
 	rows, perRange int
 	rate           int    // rows a second while the fault is awaited
+	passes         int    // in which a chunk is walked; 0: as the table deserves
 	more           string // further lines of the spec
 }
 
@@ -72,6 +73,10 @@ func fleetOn(t *testing.T, dsn string, pool *pgxpool.Pool, s shape) *fleet {
 		f.exec(sql)
 	}
 	f.file = filepath.Join(f.dir, "JOB.yaml")
+	passes := "auto"
+	if s.passes > 0 {
+		passes = fmt.Sprint(s.passes)
+	}
 	spec := fmt.Sprintf(`name: %s
 database: main
 table: public.accounts
@@ -79,11 +84,11 @@ set:
   counter: counter + 1        # no where: every row exactly once, and twice would show
 check: counter = 1
 rows_per_range: %d
-batch: {max_rows: 500}
+batch: {max_rows: 500, passes: %s}
 throttle:
   max_rows_per_second: %d
   lag: {target: 5s, soft: 20s, hard: 30s}
-%s`, f.job, s.perRange, s.rate, s.more)
+%s`, f.job, s.perRange, passes, s.rate, s.more)
 	require.NoError(t, os.WriteFile(f.file, []byte(spec), 0o600))
 	return f
 }

@@ -17,21 +17,28 @@ import (
 
 const perRange = 5_000 // short, so that a slot is soon free for what is given back
 
+// orders are the orders in which a range is walked: that of the key, and passes over it.
+var orders = map[string]int{"plain": 1, "passes": 4}
+
 // A worker that dies is replaced within its lease of ten seconds and two more.
 func TestKillOneWorker(t *testing.T) {
-	t.Parallel()
-	f := newFleet(t, shape{rows: 200_000, perRange: perRange, rate: 12_000})
-	_, workers := f.begin(3)
-	f.awaitShare(0.1)
-	g := f.awaitGrip("", perRange)
-	require.NoError(t, byID(workers, g.owner).Kill())
-	killed := time.Now()
-	heir := f.awaitHeir(g)
-	gap := time.Since(killed)
-	require.LessOrEqual(t, gap, 12*time.Second)
-	f.unleash()
-	r := f.prove(fmt.Sprintf("%s killed in range %d at %d rows, taken over by %s after %s", g.owner, g.index, g.rows, heir.owner, short(gap)))
-	require.Positive(t, r.Takeovers)
+	for name, passes := range orders {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFleet(t, shape{rows: 200_000, perRange: perRange, rate: 12_000, passes: passes})
+			_, workers := f.begin(3)
+			f.awaitShare(0.1)
+			g := f.awaitGrip("", perRange)
+			require.NoError(t, byID(workers, g.owner).Kill())
+			killed := time.Now()
+			heir := f.awaitHeir(g)
+			gap := time.Since(killed)
+			require.LessOrEqual(t, gap, 12*time.Second)
+			f.unleash()
+			r := f.prove(fmt.Sprintf("%s killed in range %d at %d rows, taken over by %s after %s", g.owner, g.index, g.rows, heir.owner, short(gap)))
+			require.Positive(t, r.Takeovers)
+		})
+	}
 }
 
 // New workers take over from a fleet that died as a whole.
@@ -60,30 +67,34 @@ func TestKillAllWorkers(t *testing.T) {
 
 // A worker that was frozen beyond its lease finds its range done by another: it commits nothing, says so in one line, and works on.
 func TestZombie(t *testing.T) {
-	t.Parallel()
-	f := newFleet(t, shape{rows: 200_000, perRange: perRange, rate: 10_000})
-	_, workers := f.begin(2)
-	f.awaitShare(0.05)
-	g := f.awaitGrip("w1", perRange)
-	require.NoError(t, workers[0].Stop())
-	frozen := time.Now()
-	f.awaitHeir(g)
-	gap := time.Since(frozen)
-	require.LessOrEqual(t, gap, 12*time.Second)
-	f.awaitSQL("the range is done by the other", "SELECT state = 'done' FROM backfleet.ranges WHERE index = $1 AND kind = 'fill'", g.index)
-	const row = "SELECT fence || ' ' || owner || ' ' || rows || ' ' || batches || ' ' || key::text FROM backfleet.ranges WHERE index = $1"
-	var before, after string
-	require.NoError(t, f.pool.QueryRow(t.Context(), row, g.index).Scan(&before))
-	require.NoError(t, workers[0].Cont())
-	f.await("the zombie says that its range is another's", func(context.Context) (bool, error) {
-		return len(logged(workers[0], "range lost to another claim")) > 0, nil
-	})
-	f.awaitSQL("the zombie works on with another range", "SELECT EXISTS (SELECT 1 FROM backfleet.ranges WHERE owner = 'w1' AND index <> $1 AND fence > 0 AND rows > 0 AND started_at > now() - interval '5 seconds')", g.index)
-	f.unleash()
-	f.prove(fmt.Sprintf("w1 frozen in range %d at %d rows, taken over after %s, continued after %s", g.index, g.rows, short(gap), short(time.Since(frozen))))
-	require.NoError(t, f.pool.QueryRow(t.Context(), row, g.index).Scan(&after))
-	require.Equal(t, before, after, "the zombie changed nothing of the range")
-	require.Len(t, logged(workers[0], "range lost to another claim"), 1)
+	for name, passes := range orders {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFleet(t, shape{rows: 200_000, perRange: perRange, rate: 10_000, passes: passes})
+			_, workers := f.begin(2)
+			f.awaitShare(0.05)
+			g := f.awaitGrip("w1", perRange)
+			require.NoError(t, workers[0].Stop())
+			frozen := time.Now()
+			f.awaitHeir(g)
+			gap := time.Since(frozen)
+			require.LessOrEqual(t, gap, 12*time.Second)
+			f.awaitSQL("the range is done by the other", "SELECT state = 'done' FROM backfleet.ranges WHERE index = $1 AND kind = 'fill'", g.index)
+			const row = "SELECT fence || ' ' || owner || ' ' || rows || ' ' || batches || ' ' || key::text FROM backfleet.ranges WHERE index = $1"
+			var before, after string
+			require.NoError(t, f.pool.QueryRow(t.Context(), row, g.index).Scan(&before))
+			require.NoError(t, workers[0].Cont())
+			f.await("the zombie says that its range is another's", func(context.Context) (bool, error) {
+				return len(logged(workers[0], "range lost to another claim")) > 0, nil
+			})
+			f.awaitSQL("the zombie works on with another range", "SELECT EXISTS (SELECT 1 FROM backfleet.ranges WHERE owner = 'w1' AND index <> $1 AND fence > 0 AND rows > 0 AND started_at > now() - interval '5 seconds')", g.index)
+			f.unleash()
+			f.prove(fmt.Sprintf("w1 frozen in range %d at %d rows, taken over after %s, continued after %s", g.index, g.rows, short(gap), short(time.Since(frozen))))
+			require.NoError(t, f.pool.QueryRow(t.Context(), row, g.index).Scan(&after))
+			require.Equal(t, before, after, "the zombie changed nothing of the range")
+			require.Len(t, logged(workers[0], "range lost to another claim"), 1)
+		})
+	}
 }
 
 // SIGTERM hands the range back at its checkpoint, and another worker goes on at once.

@@ -47,7 +47,6 @@ type worker struct {
 	limiter *throttle.Limiter
 	sizer   *throttle.Sizer
 	leased  bool
-	rate    float64
 	wake    float64 // it sleeps until then
 
 	size  int

@@ -43,6 +43,7 @@ type Probe struct {
 	now     func() time.Time
 	batches atomic.Bool
 	learned atomic.Pointer[time.Time] // since when the baseline is one without batches
+	strict  atomic.Bool
 
 	conn *pgx.Conn
 	seen latencies
@@ -91,7 +92,11 @@ func (p *Probe) Read(ctx context.Context) []throttle.Reading {
 	if since := p.seen.settled(); !since.IsZero() {
 		p.learned.Store(&since)
 	}
-	ratio, p95, idle, ok := p.seen.ratio(at)
+	pad := padAlone
+	if p.strict.Load() {
+		pad = padStrict
+	}
+	ratio, p95, idle, ok := p.seen.ratio(at, pad)
 	if !ok {
 		return nil
 	}
@@ -114,6 +119,9 @@ func (p *Probe) learn(ctx context.Context) error {
 	}
 	return nil
 }
+
+// SetStrict says whether there is an application to spare. Without one the probe only fires where the server is all but overwhelmed.
+func (p *Probe) SetStrict(yes bool) { p.strict.Store(yes) }
 
 // Knows reports whether the probe has learned, in the last minutes, what is usual while no batch runs. Where it does not and batches
 // run on, what it takes for usual is what it sees under them, and each harm that they do would soon be usual.

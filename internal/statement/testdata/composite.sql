@@ -691,6 +691,374 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $29 = "01JD8Z7Q4T0000000000000001"
 -- $30 = 3
 
+-- fill that opens a chunk
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"public"."orders"'::regclass THEN true ELSE false END
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_update AS (
+ UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
+n
+), "n" = (
+n + 1
+)
+  WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND (pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & $14) = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $16::text[], chunk_lo = $17::text[], chunk_hi = $18::text[],
+  k = $19, pass = $20, batches = batches + 1,
+  walked = walked + $21, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $22 AND index = $23 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $10 = "7"
+-- $11 = "00000000-0000-0000-0000-000000000001"
+-- $12 = "8"
+-- $13 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $14 = 3
+-- $15 = 0
+-- $16 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $17 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $18 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $19 = 4
+-- $20 = 0
+-- $21 = 200
+-- $22 = "01JD8Z7Q4T0000000000000001"
+-- $23 = 3
+
+-- quarantine that opens a chunk
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"public"."orders"'::regclass THEN true ELSE false END
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_alone AS MATERIALIZED (
+ SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
+  SELECT 1 FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND (pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & $14) = $15 AND ("orders"."tenant", "orders"."id") <> (CAST($16 AS integer), CAST($17 AS uuid)))),
+backfleet_others AS MATERIALIZED (
+ SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = $18 AND (relation, key) <> ($19::oid, $20::text[])),
+backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < $21),
+backfleet_put AS (
+ INSERT INTO backfleet.quarantine AS q (job_id, relation, key, range_index, sqlstate, error, by)
+ SELECT $22, $23::oid, $24::text[], $25::int, $26, $27, $28
+ FROM backfleet_room
+ ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $29::text[], chunk_lo = $30::text[], chunk_hi = $31::text[],
+  k = $32, pass = $33, batches = batches + 1,
+  walked = walked + $34, rows = rows, attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $35 AND index = $36 AND EXISTS (SELECT 1 FROM backfleet_room)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_others), (SELECT count(*) FROM backfleet_lock), (SELECT count(*) FROM backfleet_alone);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $10 = "7"
+-- $11 = "00000000-0000-0000-0000-000000000001"
+-- $12 = "8"
+-- $13 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $14 = 3
+-- $15 = 0
+-- $16 = "7"
+-- $17 = "00000000-0000-0000-0000-000000000001"
+-- $18 = "01JD8Z7Q4T0000000000000001"
+-- $19 = 0x4000
+-- $20 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $21 = 100
+-- $22 = "01JD8Z7Q4T0000000000000001"
+-- $23 = 0x4000
+-- $24 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $25 = 3
+-- $26 = "23514"
+-- $27 = "violates a check"
+-- $28 = "worker-1"
+-- $29 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $30 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $31 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $32 = 4
+-- $33 = 0
+-- $34 = 200
+-- $35 = "01JD8Z7Q4T0000000000000001"
+-- $36 = 3
+
+-- fill of a pass
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"public"."orders"'::regclass THEN true ELSE false END
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_update AS (
+ UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
+n
+), "n" = (
+n + 1
+)
+  WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND (pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & $14) = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $16::text[], batches = batches + 1,
+  walked = walked + $17, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $18 AND index = $19 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $6 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $7 = 4
+-- $8 = 2
+-- $9 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $10 = "7"
+-- $11 = "00000000-0000-0000-0000-000000000001"
+-- $12 = "8"
+-- $13 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $14 = 3
+-- $15 = 2
+-- $16 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $17 = 200
+-- $18 = "01JD8Z7Q4T0000000000000001"
+-- $19 = 3
+
+-- quarantine of a pass
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"public"."orders"'::regclass THEN true ELSE false END
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_alone AS MATERIALIZED (
+ SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
+  SELECT 1 FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND (pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & $14) = $15 AND ("orders"."tenant", "orders"."id") <> (CAST($16 AS integer), CAST($17 AS uuid)))),
+backfleet_others AS MATERIALIZED (
+ SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = $18 AND (relation, key) <> ($19::oid, $20::text[])),
+backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < $21),
+backfleet_put AS (
+ INSERT INTO backfleet.quarantine AS q (job_id, relation, key, range_index, sqlstate, error, by)
+ SELECT $22, $23::oid, $24::text[], $25::int, $26, $27, $28
+ FROM backfleet_room
+ ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $29::text[], batches = batches + 1,
+  walked = walked + $30, rows = rows, attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $31 AND index = $32 AND EXISTS (SELECT 1 FROM backfleet_room)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_others), (SELECT count(*) FROM backfleet_lock), (SELECT count(*) FROM backfleet_alone);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $6 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $7 = 4
+-- $8 = 2
+-- $9 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $10 = "7"
+-- $11 = "00000000-0000-0000-0000-000000000001"
+-- $12 = "8"
+-- $13 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $14 = 3
+-- $15 = 2
+-- $16 = "7"
+-- $17 = "00000000-0000-0000-0000-000000000001"
+-- $18 = "01JD8Z7Q4T0000000000000001"
+-- $19 = 0x4000
+-- $20 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $21 = 100
+-- $22 = "01JD8Z7Q4T0000000000000001"
+-- $23 = 0x4000
+-- $24 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $25 = 3
+-- $26 = "23514"
+-- $27 = "violates a check"
+-- $28 = "worker-1"
+-- $29 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $30 = 200
+-- $31 = "01JD8Z7Q4T0000000000000001"
+-- $32 = 3
+
+-- fill that ends the last pass, with rows in quarantine
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"public"."orders"'::regclass THEN true ELSE false END
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_update AS (
+ UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
+n
+), "n" = (
+n + 1
+)
+  WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($12 AS integer), CAST($13 AS uuid)) AND (pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & $14) = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
+  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $16 AND backfleet_q.relation = $17 AND backfleet_q.key = ARRAY["orders"."tenant"::text, "orders"."id"::text])
+ RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $18::text[], chunk_lo = $19::text[], chunk_hi = $20::text[],
+  k = $21, pass = $22, batches = batches + 1,
+  walked = walked + $23, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
+  WHERE job_id = $24 AND index = $25 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $6 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $7 = 4
+-- $8 = 3
+-- $9 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $10 = "7"
+-- $11 = "00000000-0000-0000-0000-000000000001"
+-- $12 = "8"
+-- $13 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $14 = 3
+-- $15 = 3
+-- $16 = "01JD8Z7Q4T0000000000000001"
+-- $17 = 0x4000
+-- $18 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $19 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $20 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $21 = 1
+-- $22 = 0
+-- $23 = 0
+-- $24 = "01JD8Z7Q4T0000000000000001"
+-- $25 = 3
+
+-- quarantine that ends the last pass, with rows in quarantine
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"public"."orders"'::regclass THEN true ELSE false END
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_alone AS MATERIALIZED (
+ SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
+  SELECT 1 FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($12 AS integer), CAST($13 AS uuid)) AND (pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & $14) = $15 AND ("orders"."tenant", "orders"."id") <> (CAST($16 AS integer), CAST($17 AS uuid)))),
+backfleet_others AS MATERIALIZED (
+ SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = $18 AND (relation, key) <> ($19::oid, $20::text[])),
+backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < $21),
+backfleet_put AS (
+ INSERT INTO backfleet.quarantine AS q (job_id, relation, key, range_index, sqlstate, error, by)
+ SELECT $22, $23::oid, $24::text[], $25::int, $26, $27, $28
+ FROM backfleet_room
+ ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $29::text[], chunk_lo = $30::text[], chunk_hi = $31::text[],
+  k = $32, pass = $33, batches = batches + 1,
+  walked = walked + $34, rows = rows, attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
+  WHERE job_id = $35 AND index = $36 AND EXISTS (SELECT 1 FROM backfleet_room)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_others), (SELECT count(*) FROM backfleet_lock), (SELECT count(*) FROM backfleet_alone);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $6 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $7 = 4
+-- $8 = 3
+-- $9 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $10 = "7"
+-- $11 = "00000000-0000-0000-0000-000000000001"
+-- $12 = "8"
+-- $13 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $14 = 3
+-- $15 = 3
+-- $16 = "7"
+-- $17 = "00000000-0000-0000-0000-000000000001"
+-- $18 = "01JD8Z7Q4T0000000000000001"
+-- $19 = 0x4000
+-- $20 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $21 = 100
+-- $22 = "01JD8Z7Q4T0000000000000001"
+-- $23 = 0x4000
+-- $24 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $25 = 3
+-- $26 = "23514"
+-- $27 = "violates a check"
+-- $28 = "worker-1"
+-- $29 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $30 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $31 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $32 = 1
+-- $33 = 0
+-- $34 = 0
+-- $35 = "01JD8Z7Q4T0000000000000001"
+-- $36 = 3
+
+-- boundary of a pass
+SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid)) AND (pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & $5) = $6 ORDER BY "orders"."tenant", "orders"."id" OFFSET $7 LIMIT 1;
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = "8"
+-- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $5 = 3
+-- $6 = 3
+-- $7 = 200
+
+-- first key of a pass
+SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid)) AND (pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & $5) = $6 ORDER BY "orders"."tenant", "orders"."id" OFFSET $7 LIMIT 1;
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = "8"
+-- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $5 = 3
+-- $6 = 3
+-- $7 = 0
+
+-- heat
+SELECT pg_catalog.pg_stat_get_xact_tuples_updated($1), pg_catalog.pg_stat_get_xact_tuples_hot_updated($1);
+-- $1 = 0x4000
+
 -- quarantine, without a move
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
@@ -749,8 +1117,10 @@ SELECT 1 FROM backfleet.jobs WHERE id = $1 FOR NO KEY UPDATE;
 SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text], EXISTS (SELECT 1 FROM backfleet.ranges AS backfleet_r
   WHERE backfleet_r.job_id = $1 AND backfleet_r.relation = $2
    AND backfleet_r.kind = 'fill' AND backfleet_r.state NOT IN ('done', 'dropped')
-   AND (backfleet_r.key IS NULL OR ("orders"."tenant", "orders"."id") >= (CAST(backfleet_r.key[1] AS integer), CAST(backfleet_r.key[2] AS uuid)))
-   AND (("orders"."tenant", "orders"."id") < (CAST(backfleet_r.hi[1] AS integer), CAST(backfleet_r.hi[2] AS uuid)) OR backfleet_r.hi_inclusive AND ("orders"."tenant", "orders"."id") = (CAST(backfleet_r.hi[1] AS integer), CAST(backfleet_r.hi[2] AS uuid))))
+   AND (("orders"."tenant", "orders"."id") < (CAST(backfleet_r.hi[1] AS integer), CAST(backfleet_r.hi[2] AS uuid)) OR backfleet_r.hi_inclusive AND ("orders"."tenant", "orders"."id") = (CAST(backfleet_r.hi[1] AS integer), CAST(backfleet_r.hi[2] AS uuid)))
+   AND CASE WHEN backfleet_r.k = 1 THEN backfleet_r.key IS NULL OR ("orders"."tenant", "orders"."id") >= (CAST(backfleet_r.key[1] AS integer), CAST(backfleet_r.key[2] AS uuid))
+     WHEN ("orders"."tenant", "orders"."id") > (CAST(backfleet_r.chunk_hi[1] AS integer), CAST(backfleet_r.chunk_hi[2] AS uuid)) OR ("orders"."tenant", "orders"."id") = (CAST(backfleet_r.chunk_hi[1] AS integer), CAST(backfleet_r.chunk_hi[2] AS uuid)) AND NOT (backfleet_r.hi_inclusive AND backfleet_r.chunk_hi = backfleet_r.hi) THEN true
+     ELSE (backfleet_r.chunk_lo IS NULL OR ("orders"."tenant", "orders"."id") >= (CAST(backfleet_r.chunk_lo[1] AS integer), CAST(backfleet_r.chunk_lo[2] AS uuid))) AND (pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & (backfleet_r.k - 1) > backfleet_r.pass OR pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & (backfleet_r.k - 1) = backfleet_r.pass AND (backfleet_r.key IS NULL OR ("orders"."tenant", "orders"."id") >= (CAST(backfleet_r.key[1] AS integer), CAST(backfleet_r.key[2] AS uuid)))) END)
  FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") = (CAST($3 AS integer), CAST($4 AS uuid));
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 0x4000

@@ -650,6 +650,355 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $26 = "01JD8Z7Q4T0000000000000001"
 -- $27 = 3
 
+-- fill that opens a chunk
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass THEN true ELSE false END
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_update AS (
+ UPDATE ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" SET "a""b" = (
+upper("--") -- a comment that ends with its line
+)
+  WHERE "we""ird; drop table x"."select" >= CAST($10 AS bigint) AND "we""ird; drop table x"."select" < CAST($11 AS bigint) AND (pg_catalog.hashint8("we""ird; drop table x"."select") & $12) = $13 AND EXISTS (SELECT 1 FROM backfleet_lock) AND (
+"we""ird; drop table x"."a""b" IS NULL
+)
+ RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $14::text[], chunk_lo = $15::text[], chunk_hi = $16::text[],
+  k = $17, pass = $18, batches = batches + 1,
+  walked = walked + $19, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $20 AND index = $21 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"2"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"1"}
+-- $10 = "1"
+-- $11 = "2"
+-- $12 = 3
+-- $13 = 0
+-- $14 = []string{"2"}
+-- $15 = []string{"1"}
+-- $16 = []string{"2"}
+-- $17 = 4
+-- $18 = 0
+-- $19 = 200
+-- $20 = "01JD8Z7Q4T0000000000000001"
+-- $21 = 3
+
+-- quarantine that opens a chunk
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass THEN true ELSE false END
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_alone AS MATERIALIZED (
+ SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
+  SELECT 1 FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x"."select" >= CAST($10 AS bigint) AND "we""ird; drop table x"."select" < CAST($11 AS bigint) AND (pg_catalog.hashint8("we""ird; drop table x"."select") & $12) = $13 AND "we""ird; drop table x"."select" <> CAST($14 AS bigint))),
+backfleet_others AS MATERIALIZED (
+ SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = $15 AND (relation, key) <> ($16::oid, $17::text[])),
+backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < $18),
+backfleet_put AS (
+ INSERT INTO backfleet.quarantine AS q (job_id, relation, key, range_index, sqlstate, error, by)
+ SELECT $19, $20::oid, $21::text[], $22::int, $23, $24, $25
+ FROM backfleet_room
+ ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $26::text[], chunk_lo = $27::text[], chunk_hi = $28::text[],
+  k = $29, pass = $30, batches = batches + 1,
+  walked = walked + $31, rows = rows, attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $32 AND index = $33 AND EXISTS (SELECT 1 FROM backfleet_room)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_others), (SELECT count(*) FROM backfleet_lock), (SELECT count(*) FROM backfleet_alone);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"2"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"1"}
+-- $10 = "1"
+-- $11 = "2"
+-- $12 = 3
+-- $13 = 0
+-- $14 = "1"
+-- $15 = "01JD8Z7Q4T0000000000000001"
+-- $16 = 0x4000
+-- $17 = []string{"1"}
+-- $18 = 100
+-- $19 = "01JD8Z7Q4T0000000000000001"
+-- $20 = 0x4000
+-- $21 = []string{"1"}
+-- $22 = 3
+-- $23 = "23514"
+-- $24 = "violates a check"
+-- $25 = "worker-1"
+-- $26 = []string{"2"}
+-- $27 = []string{"1"}
+-- $28 = []string{"2"}
+-- $29 = 4
+-- $30 = 0
+-- $31 = 200
+-- $32 = "01JD8Z7Q4T0000000000000001"
+-- $33 = 3
+
+-- fill of a pass
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass THEN true ELSE false END
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_update AS (
+ UPDATE ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" SET "a""b" = (
+upper("--") -- a comment that ends with its line
+)
+  WHERE "we""ird; drop table x"."select" >= CAST($10 AS bigint) AND "we""ird; drop table x"."select" < CAST($11 AS bigint) AND (pg_catalog.hashint8("we""ird; drop table x"."select") & $12) = $13 AND EXISTS (SELECT 1 FROM backfleet_lock) AND (
+"we""ird; drop table x"."a""b" IS NULL
+)
+ RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $14::text[], batches = batches + 1,
+  walked = walked + $15, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $16 AND index = $17 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string{"1"}
+-- $6 = []string{"2"}
+-- $7 = 4
+-- $8 = 2
+-- $9 = []string{"1"}
+-- $10 = "1"
+-- $11 = "2"
+-- $12 = 3
+-- $13 = 2
+-- $14 = []string{"2"}
+-- $15 = 200
+-- $16 = "01JD8Z7Q4T0000000000000001"
+-- $17 = 3
+
+-- quarantine of a pass
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass THEN true ELSE false END
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_alone AS MATERIALIZED (
+ SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
+  SELECT 1 FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x"."select" >= CAST($10 AS bigint) AND "we""ird; drop table x"."select" < CAST($11 AS bigint) AND (pg_catalog.hashint8("we""ird; drop table x"."select") & $12) = $13 AND "we""ird; drop table x"."select" <> CAST($14 AS bigint))),
+backfleet_others AS MATERIALIZED (
+ SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = $15 AND (relation, key) <> ($16::oid, $17::text[])),
+backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < $18),
+backfleet_put AS (
+ INSERT INTO backfleet.quarantine AS q (job_id, relation, key, range_index, sqlstate, error, by)
+ SELECT $19, $20::oid, $21::text[], $22::int, $23, $24, $25
+ FROM backfleet_room
+ ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $26::text[], batches = batches + 1,
+  walked = walked + $27, rows = rows, attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $28 AND index = $29 AND EXISTS (SELECT 1 FROM backfleet_room)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_others), (SELECT count(*) FROM backfleet_lock), (SELECT count(*) FROM backfleet_alone);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string{"1"}
+-- $6 = []string{"2"}
+-- $7 = 4
+-- $8 = 2
+-- $9 = []string{"1"}
+-- $10 = "1"
+-- $11 = "2"
+-- $12 = 3
+-- $13 = 2
+-- $14 = "1"
+-- $15 = "01JD8Z7Q4T0000000000000001"
+-- $16 = 0x4000
+-- $17 = []string{"1"}
+-- $18 = 100
+-- $19 = "01JD8Z7Q4T0000000000000001"
+-- $20 = 0x4000
+-- $21 = []string{"1"}
+-- $22 = 3
+-- $23 = "23514"
+-- $24 = "violates a check"
+-- $25 = "worker-1"
+-- $26 = []string{"2"}
+-- $27 = 200
+-- $28 = "01JD8Z7Q4T0000000000000001"
+-- $29 = 3
+
+-- fill that ends the last pass, with rows in quarantine
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass THEN true ELSE false END
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_update AS (
+ UPDATE ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" SET "a""b" = (
+upper("--") -- a comment that ends with its line
+)
+  WHERE "we""ird; drop table x"."select" >= CAST($10 AS bigint) AND "we""ird; drop table x"."select" <= CAST($11 AS bigint) AND (pg_catalog.hashint8("we""ird; drop table x"."select") & $12) = $13 AND EXISTS (SELECT 1 FROM backfleet_lock) AND (
+"we""ird; drop table x"."a""b" IS NULL
+)
+  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $14 AND backfleet_q.relation = $15 AND backfleet_q.key = ARRAY["we""ird; drop table x"."select"::text])
+ RETURNING 1),
+backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $16::text[], chunk_lo = $17::text[], chunk_hi = $18::text[],
+  k = $19, pass = $20, batches = batches + 1,
+  walked = walked + $21, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
+  WHERE job_id = $22 AND index = $23 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string{"1"}
+-- $6 = []string{"2"}
+-- $7 = 4
+-- $8 = 3
+-- $9 = []string{"1"}
+-- $10 = "1"
+-- $11 = "2"
+-- $12 = 3
+-- $13 = 3
+-- $14 = "01JD8Z7Q4T0000000000000001"
+-- $15 = 0x4000
+-- $16 = []string{"2"}
+-- $17 = []string{"2"}
+-- $18 = []string{"2"}
+-- $19 = 1
+-- $20 = 0
+-- $21 = 0
+-- $22 = "01JD8Z7Q4T0000000000000001"
+-- $23 = 3
+
+-- quarantine that ends the last pass, with rows in quarantine
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"s;p"."we""ird; drop table x_p1"'::regclass THEN true ELSE false END
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_alone AS MATERIALIZED (
+ SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
+  SELECT 1 FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x"."select" >= CAST($10 AS bigint) AND "we""ird; drop table x"."select" <= CAST($11 AS bigint) AND (pg_catalog.hashint8("we""ird; drop table x"."select") & $12) = $13 AND "we""ird; drop table x"."select" <> CAST($14 AS bigint))),
+backfleet_others AS MATERIALIZED (
+ SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = $15 AND (relation, key) <> ($16::oid, $17::text[])),
+backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < $18),
+backfleet_put AS (
+ INSERT INTO backfleet.quarantine AS q (job_id, relation, key, range_index, sqlstate, error, by)
+ SELECT $19, $20::oid, $21::text[], $22::int, $23, $24, $25
+ FROM backfleet_room
+ ON CONFLICT (job_id, relation, key) DO UPDATE SET sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, attempts = q.attempts + 1, at = clock_timestamp()),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $26::text[], chunk_lo = $27::text[], chunk_hi = $28::text[],
+  k = $29, pass = $30, batches = batches + 1,
+  walked = walked + $31, rows = rows, attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
+  WHERE job_id = $32 AND index = $33 AND EXISTS (SELECT 1 FROM backfleet_room)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_others), (SELECT count(*) FROM backfleet_lock), (SELECT count(*) FROM backfleet_alone);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string{"1"}
+-- $6 = []string{"2"}
+-- $7 = 4
+-- $8 = 3
+-- $9 = []string{"1"}
+-- $10 = "1"
+-- $11 = "2"
+-- $12 = 3
+-- $13 = 3
+-- $14 = "1"
+-- $15 = "01JD8Z7Q4T0000000000000001"
+-- $16 = 0x4000
+-- $17 = []string{"1"}
+-- $18 = 100
+-- $19 = "01JD8Z7Q4T0000000000000001"
+-- $20 = 0x4000
+-- $21 = []string{"1"}
+-- $22 = 3
+-- $23 = "23514"
+-- $24 = "violates a check"
+-- $25 = "worker-1"
+-- $26 = []string{"2"}
+-- $27 = []string{"2"}
+-- $28 = []string{"2"}
+-- $29 = 1
+-- $30 = 0
+-- $31 = 0
+-- $32 = "01JD8Z7Q4T0000000000000001"
+-- $33 = 3
+
+-- boundary of a pass
+SELECT ARRAY["we""ird; drop table x"."select"::text] FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x"."select" >= CAST($1 AS bigint) AND "we""ird; drop table x"."select" < CAST($2 AS bigint) AND (pg_catalog.hashint8("we""ird; drop table x"."select") & $3) = $4 ORDER BY "we""ird; drop table x"."select" OFFSET $5 LIMIT 1;
+-- $1 = "1"
+-- $2 = "2"
+-- $3 = 3
+-- $4 = 3
+-- $5 = 200
+
+-- first key of a pass
+SELECT ARRAY["we""ird; drop table x"."select"::text] FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x"."select" >= CAST($1 AS bigint) AND "we""ird; drop table x"."select" < CAST($2 AS bigint) AND (pg_catalog.hashint8("we""ird; drop table x"."select") & $3) = $4 ORDER BY "we""ird; drop table x"."select" OFFSET $5 LIMIT 1;
+-- $1 = "1"
+-- $2 = "2"
+-- $3 = 3
+-- $4 = 3
+-- $5 = 0
+
+-- heat
+SELECT pg_catalog.pg_stat_get_xact_tuples_updated($1), pg_catalog.pg_stat_get_xact_tuples_hot_updated($1);
+-- $1 = 0x4000
+
 -- quarantine, without a move
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
@@ -705,8 +1054,10 @@ SELECT 1 FROM backfleet.jobs WHERE id = $1 FOR NO KEY UPDATE;
 SELECT ARRAY["we""ird; drop table x"."select"::text], EXISTS (SELECT 1 FROM backfleet.ranges AS backfleet_r
   WHERE backfleet_r.job_id = $1 AND backfleet_r.relation = $2
    AND backfleet_r.kind = 'fill' AND backfleet_r.state NOT IN ('done', 'dropped')
-   AND (backfleet_r.key IS NULL OR "we""ird; drop table x"."select" >= CAST(backfleet_r.key[1] AS bigint))
-   AND ("we""ird; drop table x"."select" < CAST(backfleet_r.hi[1] AS bigint) OR backfleet_r.hi_inclusive AND "we""ird; drop table x"."select" = CAST(backfleet_r.hi[1] AS bigint)))
+   AND ("we""ird; drop table x"."select" < CAST(backfleet_r.hi[1] AS bigint) OR backfleet_r.hi_inclusive AND "we""ird; drop table x"."select" = CAST(backfleet_r.hi[1] AS bigint))
+   AND CASE WHEN backfleet_r.k = 1 THEN backfleet_r.key IS NULL OR "we""ird; drop table x"."select" >= CAST(backfleet_r.key[1] AS bigint)
+     WHEN "we""ird; drop table x"."select" > CAST(backfleet_r.chunk_hi[1] AS bigint) OR "we""ird; drop table x"."select" = CAST(backfleet_r.chunk_hi[1] AS bigint) AND NOT (backfleet_r.hi_inclusive AND backfleet_r.chunk_hi = backfleet_r.hi) THEN true
+     ELSE (backfleet_r.chunk_lo IS NULL OR "we""ird; drop table x"."select" >= CAST(backfleet_r.chunk_lo[1] AS bigint)) AND (pg_catalog.hashint8("we""ird; drop table x"."select") & (backfleet_r.k - 1) > backfleet_r.pass OR pg_catalog.hashint8("we""ird; drop table x"."select") & (backfleet_r.k - 1) = backfleet_r.pass AND (backfleet_r.key IS NULL OR "we""ird; drop table x"."select" >= CAST(backfleet_r.key[1] AS bigint))) END)
  FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x"."select" = CAST($3 AS bigint);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 0x4000

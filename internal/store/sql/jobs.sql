@@ -1,7 +1,7 @@
 -- name: job_insert
-INSERT INTO backfleet.jobs (id, name, database, spec, spec_hash, limits, state, key_columns, idempotent, search_path,
-                            estimate, estimate_by, submitted_by, forecast)
-VALUES ($1, $2, $3, $4, $5, $6, 'planning', $7, $8, $9, $10, $11, $12, $13)
+INSERT INTO backfleet.jobs (id, name, database, spec, spec_hash, limits, state, key_columns, idempotent, auto_passes,
+                            search_path, estimate, estimate_by, submitted_by, forecast)
+VALUES ($1, $2, $3, $4, $5, $6, 'planning', $7, $8, $9, $10, $11, $12, $13, $14)
 RETURNING @job
 
 -- name: job_by_name

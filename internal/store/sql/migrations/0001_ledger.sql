@@ -15,6 +15,7 @@ CREATE TABLE backfleet.jobs (
     revision      bigint NOT NULL DEFAULT 1,
     key_columns   jsonb NOT NULL,                         -- [{name, type, collation}]
     idempotent    boolean NOT NULL,                       -- no `set` expression reads what it sets: a repair may redo a row
+    auto_passes   smallint NOT NULL DEFAULT 1,            -- what batch.passes auto means for this table
     search_path   text NOT NULL,                          -- pinned at submit: it decides what an expression's names mean
     estimate      bigint NOT NULL,
     estimate_by   text NOT NULL,

@@ -42,7 +42,8 @@ type Database struct {
 	Replicas []signals.Replica
 }
 
-// SignalConns is how many connections the governor may hold to a database, besides one of the foreground probe.
+// SignalConns is how many connections the governor may hold to a database, besides one of the foreground probe and,
+// where a job has SQL checks, two of theirs.
 const SignalConns = 4
 
 // Coordinator is one candidate for the leadership of each of its databases.
@@ -53,7 +54,8 @@ type Coordinator struct {
 	// reconnects counts the returns of the NATS connection: each may have come back to another store.
 	reconnects atomic.Int64
 
-	listening time.Time // since when workers are heard
+	listening time.Time                 // since when workers are heard
+	returned  atomic.Pointer[time.Time] // when the NATS connection came back last; nil: it was never away
 	leading   sync.Mutex
 	governors map[string]*governor // of the databases that it leads
 }
@@ -71,7 +73,11 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	if _, err := c.cfg.Queue.EnsureStream(ctx); err != nil {
 		return fmt.Errorf("prepare the stream: %w", err)
 	}
-	c.cfg.Queue.OnReconnect(func() { c.reconnects.Add(1) })
+	c.cfg.Queue.OnReconnect(func() {
+		now := time.Now()
+		c.returned.Store(&now)
+		c.reconnects.Add(1)
+	})
 	stop, err := c.cfg.Queue.SubscribeHellos(c.roster.hear)
 	if err != nil {
 		return fmt.Errorf("listen to workers: %w", err)

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -29,17 +30,22 @@ const (
 type governor struct {
 	*leadership
 	ledger   *store.Leader // over connections of its own
-	sense    *sense
-	control  *throttle.Governor
-	progress *progress
-	shares   *shares
-	seq      int64
-	budget   job.Budget // the last one
-	attended time.Time  // when what changes rarely was read
-	moves    int64      // of the fleet, when leases were last shared out
-	held     bool
-	set      job.DatabaseRules
-	brake    []throttle.Reason // what holds above the controller
+	runnable func(ctx context.Context, ids []job.ID, most int) (map[job.ID]int, error)
+	send     func(job.Budget) error
+	// connected returns why NATS is away.
+	connected func() error
+	sense     *sense
+	control   *throttle.Governor
+	progress  *progress
+	shares    *shares
+	seq       int64
+	budget    job.Budget // the last one
+	attended  time.Time  // when what changes rarely was read
+	moves     int64      // of the fleet, when leases were last shared out
+	held      bool
+	set       job.DatabaseRules
+	probing   bool              // the foreground probe has a rule
+	brake     []throttle.Reason // what holds above the controller
 
 	calendars calendars
 	asked     atomic.Int64 // when another tool asked last, in Unix nanoseconds
@@ -53,7 +59,8 @@ type governor struct {
 func newGovernor(l *leadership, db Database) *governor {
 	own := &store.Leader{Store: store.New(db.Signals, db.Ledger.Database()), Owner: l.ledger.Owner, Epoch: l.ledger.Epoch}
 	return &governor{
-		leadership: l, ledger: own, sense: newSense(l, own, db), progress: newProgress(), shares: &shares{},
+		leadership: l, ledger: own, runnable: own.Runnable, send: l.c.cfg.Queue.PublishBudget, connected: l.c.cfg.Queue.Healthy,
+		sense: newSense(l, own, db), progress: newProgress(), shares: &shares{},
 		control: throttle.NewGovernor(throttle.Rules{Loops: l.c.cfg.Loops}),
 	}
 }
@@ -77,6 +84,7 @@ func (l *leadership) govern(ctx context.Context) {
 	reading.Go(func() { g.sense.run(ctx) })
 	every(ctx, lookEvery, g.tick)
 	reading.Wait()
+	g.sense.close()
 }
 
 func (l *leadership) replicas(ctx context.Context) ([]string, error) {
@@ -106,12 +114,25 @@ func (g *governor) tick(term context.Context) {
 	if term.Err() != nil {
 		return
 	}
-	moves := g.c.roster.moved()
-	if shared := outer || moves != g.moves; shared || decision.Hold != g.budget.Hold {
-		if shared {
-			g.moves = moves
-			g.share(ctx, active, decision)
+	g.act(ctx, outer, active, decision)
+}
+
+// act makes a decision known. A hold goes out before anything else is asked of a database that may be slow by now. A release goes
+// out with leases of its own: those of the hold may stand for no rate at all.
+func (g *governor) act(ctx context.Context, outer bool, active []job.Job, decision throttle.Decision) {
+	if decision.Hold && !g.budget.Hold {
+		g.publish(ctx, decision)
+	}
+	if len(g.deaf()) > 0 {
+		if outer {
+			g.publish(ctx, decision)
 		}
+		return
+	}
+	moves := g.c.roster.moved()
+	if outer || moves != g.moves || g.budget.Hold && !decision.Hold {
+		g.moves = moves
+		g.share(ctx, active, decision)
 		g.publish(ctx, decision)
 	}
 }
@@ -122,8 +143,21 @@ func (g *governor) active() []job.Job {
 
 // early reports that a fleet is at work and has not told of itself yet: a budget without its leases would have it hand every range back.
 func (g *governor) early(active []job.Job) bool {
-	now := time.Now()
-	return now.Sub(g.c.listening) < allHeard && slices.ContainsFunc(active, func(j job.Job) bool { return now.Sub(j.Started) > learnMost })
+	now, since := time.Now(), g.c.listening
+	if back := g.c.returned.Load(); back != nil {
+		since = *back
+	}
+	return g.seq == 0 && now.Sub(since) < allHeard && slices.ContainsFunc(active, func(j job.Job) bool { return now.Sub(j.Started) > learnMost })
+}
+
+// deaf holds the fleet, with the leases that it has, while NATS is away and until every worker has been heard again: leases that were
+// shared out among those who could not be heard would have all of them hand their ranges back.
+func (g *governor) deaf() []throttle.Reason {
+	back := g.c.returned.Load()
+	if g.connected() == nil && (back == nil || time.Since(*back) >= allHeard) {
+		return nil
+	}
+	return []throttle.Reason{{Signal: "workers", Text: "NATS was away; the workers are about to be heard again"}}
 }
 
 // busy reports whether signals are needed fresh: a batch may start, or another tool may go.
@@ -153,6 +187,7 @@ func (g *governor) attend(ctx context.Context, active []job.Job) {
 	rules, checks := rulesFor(active, g.set)
 	rules.Loops = g.c.cfg.Loops
 	g.control.SetRules(rules)
+	_, g.probing = rules.Signals[throttle.SignalProbe]
 	g.sense.use(ctx, g.busy(active), active, checks)
 	g.progress.note(time.Now(), active, g.c.roster.work)
 }
@@ -169,7 +204,11 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 	sample.Active, sample.Slots = g.shares.active, g.shares.slots
 	decision := g.control.Step(sample)
 	g.sense.probe.SetStrict(slices.ContainsFunc(decision.Reasons, func(r throttle.Reason) bool { return r.Signal == throttle.SignalForeground }))
-	if above := slices.Concat(g.brake, g.sense.learning(active)); len(above) > 0 {
+	above := slices.Concat(g.brake, g.deaf())
+	if g.probing {
+		above = append(above, g.sense.learning(active)...)
+	}
+	if len(above) > 0 {
 		decision.Hold = true
 		decision.Reasons = slices.Concat(above, decision.Reasons)
 	}
@@ -201,16 +240,16 @@ func (g *governor) share(ctx context.Context, active []job.Job, decision throttl
 		here[j.ID], names[j.ID] = true, j.Name
 	}
 	slots, holding := g.c.roster.slots(g.ledger.Database(), here)
-	runnable := map[job.ID]int{}
-	for _, j := range active {
-		n, err := g.ledger.Runnable(ctx, j.ID, len(slots))
-		if err != nil {
-			// A worker whose lease is withdrawn now could not commit its hand-back: it keeps the lease, and starts no batch.
-			g.complain(ctx, "open ranges not counted", err)
-			g.brake = append(g.brake, throttle.Reason{Signal: "ledger", Hard: true, Text: "open ranges cannot be counted: " + postgres.Describe(err)})
-			return
-		}
-		runnable[j.ID] = n
+	ids := make([]job.ID, len(active))
+	for i, j := range active {
+		ids[i] = j.ID
+	}
+	runnable, err := g.runnable(ctx, ids, len(slots))
+	if err != nil {
+		// A worker whose lease is withdrawn now could not commit its hand-back: it keeps the lease, and starts no batch.
+		g.complain(ctx, "open ranges not counted", err)
+		g.brake = append(g.brake, throttle.Reason{Signal: "ledger", Hard: true, Text: "open ranges cannot be counted: " + postgres.Describe(err)})
+		return
 	}
 	now := time.Now()
 	fleet := supply{slots: len(slots), perSlot: g.progress.perSlot, perRow: g.control.WALPerRow()}
@@ -237,7 +276,7 @@ func (g *governor) publish(ctx context.Context, decision throttle.Decision) {
 	g.budget.Hold = decision.Hold || len(g.brake) > 0
 	g.budget.BatchScale = decision.BatchScale
 	g.budget.Reasons = reasons(decision.Reasons)
-	if err := g.c.cfg.Queue.PublishBudget(g.budget); err != nil {
+	if err := g.send(g.budget); err != nil {
 		g.complain(ctx, "budget not published", err)
 	}
 }
@@ -305,7 +344,15 @@ func (g *governor) signals() []job.Signal {
 func reasons(of []throttle.Reason) []job.Reason {
 	out := make([]job.Reason, len(of))
 	for i, r := range of {
-		out[i] = job.Reason{Signal: r.Signal, Observed: r.Observed, Threshold: r.Threshold, Text: r.Text, Hard: r.Hard}
+		out[i] = job.Reason{Signal: r.Signal, Observed: finite(r.Observed), Threshold: finite(r.Threshold), Text: r.Text, Hard: r.Hard}
 	}
 	return out
+}
+
+// finite is a number that JSON has: a check may well answer +Inf, and a budget that cannot be written would stop the fleet without a word.
+func finite(v float64) float64 {
+	if math.IsNaN(v) {
+		return 0
+	}
+	return min(max(v, -math.MaxFloat64), math.MaxFloat64)
 }

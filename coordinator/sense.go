@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -18,6 +19,8 @@ const (
 	beatEvery   = 200 * time.Millisecond
 	idleEvery   = time.Second // between looks at the replicas while no batch may run
 	tablesEvery = 30 * time.Second
+	learnAgain  = 10 * time.Minute // between two attempts of the probe
+	checkConns  = 2
 	drainTime   = 2 * time.Second // after the last sign of a batch
 	learnMost   = 4 * time.Second // for the probe to learn what is usual; a leader that follows another waits for the fleet to drain
 )
@@ -34,6 +37,7 @@ type sense struct {
 	server   *signals.Database
 	builtin  []signals.Source
 	checks   map[job.Check]signals.Source
+	asking   *pgxpool.Pool // of the SQL checks; nil: there was none
 
 	known    map[string]bool // replicas that the ledger remembers
 	last     throttle.Sample
@@ -64,13 +68,40 @@ func (s *sense) run(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.replicas.Run(asking)
+		if s.meet(asking) {
+			s.replicas.Run(asking)
+		}
 	}()
 	s.sampler.Use(s.builtin...)
 	s.sampler.Run(ctx)
 	end()
 	<-done
 	s.probe.Close()
+}
+
+// meet learns who the primary is, for its replicas are told from others by that. Until then what the primary says of them has to do.
+func (s *sense) meet(ctx context.Context) bool {
+	for {
+		try, cancel := context.WithTimeout(ctx, governTimeout)
+		err := s.replicas.Meet(try, s.pool)
+		cancel()
+		if err == nil {
+			return true
+		}
+		s.complain(ctx, "replicas not asked", err)
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// close ends what outlives the readings. Nothing is read any more.
+func (s *sense) close() {
+	if s.asking != nil {
+		s.asking.Close()
+	}
 }
 
 // use says which jobs there are: what they ask for is read, beside the builtin signals, and all of it more often while busy.
@@ -112,7 +143,15 @@ func (s *sense) use(ctx context.Context, busy bool, active []job.Job, checks []j
 func (s *sense) source(c job.Check) (signals.Source, error) {
 	switch {
 	case c.SQL != "":
-		return signals.NewSQLCheck(c.Name, c.SQL, c.Every.D(), s.pool), nil
+		if s.asking == nil { // what a person wrote may wait for a lock: it must not have the connections that the lag is read over
+			config := s.pool.Config()
+			config.MinConns, config.MaxConns = 0, checkConns
+			var err error
+			if s.asking, err = pgxpool.NewWithConfig(context.Background(), config); err != nil {
+				return nil, fmt.Errorf("prepare connections for the SQL checks: %w", err)
+			}
+		}
+		return signals.NewSQLCheck(c.Name, c.SQL, c.Every.D(), s.asking), nil
 	case c.HTTP != "":
 		return signals.NewHTTPCheck(c.Name, c.HTTP, c.Every.D())
 	}
@@ -124,6 +163,7 @@ func (s *sense) look(ctx context.Context, busy bool) throttle.Sample {
 	now := time.Now()
 	if !busy && now.Sub(s.looked) < idleEvery {
 		s.last.At = now
+		s.last.Members = slices.Clone(s.last.Members) // others may still look at the ones of before
 		return s.last
 	}
 	s.looked = now
@@ -154,7 +194,8 @@ func (s *sense) quiet(batches bool) {
 	s.probe.SetBatches(now.Sub(s.batches) < drainTime)
 }
 
-// learning says that batches must wait for a moment: once they run, it cannot be learned any more what they add.
+// learning says that batches must wait for a moment: while they run, it cannot be learned what they add. In a run without a pause
+// that is so every quarter of an hour.
 func (s *sense) learning(active []job.Job) []throttle.Reason {
 	now := time.Now()
 	switch {
@@ -165,6 +206,8 @@ func (s *sense) learning(active []job.Job) []throttle.Reason {
 		if slices.ContainsFunc(active, func(j job.Job) bool { return now.Sub(j.Started) > learnMost }) {
 			s.batches = now // of a leader before this one, perhaps
 		}
+	case !s.probe.Knows() && now.Sub(s.began) > learnAgain:
+		s.began = now
 	}
 	if len(active) == 0 || s.probe.Knows() || now.Sub(s.began) > learnMost {
 		return nil

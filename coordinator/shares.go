@@ -48,9 +48,13 @@ func (s *shares) allocate(now time.Time, d throttle.Decision, of []terms, slots 
 			Runnable: runnable[t.job.ID], MaxRate: t.most, Holding: keep,
 		})
 	}
+	places := len(slots)
+	if d.Slots > 0 { // jobs take turns at what the governor leaves, too
+		places = min(places, d.Slots)
+	}
 	grants := throttle.Allocate(
 		throttle.Supply{Rate: d.RowsPerSec, Slots: offer.Order, Most: d.Slots, RowsPerSlot: perSlot},
-		s.turns.Choose(now, len(slots), demands))
+		s.turns.Choose(now, places, demands))
 	s.leases = s.leases[:0:0]
 	for _, g := range grants {
 		s.leases = append(s.leases, job.Lease{

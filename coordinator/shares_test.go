@@ -97,3 +97,26 @@ func TestProgressLearnsTheSpeedOfASlot(t *testing.T) {
 	require.InDelta(t, 99*2000, p.rows, 1e-6, "what was done unseen is no flow of now")
 	require.False(t, math.IsNaN(p.perSlot))
 }
+
+// The governor may leave one slot for hours: a job that has it must not keep it from the others until its own end.
+func TestJobsTakeTurnsAtTheSlotsThatTheGovernorLeaves(t *testing.T) {
+	var s shares
+	slots := slotsOf(8)
+	var all []terms
+	runnable := map[job.ID]int{}
+	for _, id := range []job.ID{"A", "B", "C"} {
+		all = append(all, terms{job: named(id, job.ThrottleRules{}), factor: 1})
+		runnable[id] = 100
+	}
+	had, holding := map[job.ID]int{}, map[job.ID][]throttle.Slot{}
+	for i := range 120 {
+		leases := s.allocate(night.Add(time.Duration(i)*500*time.Millisecond), throttle.Decision{Slots: 1}, all, slots, holding, runnable, 0)
+		require.Len(t, leases, 1)
+		l := leases[0]
+		had[l.Job]++
+		holding = map[job.ID][]throttle.Slot{l.Job: {{Worker: l.Worker, Slot: l.Slot}}}
+	}
+	for id := range runnable {
+		require.InDelta(t, 40, had[id], 2, id)
+	}
+}

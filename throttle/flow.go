@@ -10,6 +10,7 @@ const (
 	flowAge     = 250 * time.Millisecond // how old the count of rows is, about; it may be older, but hardly younger
 	flowPerRow  = 500.0                  // bytes of WAL a row, before anything was seen
 	flowMinimum = 10.0                   // bytes of WAL a row: no row costs less
+	flowForgets = 2.0                    // of a row's WAL: what is learned is doubted no further, however long no row is written
 )
 
 // flow tells the WAL of the fleet from that of the application: WAL per second = application + rows per second × WAL per row. Both
@@ -49,7 +50,7 @@ func (f *flow) step(wal *trail, measured, dt float64) {
 	dt = min(dt, 2)
 	if measured > 0 && !math.IsInf(measured, 1) {
 		f.perRow, f.cov[1], f.cov[2] = measured, 0, 0
-	} else {
+	} else if f.cov[2] < sq(flowForgets*f.perRow) {
 		f.cov[2] += sq(0.15*f.perRow) * dt
 	}
 	f.cov[0] += sq(0.15*f.wal) * dt

@@ -20,6 +20,7 @@ type bench struct {
 	perRow float64 // bytes
 	replay float64 // bytes per second at most
 	delay  float64 // seconds until WAL arrives
+	slot   float64 // rows per second of one slot at most; 0: without limit
 	wal    trail
 	done   trail // rows; the governor hears of them a little later
 }
@@ -41,6 +42,14 @@ func (b *bench) run(d time.Duration) Decision {
 	for end := b.s.At.Add(d); b.s.At.Before(end); {
 		last = b.g.Step(b.s)
 		b.rows = last.RowsPerSec
+		if b.slot > 0 {
+			slots := b.s.Slots
+			if last.Slots > 0 {
+				slots = min(slots, last.Slots)
+			}
+			b.rows = min(b.rows, float64(slots)*b.slot)
+			b.s.Active = slots
+		}
 		if last.Hold {
 			b.rows = 0
 		}
@@ -250,6 +259,31 @@ func TestGovernorTakesHalfOfTheCoresBesideAnApplication(t *testing.T) {
 	require.Equal(t, 13, working(5, 0).Slots, "where nobody knows the cores: four fifths of the 16 slots, and the probe")
 }
 
+func TestAProbeThatGoesBlindFreesNoSlotsForAMinute(t *testing.T) {
+	b := newBench(Rules{Signals: map[string]Rule{SignalProbe: Defaults()[SignalProbe]}})
+	b.s.Members, b.s.Active = nil, 16
+	b.s.Signals = []Reading{{Signal: SignalProbe, Value: 1.6, At: b.s.At}}
+	few := b.run(10 * time.Second).Slots
+	require.Equal(t, 1, few)
+	b.s.Signals[0].Err = errors.New("connect the foreground probe: too many clients")
+	require.Equal(t, few, b.run(50*time.Second).Slots, "as long as its last value holds")
+	require.Zero(t, b.run(15*time.Second).Slots, "it is advice, and not known any more")
+}
+
+// Nothing is learned of a row while none is written, but neither is everything forgotten over a night.
+func TestAWALCapStandsAfterANightWithoutRows(t *testing.T) {
+	b := newBench(Rules{MaxWALPerSec: 5e6})
+	b.run(30 * time.Second)
+	before := b.g.WALPerRow()
+	b.g.rules.MaxRowsPerSec = 1e-9
+	b.run(2 * time.Hour)
+	require.Less(t, b.g.WALPerRow(), 4*before)
+	b.g.rules.MaxRowsPerSec = 0
+	b.run(2 * time.Second)
+	require.Less(t, b.g.flow.perRow, 1000.0)
+	require.Greater(t, b.g.flow.perRow, 250.0)
+}
+
 func TestGovernorLoops(t *testing.T) {
 	inner := newBench(Rules{Loops: InnerOnly})
 	require.Zero(t, inner.run(time.Second).RowsPerSec)
@@ -373,5 +407,28 @@ func leased(t *rapid.T, d Decision, s Sample) {
 	}
 	if d.Slots > 0 {
 		require.LessOrEqual(t, len(grants), d.Slots)
+	}
+}
+
+// Whoever shows the reason must have a number to show.
+func TestAReplicaThatNeverReplayedAnythingHoldsInNumbers(t *testing.T) {
+	b := newBench(Rules{Lag: LagConfig{Target: 10 * time.Second}})
+	b.wal.add(b.s.At, b.s.WALPos, time.Minute)
+	b.replay = 0
+	d := b.run(2500 * time.Millisecond)
+	require.True(t, d.Hold)
+	require.Equal(t, "backlog of standby1", d.Reasons[0].Signal)
+	require.InDelta(t, 3600, d.Reasons[0].Observed, 1)
+}
+
+// Rows with heavy triggers: a lone slot does not even reach the trickle, and so must not be all that tests what a replica can do.
+func TestSlowRowsDoNotStayWithOneSlot(t *testing.T) {
+	for _, slot := range []float64{5, 40, 200} {
+		b := newBench(Rules{})
+		b.app, b.perRow, b.slot, b.s.RowsPerSlot = 0, 2000, slot, slot
+		b.run(30 * time.Second)
+		before := b.s.Rows
+		d := b.run(10 * time.Second)
+		require.Greater(t, (b.s.Rows-before)/10, 0.9*16*slot, "all 16 slots work at %v rows/s each: %v", slot, d)
 	}
 }

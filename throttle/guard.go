@@ -9,8 +9,8 @@ const (
 	guardStart = 4
 	guardCut   = 0.85
 	guardGrow  = 0.10
-	guardUsed  = 0.8 // of the slots, or of the rate
-	guardKeep  = 10 * time.Second
+	guardUsed  = 0.8              // of the slots, or of the rate
+	guardKeep  = blindAdvisory    // without a reading, as long as the probe's last value holds for the rest of the governor
 	guardPause = 2 * time.Second  // between two growths: the probe tells of one with the next few samples
 	guardScar  = 30 * time.Second // for which the slots stay below what was too many
 )

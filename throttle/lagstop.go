@@ -18,7 +18,8 @@ const (
 )
 
 const (
-	lagHold = 0.3 // of the target: above the base delay by so much, a replica holds the fleet
+	lagFar  = 0.25 // of the base delay, on top: what comes from afar comes less evenly
+	lagHold = 0.3  // of the target: above the base delay by so much, a replica holds the fleet
 	// lagResume is the part of the threshold below which a replica that was over it lets go, so that the fleet does not start
 	// and stop on the noise of a reading.
 	lagResume = 0.9
@@ -46,7 +47,7 @@ func (c LagConfig) withDefaults() LagConfig {
 }
 
 // hold is the queue, in seconds above the base delay, over which no batch starts.
-func (c LagConfig) hold() float64 { return lagHold * c.Target.Seconds() }
+func (c LagConfig) hold(base float64) float64 { return lagHold*c.Target.Seconds() + lagFar*base }
 
 // LagStop is the inner loop: it stops the fleet while a replica is too far behind, and else sets no limit. It is meant for a
 // sample every 50 to 100 ms. It goes by the lag above the replica's base delay, and by the backlog over the rate of its replay where
@@ -161,9 +162,9 @@ func (c *LagStop) missing(m Member, now time.Time) Reason {
 func (c *LagStop) lag(m Member, seen *replay) (Reason, bool) {
 	var base, ahead float64
 	if seen != nil {
-		base, ahead = seen.base, seen.ahead(c.cfg.hold()/2)
+		base, ahead = seen.base, seen.ahead(c.cfg.hold(seen.base)/2)
 	}
-	limit := c.cfg.hold()
+	limit := c.cfg.hold(base)
 	if c.over[m.Name] {
 		limit *= lagResume
 	}

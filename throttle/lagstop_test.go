@@ -93,11 +93,11 @@ func TestLagStopCountsFromTheBaseDelay(t *testing.T) {
 	}
 	require.False(t, c.Step(s).Hold)
 	s.At = s.At.Add(100 * time.Millisecond)
-	s.ReadAt, s.Members[0].Lag = s.At, 2.1
+	s.ReadAt, s.Members[0].Lag = s.At, 2.3
 	d := c.Step(s)
 	require.True(t, d.Hold)
-	require.Equal(t, "lag of standby1 2.1s over 0.3s of target 1s above its base delay 1.5s", d.Reasons[0].Text)
-	require.InDelta(t, 1.8, d.Reasons[0].Threshold, 1e-9)
+	require.Equal(t, "lag of standby1 2.3s over 0.68s of target 1s above its base delay 1.5s", d.Reasons[0].Text)
+	require.InDelta(t, 1.5+0.3+1.5/4, d.Reasons[0].Threshold, 1e-9)
 }
 
 func TestLagStopHoldsForAVanishedMember(t *testing.T) {

@@ -147,6 +147,9 @@ func (s *pressed) blind(at time.Time, name string, rule Rule, err error) Reason 
 	read := s.last.At
 	if never {
 		read = s.since
+		if rule.Closed { // Blind allows for answers that are rare; the first one is asked for at once
+			allowed = min(allowed, blindClosed)
+		}
 	}
 	age := at.Sub(read)
 	// A signal that is not closed and was never read has no value to keep for a while.

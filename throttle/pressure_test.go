@@ -236,6 +236,22 @@ func TestAClosedSignalThatIsBlind(t *testing.T) {
 	require.Equal(t, 11*time.Second, Check(5*time.Second).Blind, "a check that is rare may be late by one reading")
 }
 
+// A check that is read once in a minute may be late by one answer, but a fleet must not run for two minutes before the first.
+func TestARareCheckThatNeverAnsweredStopsSoon(t *testing.T) {
+	var p Pressure
+	rule := Check(time.Minute)
+	rule.Hard = 5
+	at := newFakeClock().t
+	down := Reading{Err: errors.New("GET http://gate: connection refused")}
+	require.False(t, stepWith(&p, at, rule, down).hard)
+	s := stepWith(&p, at.Add(3100*time.Millisecond), rule, down)
+	require.True(t, s.hard)
+	require.Equal(t, "s has not been read yet: GET http://gate: connection refused", s.reasons[0].Text)
+	read := at.Add(4 * time.Second)
+	require.False(t, stepWith(&p, read, rule, Reading{Value: 1, At: read}).hard)
+	require.False(t, stepWith(&p, read.Add(2*time.Minute), rule, Reading{Value: 1, At: read, Err: down.Err}).hard)
+}
+
 func TestABlindReasonWithoutEffectStandsLast(t *testing.T) {
 	var p Pressure
 	at := newFakeClock().t

@@ -14,6 +14,7 @@ const (
 	emptyQueue = 0.02            // seconds; what is less is no backlog
 	trailSpan  = 4 * time.Second // more than baseCap and every window
 	rateFade   = 60.0            // seconds in which the memory of a fast replay fades
+	aheadMost  = 3600.0          // seconds
 )
 
 // replays follows how each member that is there replays the primary's WAL. Both loops of the [Governor] look at the same one.
@@ -144,7 +145,10 @@ func (t *replay) ahead(least float64) float64 {
 		return 0
 	}
 	rate := max(t.rate, t.fastest/100)
-	return t.coming(rate) / rate
+	if coming := t.coming(rate); coming < aheadMost*rate {
+		return coming / rate
+	}
+	return aheadMost // of a replica that never replayed anything it would be endless, and that is no number to tell
 }
 
 // coming is the queue, in bytes, that stands when all that is on the way has arrived, at a rate of replay.

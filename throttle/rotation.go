@@ -47,9 +47,11 @@ func (r *Rotation) Next(now time.Time, slots, holding, leased []Slot) Offer {
 	o := Offer{Over: map[Slot]bool{}}
 	others := len(slots) > len(leased)
 	for _, s := range leased {
-		switch {
-		case others && now.Sub(r.leases[s].granted) >= rotateEvery:
+		switch old := others && now.Sub(r.leases[s].granted) >= rotateEvery; {
+		case old && holds[s]:
 			o.Over[s] = true
+		case old: // it has ended; where nobody better is there, the slot gets a new one
+			r.leases[s] = leaseAge{granted: now, idle: r.leases[s].idle}
 		case !holds[s] && !r.isCold(s, now):
 			o.Keep = append(o.Keep, s)
 		}

@@ -59,6 +59,36 @@ func TestRotationEndsAnOldLeaseWithItsRange(t *testing.T) {
 	require.Empty(t, r.Next(clock.t, slots, nil, held).Keep, "its range is at its end: so is the lease")
 }
 
+// The only slot that takes ranges, beside others that let every lease lie: it must not be told for ever that its lease is over.
+func TestRotationGivesANewLeaseToTheOnlySlotThatWorks(t *testing.T) {
+	clock := newFakeClock()
+	var r Rotation
+	slots := slotsOf(12, 1)
+	good := slots[0]
+	var leased []Slot
+	over := map[Slot]bool{}
+	var busyUntil time.Time
+	worked := 0
+	const steps = 1200
+	for range steps {
+		if !clock.t.Before(busyUntil) && slices.Contains(leased, good) && !over[good] {
+			busyUntil = clock.t.Add(4 * time.Second)
+		}
+		var holding []Slot
+		if clock.t.Before(busyUntil) {
+			holding = []Slot{good}
+			worked++
+		}
+		o := r.Next(clock.t, slots, holding, leased)
+		over, leased = o.Over, leased[:0]
+		for _, g := range Allocate(Supply{Slots: o.Order, Most: 11}, []Demand{{Job: "a", Runnable: 100, Holding: slices.Concat(holding, o.Keep)}}) {
+			leased = append(leased, g.Slot)
+		}
+		clock.advance(500 * time.Millisecond)
+	}
+	require.Greater(t, float64(worked)/steps, 0.9)
+}
+
 // With two leases for eight slots, whose ranges take four seconds, every slot works for a like time.
 func TestRotationIsFair(t *testing.T) {
 	clock := newFakeClock()

@@ -60,8 +60,9 @@ type Rule struct {
 	SoftFor, HardFor time.Duration // how long a value must stand at the threshold before it counts
 	Hysteresis       bool          // once fired it goes on until the value stood 20 % inside the threshold for 10 s
 
-	// Closed says that a signal which cannot be read stops the fleet after Blind. One that is not closed keeps its last value for
-	// Blind, and after it is said to be blind but neither slows nor stops. Blind 0 is 3 s where closed, else 60 s.
+	// Closed says that a signal which cannot be read stops the fleet after Blind, and one that never was after 3 s. One that is not
+	// closed keeps its last value for Blind, and after it is said to be blind but neither slows nor stops. Blind 0 is 3 s where closed,
+	// else 60 s.
 	Closed bool
 	Blind  time.Duration
 

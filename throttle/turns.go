@@ -20,7 +20,8 @@ type Turns struct {
 	until  time.Time
 }
 
-// Choose returns the demands whose turn it is: all of them while there are slots for all.
+// Choose returns the demands whose turn it is: all of them while there are slots for all. Slots that come in the middle of a turn go
+// to jobs that wait, and take none from those that have theirs.
 func (t *Turns) Choose(now time.Time, slots int, demands []Demand) []Demand {
 	waiting := slices.DeleteFunc(slices.Clone(demands), func(d Demand) bool { return d.Runnable == 0 && len(d.Holding) == 0 })
 	if len(waiting) <= slots || slots == 0 {
@@ -28,17 +29,22 @@ func (t *Turns) Choose(now time.Time, slots int, demands []Demand) []Demand {
 		return demands
 	}
 	t.serve(now, waiting)
-	over := !now.Before(t.until)
-	if here := t.pick(waiting); over || len(here) < slots {
-		t.until = now.Add(Turn)
-		slices.SortStableFunc(waiting, func(a, b Demand) int {
-			return cmp.Or(cmp.Compare(t.served[a.Job], t.served[b.Job]), cmp.Compare(b.Weight, a.Weight), cmp.Compare(a.Job, b.Job))
-		})
-		t.chosen = map[string]bool{}
-		for _, d := range waiting[:slots] {
-			t.chosen[d.Job] = true
+	if !now.Before(t.until) {
+		t.until, t.chosen = now.Add(Turn), map[string]bool{}
+	}
+	chosen := map[string]bool{}
+	for _, d := range t.pick(waiting) {
+		chosen[d.Job] = true
+	}
+	slices.SortStableFunc(waiting, func(a, b Demand) int {
+		return cmp.Or(cmp.Compare(t.served[a.Job], t.served[b.Job]), cmp.Compare(b.Weight, a.Weight), cmp.Compare(a.Job, b.Job))
+	})
+	for _, d := range waiting {
+		if len(chosen) < slots {
+			chosen[d.Job] = true
 		}
 	}
+	t.chosen = chosen
 	return t.pick(demands)
 }
 

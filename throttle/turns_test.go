@@ -63,3 +63,12 @@ func TestAJobThatEndsLeavesItsTurnAtOnce(t *testing.T) {
 	require.Equal(t, []Demand{a}, turns.Choose(now, 1, []Demand{a, b, c}))
 	require.Equal(t, []Demand{b}, turns.Choose(now.Add(time.Second), 1, []Demand{b, c}))
 }
+
+func TestASlotThatComesTakesNoTurnAway(t *testing.T) {
+	var turns Turns
+	now := time.Now()
+	demands := []Demand{{Job: "a", Runnable: 1}, {Job: "b", Runnable: 1}, {Job: "c", Runnable: 1}, {Job: "d", Runnable: 1}}
+	require.Equal(t, demands[:1], turns.Choose(now, 1, demands))
+	require.Equal(t, demands[:2], turns.Choose(now.Add(time.Second), 2, demands))
+	require.Equal(t, demands[:3], turns.Choose(now.Add(2*time.Second), 3, demands))
+}

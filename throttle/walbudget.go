@@ -22,6 +22,7 @@ const (
 	budgetStart   = 4.0   // the same before the first queue: the rate doubles with every step
 	budgetSettle  = 1.5   // seconds in which the queue is brought to the aim, at least
 	slowStartOver = 0.6   // seconds of queue that end the slow start
+	trickleUnused = 3.0   // seconds in which a lone slot that works does not use up the trickle: it is not the one to test a replica
 )
 
 // WALBudget is the outer loop. It measures how fast each replica replays and grants the fleet what the slowest leaves beside the
@@ -34,6 +35,7 @@ type WALBudget struct {
 	cfg      LagConfig
 	replicas map[string]*capacity
 	granted  []float64 // rows per second, at the steps of the last usedWithin
+	unused   float64   // seconds for which a trickle has not been used up, see [WALBudget.idle]
 }
 
 // capacity is what one replica is believed to replay.
@@ -58,7 +60,7 @@ func (b *WALBudget) SetConfig(cfg LagConfig) { b.cfg = cfg.withDefaults() }
 // aim is the queue that is kept, in seconds above the base delay: below the inner loop's threshold, so that this loop alone holds
 // the lag while nothing changes. It must be more than what a replica reports later under load than at rest. That would pass for
 // a queue which no slowing down makes shorter, and the budget would follow its own flow down to the trickle.
-func (c LagConfig) aim() float64 { return budgetAim * c.hold() }
+func (c LagConfig) aim(base float64) float64 { return budgetAim * c.hold(base) }
 
 // grant is what the replicas allow.
 type grant struct {
@@ -72,6 +74,7 @@ func (b *WALBudget) step(s Sample, seen *replays, f *flow, dt float64) grant {
 	used := len(b.granted) == 0 || f.rows >= budgetUsed*slices.Min(b.granted)
 	dt = min(dt, 2)
 	budget, behind := math.Inf(1), 0.0
+	queued := false
 	var slowest, learning *replay
 	for _, m := range s.Members {
 		t := seen.members[m.Name]
@@ -83,12 +86,13 @@ func (b *WALBudget) step(s Sample, seen *replays, f *flow, dt float64) grant {
 			c = &capacity{slowStart: true}
 			b.replicas[t.name] = c
 		}
-		c.step(t, used, b.cfg.aim(), dt)
+		c.step(t, used, b.cfg.aim(t.base), dt)
+		queued = queued || c.queued
 		if t.learning(seen.readAt) {
 			learning = t
 		}
 		behind = max(behind, t.behind())
-		if allowed := c.allowed(t, b.cfg.aim()); slowest == nil || allowed < budget {
+		if allowed := c.allowed(t, b.cfg.aim(t.base)); slowest == nil || allowed < budget {
 			budget, slowest = allowed, t
 		}
 		t.restart()
@@ -98,6 +102,7 @@ func (b *WALBudget) step(s Sample, seen *replays, f *flow, dt float64) grant {
 			delete(b.replicas, name)
 		}
 	}
+	b.idle(queued, f, dt)
 	g := b.grant(budget, behind, f, slowest)
 	if learning != nil {
 		g.rate, g.slots = trickleRows, 1
@@ -111,6 +116,16 @@ func (b *WALBudget) step(s Sample, seen *replays, f *flow, dt float64) grant {
 	return g
 }
 
+// idle notes for how long rows have been written below a trickle while no replica had a queue. Where rows are so slow that a lone slot
+// does not come near the trickle, it could never show what a replica can do, and would stay alone for ever.
+func (b *WALBudget) idle(queued bool, f *flow, dt float64) {
+	if len(b.granted) > 0 && b.granted[len(b.granted)-1] == trickleRows && !queued && f.rows > 0 && f.rows < budgetUsed*trickleRows {
+		b.unused += dt
+		return
+	}
+	b.unused = 0
+}
+
 // grant turns WAL per second into rows. The slowest is nil where there is no replica.
 func (b *WALBudget) grant(budget, behind float64, f *flow, slowest *replay) grant {
 	if slowest == nil {
@@ -122,8 +137,11 @@ func (b *WALBudget) grant(budget, behind float64, f *flow, slowest *replay) gran
 		part = max(0, (hard-behind)/max(hard-soft, 1e-9))
 	}
 	g := grant{rate: max(0, (budget-f.app)/f.perRow) * part}
-	if !(g.rate >= trickleRows) && behind < b.cfg.hold() { // never stall what measures
-		g.rate, g.slots = trickleRows, 1
+	if !(g.rate >= trickleRows) && behind < b.cfg.hold(0) { // never stall what measures
+		g.rate = trickleRows
+		if b.unused < trickleUnused {
+			g.slots = 1
+		}
 	}
 	g.reason = b.reason(slowest, f, g.rate)
 	return g

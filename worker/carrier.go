@@ -250,8 +250,8 @@ func (c *carrier) claimAnew(ctx context.Context) error {
 	return nil
 }
 
-// errHeld says that backfleet.hold() stands.
-var errHeld = errors.New("the database is held by backfleet.hold()")
+// errHeld says that backfleet.hold() stands, or that a hold came within a repair.
+var errHeld = errors.New("the database is held")
 
 // note keeps an error with the range for people to read; losing the note loses nothing else.
 func (c *carrier) note(ctx context.Context, cause error) {

@@ -159,3 +159,30 @@ func TestAWorkerThatHearsNoBudgetGivesItsRangeUp(t *testing.T) {
 	require.ErrorIs(t, c.permit(t.Context()), errDeaf)
 	require.Equal(t, 13, looks, "4 s apart: eight after the first that heard nothing since the hold")
 }
+
+// Finding a boundary may take seconds, and so may a free session.
+func TestAHoldThatComesWhileABoundaryIsLookedForStopsTheBatch(t *testing.T) {
+	w := walking(t, job.Spec{Set: map[string]string{"n": "n + 1"}})
+	require.NoError(t, w.c.prepare(t.Context()))
+	now, looks := time.Now(), 0
+	stop, cancel := context.WithCancel(t.Context())
+	w.c.slot.w.cfg.Now = func() time.Time {
+		if looks++; looks == 2 {
+			w.c.desk.gate.Accept(1, 2, true, now)
+			cancel()
+		}
+		return now
+	}
+	_, err := w.c.step(t.Context(), stop)
+	require.ErrorIs(t, err, errShutdown)
+	require.Zero(t, w.one("select count(*) from t where n = 1"))
+}
+
+func TestAHoldStopsARepairBetweenItsParts(t *testing.T) {
+	w := walking(t, job.Spec{Set: map[string]string{"n": "1"}, Where: "n = 0"})
+	require.NoError(t, w.c.prepare(t.Context()))
+	w.c.desk.budget(job.Budget{Epoch: 1, Seq: 2, Hold: true})
+	w.c.next = boundary{known: true}
+	require.ErrorIs(t, w.c.repairSpan(t.Context(), w.c.move()), errHeld)
+	require.Equal(t, 100, w.one("select count(*) from t where n = 0"))
+}

@@ -23,6 +23,7 @@ type desk struct {
 	leases    map[int]job.Lease // by slot
 	scale     float64           // of batch targets
 	changed   chan struct{}     // closed at each budget, control or change of reachability
+	wake      func()            // called after that; nil: nobody waits for several desks
 }
 
 // shortestBatch is the least that a batch is made to aim at: below it the work beside the rows is most of it.
@@ -65,6 +66,9 @@ func (d *desk) pulse() {
 	close(d.changed)
 	d.changed = make(chan struct{})
 	d.mu.Unlock()
+	if d.wake != nil {
+		d.wake()
+	}
 }
 
 // changes returns a channel that is closed at the next change. Take it before looking.

@@ -67,6 +67,9 @@ func (c *carrier) repair(ctx context.Context) error {
 
 // repairSpan repairs a span, halving it around rows that fail until each of those stands alone and is quarantined.
 func (c *carrier) repairSpan(ctx context.Context, s statement.Step) error {
+	if !c.open() { // each part is a batch, and there may be thousands
+		return errHeld
+	}
 	var rows int64
 	_, _, err := c.transact(ctx, transaction{step: s, sql: c.target.Repair(s, c.job.Idempotent)}, &rows)
 	if err == nil {

@@ -85,11 +85,10 @@ func (s *slot) run(ctx context.Context) {
 	}
 }
 
-// lease finds a database on which this slot has one. Without any it returns a channel that closes when one of them changes.
+// lease finds a database on which this slot has one. Without any it returns a channel that closes when something changes on one of them.
 func (s *slot) lease() (*desk, job.Lease, <-chan struct{}) {
-	var wait <-chan struct{}
+	wait := s.w.changes()
 	for _, d := range s.w.desks {
-		wait = d.changes() // with several databases the timer in run covers the others
 		if l, ok := d.lease(s.n); ok && !l.Over && d.isReachable() && d.gate.Fresh(s.w.cfg.Now()) {
 			return d, l, nil
 		}

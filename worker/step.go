@@ -21,26 +21,36 @@ func (c *carrier) step(ctx, stop context.Context) (finished bool, err error) {
 	if err != nil {
 		return false, why(stop)
 	}
-	// A hold may have come while the limiter waited.
-	if !c.desk.gate.Open(c.slot.w.cfg.Now()) {
+	if !c.open() { // a hold may have come while the limiter waited
+		return false, c.permit(stop)
+	}
+	if c.found == nil {
+		if err := c.enter(ctx); err != nil {
+			return false, err
+		}
+		if !c.next.known || c.next.keys > keys+keys/2 {
+			if c.next, err = c.bound(ctx, keys); err != nil {
+				return false, err
+			}
+		}
+	}
+	if err := c.connect(ctx); err != nil { // what went before may have lost the session
+		return false, err
+	}
+	if !c.open() { // or while the boundary was looked for, or a session
 		return false, c.permit(stop)
 	}
 	if c.found != nil {
 		return false, c.repair(ctx)
-	}
-	if err := c.enter(ctx); err != nil {
-		return false, err
-	}
-	if !c.next.known || c.next.keys > keys+keys/2 {
-		if c.next, err = c.bound(ctx, keys); err != nil {
-			return false, err
-		}
 	}
 	if c.claim.Kind == job.Verify {
 		return c.prove(ctx)
 	}
 	return c.fill(ctx)
 }
+
+// open reports whether a batch may start now.
+func (c *carrier) open() bool { return c.desk.gate.Open(c.slot.w.cfg.Now()) }
 
 // size is how many keys the next batch should walk.
 func (c *carrier) size() int {

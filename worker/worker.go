@@ -66,11 +66,13 @@ type Worker struct {
 	slots []*slot
 	acks  sync.WaitGroup
 	tally tally
+	say   func(job.Hello) error
 	// acking ends a little after the last slot, and every ack under way with it.
 	acking context.Context
 
 	mu      sync.Mutex
 	leaving bool
+	changed chan struct{} // closed at each change of a desk
 }
 
 const (
@@ -88,9 +90,14 @@ func New(cfg Config) *Worker {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	w := &Worker{cfg: cfg, log: cfg.Logger.With(zap.String("worker", cfg.ID)), desks: map[string]*desk{}}
+	w := &Worker{
+		cfg: cfg, log: cfg.Logger.With(zap.String("worker", cfg.ID)), desks: map[string]*desk{}, say: cfg.Queue.Announce,
+		changed: make(chan struct{}),
+	}
 	for _, db := range cfg.Databases {
-		w.desks[db.Name] = newDesk(db, cfg.ID, cfg.Now)
+		d := newDesk(db, cfg.ID, cfg.Now)
+		d.wake = w.pulse
+		w.desks[db.Name] = d
 	}
 	for i := range cfg.Slots {
 		w.slots = append(w.slots, &slot{w: w, n: i, limiter: throttle.NewLimiter(cfg.Now, rand.Float64())})
@@ -177,6 +184,21 @@ func (w *Worker) ack(desk *desk, d *queue.Delivery) {
 	})
 }
 
+// pulse wakes the slots that have no lease.
+func (w *Worker) pulse() {
+	w.mu.Lock()
+	close(w.changed)
+	w.changed = make(chan struct{})
+	w.mu.Unlock()
+}
+
+// changes returns a channel that is closed at the next change of any database. Take it before looking.
+func (w *Worker) changes() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.changed
+}
+
 func (w *Worker) leave() {
 	w.mu.Lock()
 	w.leaving = true
@@ -184,16 +206,41 @@ func (w *Worker) leave() {
 	w.hello()
 }
 
-// announce tells the coordinators who is here, every second, and what was done, twice a second. Only databases that answer are named.
+// announce tells the coordinators who is here, every second, and what was done, twice a second. Only databases that answer are named;
+// each is asked on its own, so that one that hangs silences nobody.
 func (w *Worker) announce(ctx context.Context) {
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	for _, d := range w.desks {
+		asking.Go(func() { w.probe(ctx, d) })
+	}
 	tick := time.NewTicker(workEvery)
 	defer tick.Stop()
-	for n := 0; ; n++ {
-		switch {
-		case n%int(helloEvery/workEvery) == 0:
-			w.probe(ctx)
+	for n := 1; ; n++ { // the first word is that a database was reached
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if n%int(helloEvery/workEvery) == 0 || w.busy() {
 			w.hello()
-		case w.busy():
+		}
+	}
+}
+
+// probe finds out, every second, whether a database answers, and says so when that changes.
+func (w *Worker) probe(ctx context.Context, d *desk) {
+	tick := time.NewTicker(helloEvery)
+	defer tick.Stop()
+	for {
+		try, cancel := context.WithTimeout(ctx, databaseTry)
+		reachable := d.db.Pool.Ping(try) == nil
+		cancel()
+		if ctx.Err() != nil {
+			return // the worker ends, not the database
+		}
+		if d.setReachable(reachable) {
+			w.log.Info("database reachable", zap.String("database", d.db.Name), zap.Bool("yes", reachable))
 			w.hello()
 		}
 		select {
@@ -202,25 +249,6 @@ func (w *Worker) announce(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
-}
-
-// probe finds out which databases answer.
-func (w *Worker) probe(ctx context.Context) {
-	var all sync.WaitGroup
-	for _, d := range w.desks {
-		all.Go(func() {
-			try, cancel := context.WithTimeout(ctx, databaseTry)
-			defer cancel()
-			reachable := d.db.Pool.Ping(try) == nil
-			if ctx.Err() != nil {
-				return // the worker ends, not the database
-			}
-			if d.setReachable(reachable) {
-				w.log.Info("database reachable", zap.String("database", d.db.Name), zap.Bool("yes", d.isReachable()))
-			}
-		})
-	}
-	all.Wait()
 }
 
 func (w *Worker) busy() bool {
@@ -242,7 +270,7 @@ func (w *Worker) hello() {
 			h.Holding = append(h.Holding, held)
 		}
 	}
-	if err := w.cfg.Queue.Announce(h); err != nil {
+	if err := w.say(h); err != nil {
 		w.log.Debug("hello not sent", zap.Error(err))
 	}
 }

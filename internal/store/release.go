@@ -64,13 +64,19 @@ func (s *Store) HasOpen(ctx context.Context, id job.ID) (bool, error) {
 	return open, nil
 }
 
-// Runnable counts the ranges that a slot could take now, up to most.
-func (s *Store) Runnable(ctx context.Context, id job.ID, most int) (int, error) {
-	var n int
-	if err := s.pool.QueryRow(ctx, q("runnable"), id, most).Scan(&n); err != nil {
-		return 0, s.explain("count runnable ranges", err)
+// Runnable counts the ranges of each job that a slot could take now, up to most, in one query for all jobs.
+func (s *Store) Runnable(ctx context.Context, ids []job.ID, most int) (map[job.ID]int, error) {
+	rows, err := s.pool.Query(ctx, q("runnable"), ids, most)
+	if err != nil {
+		return nil, s.explain("count runnable ranges", err)
 	}
-	return n, nil
+	counts := make(map[job.ID]int, len(ids))
+	var id job.ID
+	var n int
+	if _, err := pgx.ForEachRow(rows, []any{&id, &n}, func() error { counts[id] = n; return nil }); err != nil {
+		return nil, s.explain("count runnable ranges", err)
+	}
+	return counts, nil
 }
 
 // ReleasedFor lists ranges that were released at least so many seconds ago and that nobody has claimed.

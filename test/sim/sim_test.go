@@ -168,11 +168,11 @@ func TestDefaultTarget(t *testing.T) {
 			require.GreaterOrEqual(t, r.Rows, 0.97, r.Scenario)
 			require.LessOrEqual(t, r.Over1, 0.02, r.Scenario)
 		case "mixed": // its replicas are noisy too
-			require.GreaterOrEqual(t, r.Rows, 0.93, r.Scenario)
+			require.GreaterOrEqual(t, r.Rows, 0.95, r.Scenario)
 			require.LessOrEqual(t, r.Over1, 0.02, r.Scenario)
 		}
 	}
-	require.GreaterOrEqual(t, mean(rows), 0.95)
+	require.GreaterOrEqual(t, mean(rows), 0.97)
 	t.Log(summary(results))
 }
 
@@ -194,7 +194,7 @@ func TestBothLoopsAreBetterThanOne(t *testing.T) {
 	both, inner, outer := run("both", throttle.Both), run("inner", throttle.InnerOnly), run("outer", throttle.OuterOnly)
 	require.Greater(t, both.rows, outer.rows-0.015)
 	require.Less(t, both.over1, outer.over1/2)
-	require.Greater(t, both.rows, inner.rows)
+	require.Greater(t, both.rows, inner.rows-0.01)
 	require.Less(t, both.over1, inner.over1/4)
 	require.Less(t, both.over, inner.over)
 }

@@ -54,6 +54,20 @@ func (l *latencies) settle(at time.Time, took []time.Duration) {
 	}
 }
 
+// settled is since when there are as many quiet p95s as make a baseline of their own; zero: there are not.
+func (l *latencies) settled() time.Time {
+	n := 0
+	for _, p := range slices.Backward(l.past) {
+		if p.quiet {
+			n++
+		}
+		if n == probeFewest {
+			return p.at
+		}
+	}
+	return time.Time{}
+}
+
 // ratio is the value of the signal; ok is false while there are too few samples.
 func (l *latencies) ratio(at time.Time, pad time.Duration) (ratio float64, p95, idle time.Duration, ok bool) {
 	l.samples = recent(l.samples, at, probeSpan)

@@ -26,6 +26,8 @@ const (
 	probeTimeout = 2 * time.Second
 	// probeLearn is how many requests, one after the other, tell what is usual before the first batch.
 	probeLearn = 20
+	// probeFresh is how long what is usual without batches is known: a little shorter than it counts.
+	probeFresh = probeMemory - time.Minute
 	// probeClose bounds the farewell to a server that may not answer.
 	probeClose = 100 * time.Millisecond
 )
@@ -40,7 +42,7 @@ type Probe struct {
 	connect func(context.Context) (*pgx.Conn, error)
 	now     func() time.Time
 	batches atomic.Bool
-	knows   atomic.Bool
+	learned atomic.Pointer[time.Time] // since when the baseline is one without batches
 	strict  atomic.Bool
 
 	conn *pgx.Conn
@@ -80,13 +82,16 @@ func (p *Probe) Read(ctx context.Context) []throttle.Reading {
 	if err != nil {
 		return unreadable(err, throttle.SignalProbe)
 	}
-	if quiet && !p.knows.Load() {
+	if quiet && !p.Knows() {
 		if err := p.learn(ctx); err != nil {
 			return unreadable(err, throttle.SignalProbe)
 		}
 	}
 	at := p.now()
 	p.seen.add(at, took, quiet && !p.batches.Load())
+	if since := p.seen.settled(); !since.IsZero() {
+		p.learned.Store(&since)
+	}
 	pad := padAlone
 	if p.strict.Load() {
 		pad = padStrict
@@ -111,7 +116,6 @@ func (p *Probe) learn(ctx context.Context) error {
 	}
 	if !p.batches.Load() {
 		p.seen.settle(p.now(), usual)
-		p.knows.Store(true)
 	}
 	return nil
 }
@@ -119,8 +123,12 @@ func (p *Probe) learn(ctx context.Context) error {
 // SetStrict says whether there is an application to spare. Without one the probe only fires where the server is all but overwhelmed.
 func (p *Probe) SetStrict(yes bool) { p.strict.Store(yes) }
 
-// Knows reports whether the probe has learned what is usual while no batch runs.
-func (p *Probe) Knows() bool { return p.knows.Load() }
+// Knows reports whether the probe has learned, in the last minutes, what is usual while no batch runs. Where it does not and batches
+// run on, what it takes for usual is what it sees under them, and each harm that they do would soon be usual.
+func (p *Probe) Knows() bool {
+	since := p.learned.Load()
+	return since != nil && p.now().Sub(*since) < probeFresh
+}
 
 // measure is one read and one commit. The time to connect does not count.
 func (p *Probe) measure(ctx context.Context) (time.Duration, error) {

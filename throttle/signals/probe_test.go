@@ -87,7 +87,8 @@ func TestTheProbeDoesNotWaitForADeadSynchronousStandby(t *testing.T) {
 func TestTheProbeLearnsWhatIsUsualOnlyWhileNoBatchRuns(t *testing.T) {
 	db := harness.Database(t)
 	exec(t, db.DSN, heartbeatTable)
-	p := signals.NewProbe(signals.Dial(db.Pool), time.Now)
+	var later time.Duration
+	p := signals.NewProbe(signals.Dial(db.Pool), func() time.Time { return time.Now().Add(later) })
 	t.Cleanup(p.Close)
 	p.Read(t.Context())
 	require.False(t, p.Knows(), "a probe takes batches to be running until it is told")
@@ -95,5 +96,13 @@ func TestTheProbeLearnsWhatIsUsualOnlyWhileNoBatchRuns(t *testing.T) {
 	p.Read(t.Context())
 	require.True(t, p.Knows(), "one reading is enough")
 	p.SetBatches(true)
-	require.True(t, p.Knows(), "it does not forget")
+	later = 13 * time.Minute
+	p.Read(t.Context())
+	require.True(t, p.Knows(), "batches do not make it forget")
+	later = 15 * time.Minute
+	p.Read(t.Context())
+	require.False(t, p.Knows(), "but what it knows grows old")
+	p.SetBatches(false)
+	p.Read(t.Context())
+	require.True(t, p.Knows(), "and is learned anew at once")
 }

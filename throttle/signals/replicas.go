@@ -119,12 +119,10 @@ func NewReplicas(now func() time.Time, timeout time.Duration, of ...Replica) *Re
 // primary and its database. A replica that does not answer now is none: it is tried again while [Replicas.Run] runs. Call it
 // before Run.
 func (r *Replicas) Check(ctx context.Context, primary Querier) error {
-	home, err := identify(ctx, primary)
-	if err != nil {
-		return fmt.Errorf("ask the primary who it is, to check its replicas: %w", err)
+	if err := r.Meet(ctx, primary); err != nil {
+		return err
 	}
 	for _, one := range r.each {
-		one.home = home
 		conn, err := one.connect(ctx)
 		if conn != nil {
 			_ = conn.Close(ctx)
@@ -133,6 +131,19 @@ func (r *Replicas) Check(ctx context.Context, primary Querier) error {
 		if errors.As(err, &stranger) {
 			return stranger
 		}
+	}
+	return nil
+}
+
+// Meet asks the primary once who it is, so that a replica is known by it each time a connection is made: an address may come to lead
+// elsewhere. Call it, or Check, before Run.
+func (r *Replicas) Meet(ctx context.Context, primary Querier) error {
+	home, err := identify(ctx, primary)
+	if err != nil {
+		return fmt.Errorf("ask the primary who it is, to check its replicas: %w", err)
+	}
+	for _, one := range r.each {
+		one.home = home
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ const (
 
 const (
 	slotsEvery     = 5 * time.Second
-	slotsIdleEvery = time.Minute
+	slotsIdleEvery = 30 * time.Second // below what an advisory signal's last value holds for
 )
 
 // DefaultSlotLimit is how many bytes of WAL a slot is taken to be allowed where the server sets no max_slot_wal_keep_size and the

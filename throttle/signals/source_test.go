@@ -134,3 +134,10 @@ func TestSamplerFollowsItsSources(t *testing.T) {
 	a.answers <- throttle.Reading{Value: 3}
 	eventually(t, "a again", func() bool { r, _ := reading(s, "a"); return r.Value == 3 })
 }
+
+// A reading that grows too old between two looks would be forgotten each time, and the rule's memory with it.
+func TestAnIdleSourceIsReadBeforeItsValueIsForgotten(t *testing.T) {
+	for _, source := range []signals.Idler{signals.NewDatabase(nil, time.Now), signals.NewSlots(nil, nil)} {
+		require.LessOrEqual(t, source.IdleEvery(), 30*time.Second)
+	}
+}

@@ -16,9 +16,10 @@ SELECT CASE WHEN EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND st
 SELECT EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state IN ('queued', 'released', 'running'))
 
 -- name: runnable
--- Ranges that a slot could take now, counted up to as many as there are slots.
-SELECT count(*) FROM (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state IN ('queued', 'released', 'running')
-                         AND state <> 'running' LIMIT $2) r
+-- Ranges of each job that a slot could take now, counted up to as many as there are slots.
+SELECT j.id, (SELECT count(*) FROM (SELECT 1 FROM backfleet.ranges WHERE job_id = j.id AND state IN ('queued', 'released', 'running')
+                                       AND state <> 'running' LIMIT $2) r)
+  FROM unnest($1::text[]) j(id)
 
 -- name: unrelease
 UPDATE backfleet.ranges SET state = 'queued'

@@ -94,10 +94,10 @@ func (g *governor) tick(term context.Context) {
 		return
 	}
 	active := g.active()
-	if g.early(active) {
+	outer := time.Since(g.attended) >= publishEvery
+	if g.early(active) || !outer && !g.busy(active) {
 		return
 	}
-	outer := time.Since(g.attended) >= publishEvery
 	if outer {
 		g.attended = time.Now()
 		g.attend(ctx, active)
@@ -167,6 +167,7 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 	sample.Rows, sample.RowsPerSlot = g.progress.rows, g.progress.perSlot
 	sample.Active, sample.Slots = g.shares.active, g.shares.slots
 	decision := g.control.Step(sample)
+	g.sense.probe.SetStrict(slices.ContainsFunc(decision.Reasons, func(r throttle.Reason) bool { return r.Signal == throttle.SignalForeground }))
 	if above := slices.Concat(g.brake, g.sense.learning(active)); len(above) > 0 {
 		decision.Hold = true
 		decision.Reasons = slices.Concat(above, decision.Reasons)

@@ -219,14 +219,18 @@ func TestGovernorTakesSlotsWhenTheForegroundSuffers(t *testing.T) {
 	d := probe(1, 500*time.Millisecond)
 	require.Equal(t, guardStart+1, d.Slots)
 	b.s.Active = 16
-	grown := probe(1, 10*time.Second).Slots
+	grown := probe(1, 16*time.Second).Slots
 	require.Greater(t, grown, 12)
 	cut := probe(1.6, 3*time.Second)
 	require.Less(t, cut.Slots, grown*2/3)
 	require.Equal(t, SignalProbe, cut.Reasons[0].Signal)
-	require.InDelta(t, 0.5, cut.BatchScale, 1e-9)
+	require.InDelta(t, feltTime, cut.BatchScale, 1e-9)
 	stays := probe(1.2, 5*time.Second).Slots
 	require.Equal(t, stays, probe(1.2, 5*time.Second).Slots, "neither well nor ill")
+	again := probe(1, 15*time.Second).Slots
+	require.Greater(t, again, stays)
+	require.Less(t, again, grown, "what was too many is not tried again so soon")
+	require.Greater(t, probe(1, 40*time.Second).Slots, again, "but it is tried again")
 }
 
 func TestGovernorLoops(t *testing.T) {

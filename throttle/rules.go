@@ -12,6 +12,7 @@ import (
 // has the name that the person gave it.
 const (
 	SignalProbe                = "probe"
+	SignalForeground           = "foreground"
 	SignalActiveBackends       = "active_backends"
 	SignalBlockedByUs          = "blocked_by_us"
 	SignalRequestedCheckpoints = "requested_checkpoints"
@@ -44,7 +45,8 @@ const (
 	blindAdvisory  = time.Minute
 	resumeMargin   = 0.2              // of the threshold, with hysteresis
 	resumeHeld     = 10 * time.Second // how long a value must stand beyond the margin
-	foregroundTime = 0.5              // the part of its target time that a batch may take while the application feels it
+	foregroundTime = 0.4              // the part of its target time that a batch may take beside an application
+	feltTime       = 0.2              // while the application feels it
 )
 
 // None is the threshold of a rule that has none. Test for it with math.IsNaN.
@@ -129,10 +131,16 @@ const databaseCost = "part of the database statement, every 5 s"
 var builtins = []Builtin{
 	{
 		Name: SignalProbe,
-		// The slot guard of the controller takes leases away on this signal, so the rate has no factor of its own.
-		Rule: Rule{Soft: 1.3, Hard: 5, Factor: 1, BatchScale: foregroundTime, Unit: "× idle", Text: "foreground probe"},
+		// The slot guard of the controller takes leases away on this signal; the factor is for when one slot alone is too many.
+		Rule: Rule{Soft: 1.3, Hard: 5, Factor: 0.8, BatchScale: feltTime, Unit: "× idle", Text: "foreground probe"},
 		What: "p95 of a read and a one-row commit by a client of our own, over what it is while no batch runs",
 		Cost: "four commits and four reads a second while batches run",
+	},
+	{
+		Name: SignalForeground,
+		Rule: Rule{Soft: 2, Hard: None(), Factor: 1, BatchScale: foregroundTime, Hysteresis: true, Unit: "sessions", Text: "application at work:"},
+		What: "sessions of others that did something in the last second: with an application to spare batches are shorter, and the probe is strict",
+		Cost: "part of the look at the sessions",
 	},
 	{
 		Name: SignalActiveBackends,
@@ -144,7 +152,7 @@ var builtins = []Builtin{
 	},
 	{
 		Name: SignalBlockedByUs,
-		Rule: Rule{Soft: 1, Hard: 1, SoftFor: time.Second, HardFor: 5 * time.Second, BatchScale: foregroundTime,
+		Rule: Rule{Soft: 1, Hard: 1, SoftFor: time.Second, HardFor: 5 * time.Second, BatchScale: feltTime,
 			Text: "sessions that wait for our locks"},
 		What: "sessions of others that wait for a lock which a session of ours holds",
 		Cost: "one look at the sessions twice a second while batches run",

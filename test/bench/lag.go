@@ -21,7 +21,7 @@ type profile struct {
 	shares []float64
 }
 
-// The third was never used to choose a constant of the governor.
+// No constant of the governor may be chosen on the second: it is there to show what was not fitted.
 var profiles = []profile{
 	{"40-10-40", []float64{0.40, 0.10, 0.40}},
 	{"60-8-25-60", []float64{0.60, 0.08, 0.25, 0.60}},

@@ -15,8 +15,8 @@ var blockedSQL string
 // blockedEvery is finer than the second for which a session must wait before it counts.
 const blockedEvery = 500 * time.Millisecond
 
-// Blocked reads how many sessions of others wait for a lock that a session of ours holds, at most 16. It is not read while no batch
-// may run.
+// Blocked reads how many sessions of others are at work, which is whether there is an application to spare, and how many of them wait
+// for a lock that a session of ours holds, at most 16. It is not read while no batch may run.
 type Blocked struct{ db Querier }
 
 // NewBlocked returns a reader for one primary.
@@ -35,15 +35,18 @@ func (b *Blocked) IdleEvery() time.Duration { return 0 }
 func (b *Blocked) Read(ctx context.Context) []throttle.Reading {
 	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
 	defer cancel()
-	var n int64
+	var working, n int64
 	var who, role string
 	var sees bool
-	err := b.db.QueryRow(ctx, blockedSQL).Scan(&n, &who, &role, &sees)
+	err := b.db.QueryRow(ctx, blockedSQL).Scan(&working, &n, &who, &role, &sees)
 	switch {
 	case err != nil:
 		err = fmt.Errorf("read who waits for our locks: %s", plain(err))
 	case !sees:
 		err = hidden(role)
 	}
-	return []throttle.Reading{{Signal: throttle.SignalBlockedByUs, Value: float64(n), Detail: who, Err: err}}
+	return []throttle.Reading{
+		{Signal: throttle.SignalBlockedByUs, Value: float64(n), Detail: who, Err: err},
+		{Signal: throttle.SignalForeground, Value: float64(working), Err: err},
+	}
 }

@@ -44,6 +44,30 @@ func TestBlockedByUsFires(t *testing.T) {
 	w.until(t, "the fleet goes on", freed)
 }
 
+func TestAnApplicationAtWorkIsSpared(t *testing.T) {
+	db := harness.Database(t)
+	rule := throttle.Defaults()[throttle.SignalForeground]
+	rule.Hysteresis = false
+	w := watching(t, one(throttle.SignalForeground, rule), signals.NewBlocked(db.Pool))
+	ours, idle := connect(t, db.DSN, "backfleet count"), connect(t, db.DSN, "app idle")
+	a, b := connect(t, db.DSN, "app 1"), connect(t, db.DSN, "app 2")
+	idle.do("SELECT 1")
+	o := w.until(t, "all have slept", func(o outcome) bool {
+		ours.do("SELECT 1")
+		r, ok := o.readings[throttle.SignalForeground]
+		return ok && r.Value <= 1 && len(o.reasons) == 0 // the test's own look at the sessions may count
+	})
+	require.InDelta(t, 1, o.scale, 0)
+	o = w.until(t, "two sessions are at work", func(o outcome) bool {
+		a.do("SELECT 1")
+		b.do("SELECT 1")
+		return len(o.reasons) > 0
+	})
+	require.InDelta(t, 0.4, o.scale, 0)
+	require.InDelta(t, 1, o.factor, 0, "batches are shorter, and no fewer")
+	require.Regexp(t, `^application at work: \d+ sessions`, o.reasons[0].Text)
+}
+
 // waiting waits until n sessions of a database wait for a lock.
 func waiting(t *testing.T, db *harness.TestDatabase, n int) {
 	t.Helper()

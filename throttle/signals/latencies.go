@@ -12,9 +12,10 @@ const (
 	probeFewest   = 5                // samples for a p95, and quiet p95s for a baseline of their own
 	probeQuantile = 0.95
 	idleQuantile  = 0.1
-	// probePad is added to both sides of the ratio. Where a request takes a millisecond, a ratio alone would fire on the noise of the
-	// clock: with it, 1.3 needs 3 ms more than idle, and 5 needs 40 ms.
-	probePad = 10 * time.Millisecond
+	// A pad is added to both sides of the ratio. Where a request takes a millisecond, a ratio alone would fire on the noise of the
+	// clock: beside an application, 1.3 needs 2.5 ms more than idle, and 5 needs 32 ms; alone on the server, 30 ms and 400 ms.
+	padStrict = 8 * time.Millisecond
+	padAlone  = 100 * time.Millisecond
 )
 
 // latencies is the memory of the foreground probe: what requests took lately, and what they take while no batch runs.
@@ -54,7 +55,7 @@ func (l *latencies) settle(at time.Time, took []time.Duration) {
 }
 
 // ratio is the value of the signal; ok is false while there are too few samples.
-func (l *latencies) ratio(at time.Time) (ratio float64, p95, idle time.Duration, ok bool) {
+func (l *latencies) ratio(at time.Time, pad time.Duration) (ratio float64, p95, idle time.Duration, ok bool) {
 	l.samples = recent(l.samples, at, probeSpan)
 	if len(l.samples) < probeFewest || len(l.past) == 0 {
 		return 0, 0, 0, false
@@ -65,7 +66,7 @@ func (l *latencies) ratio(at time.Time) (ratio float64, p95, idle time.Duration,
 		calm = l.past
 	}
 	idle = quantile(calm, idleQuantile)
-	return float64(p95+probePad) / float64(idle+probePad), p95, idle, true
+	return float64(p95+pad) / float64(idle+pad), p95, idle, true
 }
 
 func recent(all []latency, at time.Time, span time.Duration) []latency {

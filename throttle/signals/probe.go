@@ -41,6 +41,7 @@ type Probe struct {
 	now     func() time.Time
 	batches atomic.Bool
 	knows   atomic.Bool
+	strict  atomic.Bool
 
 	conn *pgx.Conn
 	seen latencies
@@ -86,7 +87,11 @@ func (p *Probe) Read(ctx context.Context) []throttle.Reading {
 	}
 	at := p.now()
 	p.seen.add(at, took, quiet && !p.batches.Load())
-	ratio, p95, idle, ok := p.seen.ratio(at)
+	pad := padAlone
+	if p.strict.Load() {
+		pad = padStrict
+	}
+	ratio, p95, idle, ok := p.seen.ratio(at, pad)
 	if !ok {
 		return nil
 	}
@@ -110,6 +115,9 @@ func (p *Probe) learn(ctx context.Context) error {
 	}
 	return nil
 }
+
+// SetStrict says whether there is an application to spare. Without one the probe only fires where the server is all but overwhelmed.
+func (p *Probe) SetStrict(yes bool) { p.strict.Store(yes) }
 
 // Knows reports whether the probe has learned what is usual while no batch runs.
 func (p *Probe) Knows() bool { return p.knows.Load() }

@@ -33,7 +33,7 @@ func TestTheForegroundProbeFires(t *testing.T) {
 		return o.hard
 	})
 	require.Regexp(t, `^foreground probe [\d.]+ × idle over hard limit 5 × idle \(p95 [\d.]+[mµ]?s, [\d.]+[mµ]?s while idle\)$`, o.reasons[0].Text)
-	require.InDelta(t, 0.5, o.scale, 0)
+	require.InDelta(t, 0.2, o.scale, 0)
 }
 
 func TestTheProbeTakesAServerThatDoesNotAnswerForASlowOne(t *testing.T) {

@@ -247,7 +247,7 @@ func (g *governor) lags() map[string]job.Lag {
 	defer g.mu.Unlock()
 	lags := map[string]job.Lag{}
 	for _, m := range g.sample.Members {
-		lags[m.Name] = job.Lag{Seconds: m.Lag, Bytes: int64(m.Bytes)}
+		lags[m.Name] = job.Lag{Seconds: m.Lag, Bytes: int64(m.Bytes), Missing: m.Missing}
 	}
 	return lags
 }

@@ -79,6 +79,12 @@ func TestStatusText(t *testing.T) {
 	golden(t, "status-complete", func(w io.Writer) { statusText(w, complete, now.Add(time.Hour)) })
 }
 
+func TestLagText(t *testing.T) {
+	all := map[string]job.Lag{"a": {Seconds: 0.2, Bytes: 2048}, "b": {Seconds: 3, Bytes: 4096, Missing: true}}
+	require.Equal(t, "b missing, a 0.2 s (2.0 KiB)", lags(all, true))
+	require.Equal(t, "b missing, a 0.2 s", lags(all, false))
+}
+
 func TestProgressText(t *testing.T) {
 	golden(t, "progress", func(w io.Writer) {
 		for _, width := range []int{100, 40} {

@@ -149,8 +149,9 @@ func (s *pressed) blind(at time.Time, name string, rule Rule, err error) Reason 
 		read = s.since
 	}
 	age := at.Sub(read)
-	// A signal that is not closed and was never read has no value to keep for a while.
-	if !(never && !rule.Closed && err != nil) && age <= allowed {
+	// One that was never read has no value to keep for a while: a closed one stops the fleet until its first answer, any other is
+	// blind with its first error.
+	if !(never && (rule.Closed || err != nil)) && age <= allowed {
 		return Reason{}
 	}
 	reason := Reason{Signal: name, Observed: max(0, age.Seconds()), Threshold: allowed.Seconds(), Hard: rule.Closed, Blind: true}

@@ -217,12 +217,13 @@ func TestAClosedSignalThatIsBlind(t *testing.T) {
 	rule := Check(time.Second)
 	rule.Hard = 5
 	at := newFakeClock().t
-	require.Empty(t, stepWith(&p, at, rule).reasons, "a short grace")
-	require.Empty(t, stepWith(&p, at.Add(3*time.Second), rule).reasons)
-	s := stepWith(&p, at.Add(3100*time.Millisecond), rule)
-	require.True(t, s.hard, "nobody reads it")
+	s := stepWith(&p, at, rule)
+	require.True(t, s.hard, "no batch starts before its first answer")
 	require.Zero(t, s.factor)
 	require.Equal(t, "s has not been read yet", s.reasons[0].Text)
+	s = stepWith(&p, at, rule, Reading{Err: errors.New("GET http://gate: connection refused")})
+	require.True(t, s.hard, "it was down from the start")
+	require.Equal(t, "s has not been read yet: GET http://gate: connection refused", s.reasons[0].Text)
 
 	read := at.Add(4 * time.Second)
 	require.False(t, stepWith(&p, read, rule, Reading{Value: 1, At: read}).hard)

@@ -213,3 +213,15 @@ func TestACheckNeedsATokenUnlessItIsOpen(t *testing.T) {
 	code, _, _ = b.do(t, http.MethodPost, path, "", "{}")
 	require.Equal(t, http.StatusNotFound, code)
 }
+
+// The leader looks at the hold a few times a second; what the ledger says is newer.
+func TestAHoldThatTheLeaderHasNotSeenYet(t *testing.T) {
+	b := setup(t)
+	b.server.Gate = &gate{}
+	_, err := b.client.Hold(t.Context(), "main", time.Minute, "deploy")
+	require.NoError(t, err)
+	got, err := b.client.Throttle(t.Context(), "main")
+	require.NoError(t, err)
+	require.False(t, got.Go.OK)
+	require.Contains(t, got.Go.Reason.Text, "deploy")
+}

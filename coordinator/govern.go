@@ -213,6 +213,7 @@ func (g *governor) share(ctx context.Context, active []job.Job, decision throttl
 	}
 	now := time.Now()
 	fleet := supply{slots: len(slots), perSlot: g.progress.perSlot, perRow: g.control.WALPerRow()}
+	fleet.most = fleet.capped(g.set.MaxRowsPerSecond, g.set.MaxWALBytesPerSecond)
 	all := make([]terms, len(active))
 	for i, j := range active {
 		schedule, err := g.calendars.of(j)

@@ -222,7 +222,9 @@ func TestScreenWithoutATerminalWritesALineNowAndThenAndAtEachChange(t *testing.T
 func TestThrottleText(t *testing.T) {
 	number := func(v float64) *float64 { return &v }
 	until, closes := now.Add(time.Hour), now.Add(3*time.Hour)
-	throttled := job.ThrottleRules{MaxRowsPerSecond: 50_000, MaxWALBytesPerSecond: 20 << 20}
+	lag := job.LagRules{Target: job.Duration(time.Second), Soft: job.Duration(5 * time.Second), Hard: job.Duration(10 * time.Second)}
+	throttled := job.ThrottleRules{Lag: lag, MaxRowsPerSecond: 50_000, MaxWALBytesPerSecond: 20 << 20,
+		Replicas: map[string]string{"reporting": "ignore", "standby1": "hold"}}
 	golden(t, "throttle", func(w io.Writer) {
 		throttleText(w, api.DatabaseThrottle{
 			Database: "main", Leader: &api.Leader{Owner: "db7-4711-0a1b2c3d"},
@@ -232,7 +234,7 @@ func TestThrottleText(t *testing.T) {
 			Jobs: []api.JobThrottle{
 				{Name: "users-email-norm", State: job.Running, Rules: throttled, Limiting: []job.Reason{{Text: "held by olga", Hard: true}, {Text: "override"}},
 					Schedule: api.ScheduleNow{Rate: 0.5, Why: "override by ann@ops1 until 2026-03-01T04:00:30Z: rate 0.5", Till: &closes}},
-				{Name: "orders", State: job.Paused, Schedule: api.ScheduleNow{Rate: 1}},
+				{Name: "orders", State: job.Paused, Rules: job.ThrottleRules{Lag: lag}, Schedule: api.ScheduleNow{Rate: 1}},
 			},
 			Signals: []api.SignalInForce{
 				{Name: "archive_queue", Soft: number(20), Hard: number(42), Unit: "segments", Now: &job.Signal{Value: 3, At: now}},

@@ -251,6 +251,10 @@ func TestThresholdsChangeAtOnce(t *testing.T) {
 	r := Reading{Value: 5, At: at}
 	rule := Rule{Soft: 4, Hard: None(), Hysteresis: true}
 	require.InDelta(t, 0.5, stepWith(&p, at, rule, r).factor, 0)
+	rule.Soft = 5.5
+	require.InDelta(t, 1, stepWith(&p, at, rule, r).factor, 0, "no settling below a threshold that a person has raised")
+	rule.Soft = 4
+	require.InDelta(t, 0.5, stepWith(&p, at, rule, r).factor, 0)
 	rule.Soft = None()
 	require.InDelta(t, 1, stepWith(&p, at, rule, r).factor, 0)
 	rule.Hard = 5

@@ -110,7 +110,7 @@ type LiveView struct {
 func (v LiveView) over(s job.Status) job.Status {
 	s.Live, s.Rate, s.ETA = true, v.Rate, v.ETA
 	if s.State != job.Planning && !s.State.Active() {
-		s.Rate, v.Limiting = 0, nil
+		s.Rate, v.Limiting, v.Lag = 0, nil, nil // nobody looks for it at what it would wait for
 		if s.ETA != nil && s.ETA.Known() {
 			s.ETA = &job.ETA{Note: strings.ReplaceAll(string(s.State), "_", " ")}
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,6 +78,19 @@ func TestStatusText(t *testing.T) {
 		By: "ann@ops1", Submitted: submitted, Started: &started, Ended: &now,
 	}
 	golden(t, "status-complete", func(w io.Writer) { statusText(w, complete, now.Add(time.Hour)) })
+}
+
+func TestDetailTextTellsWhatWasSet(t *testing.T) {
+	limits := func(rows float64, more map[string]any) map[string]any {
+		m := map[string]any{"weight": 1.0, "throttle": map[string]any{"max_rows_per_second": rows, "lag": map[string]any{"target": "1s"}}}
+		maps.Copy(m, more)
+		return m
+	}
+	require.Equal(t, ": throttle.max_rows_per_second 3000 → 500, workers.max unset → 4", detailText(map[string]any{
+		"old": limits(3000, nil), "new": limits(500, map[string]any{"workers": map[string]any{"max": 4.0}}),
+	}))
+	require.Equal(t, ": running → paused (deploy)", detailText(map[string]any{"old": "running", "new": "paused", "reason": "deploy"}))
+	require.Empty(t, detailText(map[string]any{"old": limits(1, nil), "new": limits(1, nil)}))
 }
 
 func TestLagText(t *testing.T) {

@@ -117,6 +117,17 @@ func (c *Coordinator) Signals(database string) []job.Signal {
 	return g.signals()
 }
 
+// Costs returns what reading the signals of a database took since this coordinator leads it; nothing where it does not.
+func (c *Coordinator) Costs(database string) []job.ReadCost {
+	c.leading.Lock()
+	g := c.governors[database]
+	c.leading.Unlock()
+	if g == nil {
+		return nil
+	}
+	return g.sense.costs()
+}
+
 // within bounds each call of fn: what a hanging link has stopped is tried anew, for everything here can be done again.
 func within(most time.Duration, fn func(context.Context)) func(context.Context) {
 	return func(ctx context.Context) {

@@ -253,6 +253,7 @@ func (g *governor) share(ctx context.Context, active []job.Job, decision throttl
 	}
 	now := time.Now()
 	fleet := supply{slots: len(slots), perSlot: g.progress.perSlot, perRow: g.control.WALPerRow()}
+	fleet.most = fleet.capped(g.set.MaxRowsPerSecond, g.set.MaxWALBytesPerSecond)
 	all := make([]terms, len(active))
 	for i, j := range active {
 		schedule, err := g.calendars.of(j)
@@ -287,7 +288,7 @@ func (g *governor) lags() map[string]job.Lag {
 	defer g.mu.Unlock()
 	lags := map[string]job.Lag{}
 	for _, m := range g.sample.Members {
-		lags[m.Name] = job.Lag{Seconds: m.Lag, Bytes: int64(m.Bytes)}
+		lags[m.Name] = job.Lag{Seconds: m.Lag, Bytes: int64(m.Bytes), Missing: m.Missing}
 	}
 	return lags
 }

@@ -9,7 +9,10 @@ import (
 	"github.com/backfleet/backfleet/throttle"
 )
 
-const rateTime = 10 * time.Second // over which the rate is averaged
+const (
+	rateTime = 10 * time.Second // over which the rate is averaged
+	capDoubt = 0.1              // how far the rows that are left may be from those so far
+)
 
 // pace follows a job's rate, and how long it still takes.
 type pace struct {
@@ -64,8 +67,9 @@ func seconds(t job.Times) throttle.Interval {
 	return throttle.Interval{Low: t.Low.D().Seconds(), High: t.High.D().Seconds()}
 }
 
-// eta is how long the job still takes, or why that cannot be said.
-func (p *pace) eta(st job.Status, now time.Time, windows throttle.Calendar) *job.ETA {
+// eta is how long the job still takes, or why that cannot be said. Most is what caps allow in rows/s, 0 for no cap: a cap that was
+// set just now shows in no speed yet.
+func (p *pace) eta(st job.Status, now time.Time, windows throttle.Calendar, most float64) *job.ETA {
 	switch {
 	case st.State.Ended():
 		return nil
@@ -76,6 +80,7 @@ func (p *pace) eta(st job.Status, now time.Time, windows throttle.Calendar) *job
 	if !ok {
 		return &job.ETA{Note: p.silence(st, now, windows)}
 	}
+	left = atLeast(left, st, most)
 	var notes []string
 	switch {
 	case st.State == job.Verifying:
@@ -100,6 +105,15 @@ func (p *pace) eta(st job.Status, now time.Time, windows throttle.Calendar) *job
 		return job.Duration(time.Duration(s * float64(time.Second)).Round(time.Second))
 	}
 	return &job.ETA{Low: round(left.Low), High: max(round(left.High), job.Duration(time.Second)), Note: strings.Join(notes, "; ")}
+}
+
+// atLeast raises what is left to what the rows that are still to be written take under a cap; they are estimated from those so far.
+func atLeast(left throttle.Interval, st job.Status, most float64) throttle.Interval {
+	if most <= 0 || st.Round > 0 || st.Fraction <= 0 {
+		return left
+	}
+	capped := float64(st.Rows) / st.Fraction * (1 - st.Fraction) / most
+	return throttle.Interval{Low: max(left.Low, (1-capDoubt)*capped), High: max(left.High, (1+capDoubt)*capped)}
 }
 
 // silence says why there is no time to tell.

@@ -86,7 +86,7 @@ func TestETA(t *testing.T) {
 				}
 				a.Fraction, a.Rows = st.Fraction, st.Rows
 			}
-			eta := p.eta(a.Status, now, a.windows)
+			eta := p.eta(a.Status, now, a.windows, 0)
 			require.Equal(t, c.note, eta.Note)
 			if c.high == 0 {
 				require.False(t, eta.Known())
@@ -98,7 +98,26 @@ func TestETA(t *testing.T) {
 			require.Less(t, (eta.High - eta.Low).D(), 100*time.Second)
 		})
 	}
-	require.Nil(t, (&pace{}).eta(job.Status{State: job.Complete}, noon, nil))
+	require.Nil(t, (&pace{}).eta(job.Status{State: job.Complete}, noon, nil, 0))
+}
+
+// A cap that was set just now counts before any speed shows it.
+func TestETAUnderACap(t *testing.T) {
+	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	p, now, st := &pace{}, noon, job.Status{State: job.Running}
+	for i := range 51 {
+		now = noon.Add(time.Duration(i) * time.Second)
+		st.Fraction, st.Rows = float64(i)/100, int64(i)*1000
+		p.note(st, now, nil)
+	}
+	free := p.eta(st, now, nil, 0)
+	require.Equal(t, free, p.eta(st, now, nil, 5000), "one that does not bind")
+	capped := p.eta(st, now, nil, 100)
+	require.Equal(t, 450*time.Second, capped.Low.D(), "50,000 rows at 100 a second, less a tenth")
+	require.Equal(t, 550*time.Second, capped.High.D())
+	st.State, st.Round = job.Verifying, 1
+	p.note(st, now, nil)
+	require.False(t, p.eta(st, now, nil, 100).Known(), "nothing is written there")
 }
 
 func TestPaceAveragesTheRate(t *testing.T) {
@@ -114,7 +133,7 @@ func TestPaceAveragesTheRate(t *testing.T) {
 		p.note(job.Status{State: job.Running, Rows: 3}, noon.Add(time.Duration(32+i)*time.Second), nil)
 	}
 	require.Less(t, p.rate, 5.0)
-	require.Equal(t, "no progress now", p.eta(job.Status{State: job.Running, Rows: 3}, noon, nil).Note)
+	require.Equal(t, "no progress now", p.eta(job.Status{State: job.Running, Rows: 3}, noon, nil, 0).Note)
 }
 
 func TestViewsSumUpWhatWasLost(t *testing.T) {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/zap"
 
@@ -46,6 +48,8 @@ type sense struct {
 	tablesAt time.Time
 	batches  time.Time // when batches ran last
 	began    time.Time // when there was something to do
+
+	lagReads, lagNanos atomic.Int64
 }
 
 func newSense(l *leadership, own *store.Leader, db Database) *sense {
@@ -167,6 +171,10 @@ func (s *sense) look(ctx context.Context, busy bool) throttle.Sample {
 		return s.last
 	}
 	s.looked = now
+	defer func() {
+		s.lagReads.Add(1)
+		s.lagNanos.Add(int64(time.Since(now)))
+	}()
 	if busy && now.Sub(s.beat) >= beatEvery {
 		s.beat = now
 		if err := s.lag.Beat(ctx); err != nil {
@@ -174,6 +182,7 @@ func (s *sense) look(ctx context.Context, busy bool) throttle.Sample {
 		}
 	}
 	s.last = s.lag.Read(ctx)
+	s.last.Role = pgx.Identifier{s.pool.Config().ConnConfig.User}.Sanitize()
 	s.last.Signals = append(s.last.Signals, s.sampler.Readings()...)
 	for _, m := range s.last.Members {
 		if !s.known[m.Name] && !m.Missing {
@@ -183,6 +192,15 @@ func (s *sense) look(ctx context.Context, busy bool) throttle.Sample {
 		}
 	}
 	return s.last
+}
+
+// costs is what reading took so far, the replicas with their heartbeat first.
+func (s *sense) costs() []job.ReadCost {
+	all := []job.ReadCost{{Source: "lag", Reads: s.lagReads.Load(), Seconds: time.Duration(s.lagNanos.Load()).Seconds()}}
+	for _, c := range s.sampler.Cost() {
+		all = append(all, job.ReadCost{Source: c.Name, Reads: c.Reads, Seconds: c.Seconds})
+	}
+	return all
 }
 
 // quiet tells the probe whether batches run, so that it knows what is usual without them. Those of before may take a while to end.

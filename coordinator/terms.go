@@ -22,6 +22,22 @@ type supply struct {
 	slots   int
 	perSlot float64 // rows that a slot writes in a second; 0: not known
 	perRow  float64 // bytes of WAL a row
+	most    float64 // rows/s that the caps of the database allow; 0: none
+}
+
+// capped is the least of what caps in rows and in WAL allow in rows/s; 0: no cap.
+func (s supply) capped(rows int, wal job.Bytes) float64 {
+	most := math.Inf(1)
+	if rows > 0 {
+		most = float64(rows)
+	}
+	if wal > 0 && s.perRow > 0 {
+		most = min(most, math.Max(1, float64(wal)/s.perRow))
+	}
+	if math.IsInf(most, 1) {
+		return 0
+	}
+	return most
 }
 
 // speed is what the fleet could write of a job in a second if nothing limited it; 0: not known.

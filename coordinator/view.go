@@ -31,6 +31,7 @@ type Live struct {
 	Limiting []job.Reason
 	Stream   *job.StreamLag
 	Leases   int
+	Most     float64 // rows/s that caps allow; 0: no cap
 }
 
 // views holds what the leaderships here know, for people to read.
@@ -114,7 +115,11 @@ func (v *views) decided(database string, t terms, d throttle.Decision, lags map[
 		}
 	}
 	why, lost := t.explain(d, given, rate, s)
-	v.update(database, t.job.ID, func(l *Live) { l.Lag, l.Limiting, l.Leases = lags, why, given })
+	most := s.capped(t.job.Limits.Throttle.MaxRowsPerSecond, t.job.Limits.Throttle.MaxWALBytesPerSecond)
+	if s.most > 0 && (most == 0 || s.most < most) {
+		most = s.most
+	}
+	v.update(database, t.job.ID, func(l *Live) { l.Lag, l.Limiting, l.Leases, l.Most = lags, why, given, most })
 	signal := ""
 	if len(why) > 0 {
 		signal = why[0].Signal
@@ -169,7 +174,7 @@ func (l *leadership) record(ctx context.Context) {
 			}
 			limiting, worst := "", 0.0
 			l.c.views.update(j.Database, j.ID, func(v *Live) {
-				v.Rate, v.ETA, v.Stream = p.rate, p.eta(st, now, windows), stream
+				v.Rate, v.ETA, v.Stream = p.rate, p.eta(st, now, windows, v.Most), stream
 				if !j.State.Active() {
 					v.Rate, v.Limiting = 0, nil
 				}

@@ -14,6 +14,7 @@ type Sample struct {
 	ReadAt  time.Time // when the members and WALPos were last read with success; zero: never
 	Members []Member  // as of ReadAt
 	Err     error     // why the last reading failed; nil if it did not
+	Role    string    // who reads, as SQL writes the name; empty: not known
 
 	WALPos      float64 // the primary's WAL position in bytes, as of ReadAt
 	Rows        float64 // rows that the fleet has written up to a second ago, counted up for as long as this controller lives

@@ -13,8 +13,7 @@ const (
 	paceStall = 5                // times below its usual speed: a phase that stands has no end to tell
 	paceDoubt = 0.5              // how wide a first ETA is, in parts of it
 	paceLeast = 0.05             // how wide the last one is
-
-	paceAllowed = 0.001 // of the full speed: what moved under less tells nothing of it
+	paceNone  = 1e-6             // part of the full speed, below which windows are as good as closed
 )
 
 // Pace follows how much of one phase is done, and says how long the rest takes: from the phase's forecast at first, more and more
@@ -34,7 +33,7 @@ type Pace struct {
 func NewPace(forecast Interval) *Pace { return &Pace{forecast: forecast} }
 
 // Note takes a reading: at that time the fraction was done, and the windows allowed that part of the full speed since the last
-// one. A time in which nothing was allowed teaches nothing, nor does a fraction that fell because the plan grew.
+// one. A time in which as good as nothing was allowed teaches nothing, nor does a fraction that fell because the plan grew.
 func (p *Pace) Note(at time.Time, fraction, allowed float64) {
 	dt := at.Sub(p.at)
 	step := fraction - p.fraction
@@ -43,7 +42,7 @@ func (p *Pace) Note(at time.Time, fraction, allowed float64) {
 		return
 	}
 	p.at, p.fraction = at, fraction
-	if first || step < 0 || allowed < paceAllowed {
+	if first || step < 0 || allowed < paceNone {
 		return
 	}
 	speed := step / dt.Seconds() / allowed

@@ -120,3 +120,15 @@ func TestPaceIsARangeWhateverComes(t *testing.T) {
 		}
 	})
 }
+
+// A rate of next to nothing, such as 1e-310, is no speed that could be scaled up.
+func TestPaceLearnsNothingFromAWindowThatIsAsGoodAsClosed(t *testing.T) {
+	p := NewPace(Interval{10, 20})
+	for i, fraction := range []float64{0, 0.5, 0.6, 0.7, 0.8} {
+		p.Note(noon.Add(time.Duration(i)*2*time.Second), fraction, []float64{1, 1, 1, 1e-310, 1}[i])
+	}
+	left, ok := p.Left()
+	require.True(t, ok)
+	require.Greater(t, left.Low, 0.0)
+	require.Less(t, left.High, 60.0)
+}

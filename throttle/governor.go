@@ -49,11 +49,13 @@ type Governor struct {
 	pressure Pressure
 	guard    guard
 	flow     *flow
+	toll     toll
 
-	stepped time.Time // when the outer loop last did
-	grant   grant
-	granted float64   // rows per second of the last decision; +Inf: without limit
-	used    time.Time // when the fleet last used most of that
+	measured float64   // bytes of WAL a row, as the last sample has it
+	stepped  time.Time // when the outer loop last did
+	grant    grant
+	granted  float64   // rows per second of the last decision; +Inf: without limit
+	used     time.Time // when the fleet last used most of that
 }
 
 // NewGovernor returns a governor that has seen no sample.
@@ -109,15 +111,26 @@ func (g *Governor) Step(s Sample) Decision {
 }
 
 // WALPerRow is what one row of the fleet's costs in bytes of WAL, rather too much than too little; an assumption at first.
-func (g *Governor) WALPerRow() float64 { return g.flow.careful() }
+func (g *Governor) WALPerRow() float64 {
+	switch {
+	case g.measured > 0 && !math.IsInf(g.measured, 1):
+		return g.measured
+	case g.toll.perRow > 0:
+		return g.toll.perRow
+	}
+	return g.flow.careful()
+}
 
 // outer steps what acts every half second.
 func (g *Governor) outer(s Sample, dt time.Duration) {
 	if g.stepped.IsZero() {
 		dt = budgetEvery
 	}
-	g.stepped = s.At
+	g.stepped, g.measured = s.At, s.WALPerRow
 	g.flow.step(&g.replays.wal, s.WALPerRow, dt.Seconds())
+	if len(g.replays.wal.points) > 0 {
+		g.toll.step(s.At, s.Rows, g.replays.wal.at(g.replays.wal.last().Add(-flowAge)))
+	}
 	if g.flow.rows >= budgetUsed*g.granted {
 		g.used = s.At
 	}
@@ -135,17 +148,19 @@ func (g *Governor) outer(s Sample, dt time.Duration) {
 // rate is the least of what the replicas and the caps allow, and what it is that allows no more.
 func (g *Governor) rate() (float64, Reason) {
 	rate, reason := g.grant.rate, g.grant.reason
-	if most := g.rules.MaxWALPerSec / g.flow.careful(); g.rules.MaxWALPerSec > 0 && most < rate {
+	perRow := g.WALPerRow()
+	if most := g.rules.MaxWALPerSec / perRow; g.rules.MaxWALPerSec > 0 && most < rate {
 		rate = most
 		reason = Reason{
-			Signal: "WAL cap", Observed: g.flow.rows * g.flow.perRow, Threshold: g.rules.MaxWALPerSec,
-			Text: fmt.Sprintf("capped at %s/s of WAL, which is %s/s at %s a row", bytesText(g.rules.MaxWALPerSec), rowsText(most),
-				bytesText(g.flow.careful())),
+			Signal: "WAL cap", Observed: g.flow.rows * perRow, Threshold: g.rules.MaxWALPerSec,
+			Text: fmt.Sprintf("capped at %s/s of WAL, as max_wal_bytes_per_second of the database, which is %s/s at %s a row",
+				bytesText(g.rules.MaxWALPerSec), rowsText(most), bytesText(perRow)),
 		}
 	}
 	if most := g.rules.MaxRowsPerSec; most > 0 && most < rate {
 		rate = most
-		reason = Reason{Signal: "row cap", Observed: g.flow.rows, Threshold: most, Text: fmt.Sprintf("capped at %s/s", rowsText(most))}
+		reason = Reason{Signal: "row cap", Observed: g.flow.rows, Threshold: most,
+			Text: fmt.Sprintf("capped at %s/s, as max_rows_per_second of the database", rowsText(most))}
 	}
 	return rate, reason
 }

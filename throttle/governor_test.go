@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -167,7 +168,7 @@ func TestGovernorWithoutReplicas(t *testing.T) {
 	b.g.SetRules(Rules{MaxRowsPerSec: 700})
 	d = b.run(5 * time.Second)
 	require.InDelta(t, 700, d.RowsPerSec, 1e-9)
-	require.Equal(t, "capped at 700 rows/s", d.Reasons[0].Text)
+	require.Equal(t, "capped at 700 rows/s, as max_rows_per_second of the database", d.Reasons[0].Text)
 }
 
 func TestGovernorCapsTheWAL(t *testing.T) {
@@ -179,7 +180,7 @@ func TestGovernorCapsTheWAL(t *testing.T) {
 	d := b.run(20 * time.Second)
 	require.LessOrEqual(t, (b.s.Rows-rows)/20*1300, 2.1e6, "bytes per second")
 	require.GreaterOrEqual(t, (b.s.Rows-rows)/20*1300, 1.2e6, "it is careful as long as it has to guess")
-	require.Regexp(t, `^capped at 2 MB/s of WAL, which is [\d.]+k? rows/s at [\d.]+ kB a row$`, d.Reasons[0].Text)
+	require.Regexp(t, `^capped at 2 MB/s of WAL, as max_wal_bytes_per_second of the database, which is [\d.]+k? rows/s at [\d.]+ kB a row$`, d.Reasons[0].Text)
 
 	b.s.WALPerRow = 1300
 	b.run(time.Second)
@@ -430,5 +431,55 @@ func TestSlowRowsDoNotStayWithOneSlot(t *testing.T) {
 		before := b.s.Rows
 		d := b.run(10 * time.Second)
 		require.Greater(t, (b.s.Rows-before)/10, 0.9*16*slot, "all 16 slots work at %v rows/s each: %v", slot, d)
+	}
+}
+
+// A cap that is below what the fleet could write must not creep away. The rate follows from the estimate of a row's WAL, so what is
+// booked on the application by mistake raises the rate, and with it the WAL. Rows and WAL are read as they come: in batches, in
+// words of workers four times a second, and in what the server has written out, so neither tells the time of the other.
+func TestGovernorKeepsTheWALCapThroughCoarseCounts(t *testing.T) {
+	const most, slots = 200e3, 2
+	for _, app := range []float64{0, 1e3, 50e3, 1e6} {
+		for seed := range uint64(4) {
+			random := rand.New(rand.NewPCG(seed, 0))
+			b := newBench(Rules{MaxRowsPerSec: 500})
+			b.s.Members = nil
+			perRow, rows, wal, owed, due, told := 300.0, 0.0, 1e9, [slots]float64{}, [slots]float64{}, 0.0
+			tick := func() {
+				d := b.g.Step(b.s)
+				b.s.At = b.s.At.Add(100 * time.Millisecond)
+				for i := range slots {
+					owed[i] += min(d.RowsPerSec, 20e3) / slots / 10
+					if due[i] -= 0.1; due[i] <= 0 { // a batch
+						rows, wal, owed[i] = rows+owed[i], wal+owed[i]*perRow, 0
+						due[i] = 0.15 + 0.2*random.Float64()
+					}
+				}
+				wal += app / 10
+				if told -= 0.1; told <= 0 {
+					b.s.Rows, told = rows, 0.25
+				}
+				if random.IntN(2) == 0 {
+					b.s.WALPos = math.Floor(wal/8192) * 8192
+				}
+				b.s.ReadAt = b.s.At
+			}
+			wait := func(seconds int) float64 {
+				before := rows
+				for range seconds * 10 {
+					tick()
+				}
+				return (rows - before) / float64(seconds) * perRow
+			}
+			wait(180)
+			b.g.SetRules(Rules{MaxWALPerSec: most})
+			for minute := range 5 {
+				perRow = 300 + 50*float64(minute) // a checkpoint began: whole pages
+				wait(20)
+				got := wait(40)
+				require.LessOrEqual(t, got, 1.05*most, "application %g, seed %d, minute %d", app, seed, minute)
+				require.GreaterOrEqual(t, got, 0.3*most, "application %g, seed %d, minute %d", app, seed, minute)
+			}
+		}
 	}
 }

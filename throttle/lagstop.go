@@ -87,7 +87,7 @@ func (c *LagStop) judge(s Sample, seen *replays) []Reason {
 	present := map[string]bool{}
 	for _, m := range s.Members {
 		present[m.Name] = true
-		if r, holds := c.member(m, seen.members[m.Name], s.At); holds {
+		if r, holds := c.member(m, seen.members[m.Name], s); holds {
 			reasons = append(reasons, r)
 		}
 	}
@@ -121,18 +121,18 @@ func (c *LagStop) blind(s Sample) (Reason, bool) {
 }
 
 // member reports whether one member holds the fleet, and why. Seen is nil for one that is not there.
-func (c *LagStop) member(m Member, seen *replay, now time.Time) (Reason, bool) {
+func (c *LagStop) member(m Member, seen *replay, s Sample) (Reason, bool) {
 	switch {
 	case m.Policy == PolicyIgnore:
 		delete(c.over, m.Name)
 		return Reason{}, false
 	case m.Missing:
-		return c.missing(m, now), true
+		return c.missing(m, s.At), true
 	case m.State == "":
 		return Reason{
 			Signal: "state of " + m.Name,
-			Text: fmt.Sprintf("state of %s is hidden from this role; run GRANT pg_monitor TO the role of Backfleet, "+
-				"or ignore %s under throttle.replicas", m.Name, m.Name),
+			Text: fmt.Sprintf("state of %s is hidden from this role; run GRANT pg_monitor TO %s, or ignore %s under throttle.replicas",
+				m.Name, cmp.Or(s.Role, "the role of Backfleet"), m.Name),
 			Hard: true,
 		}, true
 	case m.Paused:

@@ -70,6 +70,11 @@ func TestLagStopHoldsWithoutPrivilege(t *testing.T) {
 	d := NewLagStop(LagConfig{}).Step(lagSample(Member{Name: "standby1"}))
 	require.True(t, d.Hold)
 	require.Contains(t, d.Reasons[0].Text, "GRANT pg_monitor")
+	s := lagSample(Member{Name: "standby1"})
+	s.Role = `"ann"`
+	d = NewLagStop(LagConfig{}).Step(s)
+	require.Equal(t, `state of standby1 is hidden from this role; run GRANT pg_monitor TO "ann", or ignore standby1 under throttle.replicas`,
+		d.Reasons[0].Text)
 }
 
 func TestLagStopHoldsForAPausedReplay(t *testing.T) {

@@ -152,8 +152,9 @@ func (s *pressed) blind(at time.Time, name string, rule Rule, err error) Reason 
 		}
 	}
 	age := at.Sub(read)
-	// A signal that is not closed and was never read has no value to keep for a while.
-	if !(never && !rule.Closed && err != nil) && age <= allowed {
+	// One that was never read has no value to keep for a while: a closed one stops the fleet until its first answer, any other is
+	// blind with its first error.
+	if !(never && (rule.Closed || err != nil)) && age <= allowed {
 		return Reason{}
 	}
 	reason := Reason{Signal: name, Observed: max(0, age.Seconds()), Threshold: allowed.Seconds(), Hard: rule.Closed, Blind: true}
@@ -219,6 +220,7 @@ type level struct {
 	on    bool
 	since time.Time // not on: since when the value stands at the threshold; zero: it does not
 	calm  time.Time // on: since when it stands inside the margin; zero: it does not
+	at    float64   // the threshold that it was over
 }
 
 // step takes the last good reading and reports whether the level is on. The same reading twice changes nothing.
@@ -227,13 +229,13 @@ func (l *level) step(r Reading, threshold float64, stand time.Duration, rule Rul
 	case math.IsNaN(threshold):
 		*l = level{}
 	case over && l.on:
-		l.calm = time.Time{}
+		l.calm, l.at = time.Time{}, threshold
 	case over:
 		if l.since.IsZero() {
 			l.since = r.At
 		}
-		l.on = r.At.Sub(l.since) >= stand
-	case !l.on || !rule.Hysteresis:
+		l.on, l.at = r.At.Sub(l.since) >= stand, threshold
+	case !l.on, !rule.Hysteresis, threshold != l.at: // a person who moves a threshold is obeyed at once
 		*l = level{}
 	case fires(r.Value, resume(threshold, rule.Below), rule.Below) && r.Value != resume(threshold, rule.Below):
 		l.calm = time.Time{}

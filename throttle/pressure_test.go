@@ -217,12 +217,13 @@ func TestAClosedSignalThatIsBlind(t *testing.T) {
 	rule := Check(time.Second)
 	rule.Hard = 5
 	at := newFakeClock().t
-	require.Empty(t, stepWith(&p, at, rule).reasons, "a short grace")
-	require.Empty(t, stepWith(&p, at.Add(3*time.Second), rule).reasons)
-	s := stepWith(&p, at.Add(3100*time.Millisecond), rule)
-	require.True(t, s.hard, "nobody reads it")
+	s := stepWith(&p, at, rule)
+	require.True(t, s.hard, "no batch starts before its first answer")
 	require.Zero(t, s.factor)
 	require.Equal(t, "s has not been read yet", s.reasons[0].Text)
+	s = stepWith(&p, at, rule, Reading{Err: errors.New("GET http://gate: connection refused")})
+	require.True(t, s.hard, "it was down from the start")
+	require.Equal(t, "s has not been read yet: GET http://gate: connection refused", s.reasons[0].Text)
 
 	read := at.Add(4 * time.Second)
 	require.False(t, stepWith(&p, read, rule, Reading{Value: 1, At: read}).hard)
@@ -237,14 +238,13 @@ func TestAClosedSignalThatIsBlind(t *testing.T) {
 }
 
 // A check that is read once in a minute may be late by one answer, but a fleet must not run for two minutes before the first.
-func TestARareCheckThatNeverAnsweredStopsSoon(t *testing.T) {
+func TestARareCheckThatNeverAnsweredStopsAtOnce(t *testing.T) {
 	var p Pressure
 	rule := Check(time.Minute)
 	rule.Hard = 5
 	at := newFakeClock().t
 	down := Reading{Err: errors.New("GET http://gate: connection refused")}
-	require.False(t, stepWith(&p, at, rule, down).hard)
-	s := stepWith(&p, at.Add(3100*time.Millisecond), rule, down)
+	s := stepWith(&p, at, rule, down)
 	require.True(t, s.hard)
 	require.Equal(t, "s has not been read yet: GET http://gate: connection refused", s.reasons[0].Text)
 	read := at.Add(4 * time.Second)
@@ -265,6 +265,10 @@ func TestThresholdsChangeAtOnce(t *testing.T) {
 	at := newFakeClock().t
 	r := Reading{Value: 5, At: at}
 	rule := Rule{Soft: 4, Hard: None(), Hysteresis: true}
+	require.InDelta(t, 0.5, stepWith(&p, at, rule, r).factor, 0)
+	rule.Soft = 5.5
+	require.InDelta(t, 1, stepWith(&p, at, rule, r).factor, 0, "no settling below a threshold that a person has raised")
+	rule.Soft = 4
 	require.InDelta(t, 0.5, stepWith(&p, at, rule, r).factor, 0)
 	rule.Soft = None()
 	require.InDelta(t, 1, stepWith(&p, at, rule, r).factor, 0)

@@ -76,7 +76,11 @@ func NewSchedule(windows []Window, defaultRate *float64) (Schedule, error) {
 		return Schedule{}, bad
 	}
 	if _, ever := s.NextOpening(epoch); !ever {
-		return Schedule{}, ScheduleErrors{{"default_rate", fmt.Sprint(s.rate), "with these windows lets nothing run, ever",
+		why := "with these windows lets nothing run, ever"
+		if len(windows) == 0 {
+			why = "without windows lets nothing run, ever"
+		}
+		return Schedule{}, ScheduleErrors{{"default_rate", fmt.Sprint(s.rate), why,
 			"give a window of a higher rate, or the time outside the windows a rate"}}
 	}
 	return s, nil

@@ -37,7 +37,7 @@ func TestScheduleDefaults(t *testing.T) {
 	}
 
 	_, err := NewSchedule(nil, &none)
-	require.EqualError(t, err, `default_rate: "0" with these windows lets nothing run, ever; `+
+	require.EqualError(t, err, `default_rate: "0" without windows lets nothing run, ever; `+
 		"give a window of a higher rate, or the time outside the windows a rate")
 	night.Rate = 0
 	_, err = NewSchedule([]Window{night}, nil)

@@ -300,6 +300,14 @@ func TestTheLeadersViewCompletesAStatus(t *testing.T) {
 	require.InDelta(t, 0.2, st.Lag["standby1"].Seconds, 0)
 	require.Equal(t, "w1", st.Workers[0].Worker)
 	require.Equal(t, int64(10), st.Rows, "the rest stays the ledger's")
+
+	v := LiveView{Rate: 500, ETA: &job.ETA{Low: 1, High: 2}, Limiting: []job.Reason{{Signal: "cap"}}}
+	paused := v.over(job.Status{State: job.Paused})
+	require.Equal(t, "paused", paused.ETA.Note, "the view is of the time before")
+	require.False(t, paused.ETA.Known())
+	require.Zero(t, paused.Rate)
+	require.Empty(t, paused.Limiting)
+	require.Equal(t, v.ETA, v.over(job.Status{State: job.Running}).ETA)
 }
 
 func TestOpenAPIAndMetricsNeedNoToken(t *testing.T) {

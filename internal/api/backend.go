@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/backfleet/backfleet/internal/job"
@@ -104,9 +105,16 @@ type LiveView struct {
 	ETA      *job.ETA // nil: not known
 }
 
-// over returns the status with the live view laid over it: what the leader knows is newer than what the ledger holds.
+// over returns the status with the live view laid over it: what the leader knows is newer than what the ledger holds, but for the
+// state. The view of a job that was just paused is of the time before.
 func (v LiveView) over(s job.Status) job.Status {
 	s.Live, s.Rate, s.ETA = true, v.Rate, v.ETA
+	if s.State != job.Planning && !s.State.Active() {
+		s.Rate, v.Limiting, v.Lag = 0, nil, nil // nobody looks for it at what it would wait for
+		if s.ETA != nil && s.ETA.Known() {
+			s.ETA = &job.ETA{Note: strings.ReplaceAll(string(s.State), "_", " ")}
+		}
+	}
 	if v.Lag != nil {
 		s.Lag = v.Lag
 	}

@@ -17,6 +17,8 @@ type Gate interface {
 	Go(database string) (ok bool, reason job.Reason, known bool)
 	// Signals returns what was last read of the database, in no order; nothing where Go would not know.
 	Signals(database string) []job.Signal
+	// Costs returns what reading them took so far, by source.
+	Costs(database string) []job.ReadCost
 }
 
 // CheckAnswer is the answer of /check/{app}/{type}/{database}, in the convention of GitHub's freno, which gh-ost and others speak.

@@ -81,7 +81,7 @@ func New(cfg Config) *Server {
 		cfg.Health.Handle(s.mux)
 	}
 	if cfg.Metrics != nil {
-		cfg.Metrics.MustRegister(observe.Jobs(s.Statuses))
+		cfg.Metrics.MustRegister(observe.Jobs(s.Statuses), observe.Signals(s.readings))
 		s.mux.Handle("GET /metrics", observe.MetricsHandler(cfg.Metrics))
 	}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -152,6 +152,18 @@ func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 func (s *Server) deny(ctx huma.Context, p *Problem) {
 	_, w := humago.Unwrap(ctx)
 	write(w, p)
+}
+
+// readings is what this process knows of the signals of the databases that it leads, for metrics.
+func (s *Server) readings() map[string]observe.Readings {
+	all := map[string]observe.Readings{}
+	if s.Gate == nil {
+		return all
+	}
+	for _, db := range s.Databases {
+		all[db.Name] = observe.Readings{Signals: s.Gate.Signals(db.Name), Costs: s.Gate.Costs(db.Name)}
+	}
+	return all
 }
 
 // Statuses returns the status of every job that is not ended, and of those that ended within the last hour, for metrics.

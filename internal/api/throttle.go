@@ -105,6 +105,10 @@ func (s *Server) throttle(ctx context.Context, in *DatabasePath) (*out[DatabaseT
 			}
 		}
 	}
+	if h.Brake != nil && answer.Go != nil && answer.Go.OK { // newer than the leader's last look
+		why := h.Brake.Why()
+		answer.Go = &Verdict{Reason: &why}
+	}
 	jobs, err := db.Ledger.Jobs(ctx)
 	if err != nil {
 		return nil, err

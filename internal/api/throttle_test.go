@@ -22,6 +22,10 @@ func (g *gate) Signals(string) []job.Signal {
 	return []job.Signal{{Name: "autovacuum", Value: 1, Detail: "public.users: scanning heap"}, {Name: "hot_ratio", Value: 0.58}}
 }
 
+func (g *gate) Costs(string) []job.ReadCost {
+	return []job.ReadCost{{Source: "lag", Reads: 20, Seconds: 0.25}}
+}
+
 func (g *gate) Go(database string) (bool, job.Reason, bool) {
 	if database != "main" || g.deaf {
 		return false, job.Reason{}, false
@@ -212,4 +216,26 @@ func TestACheckNeedsATokenUnlessItIsOpen(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, code, "only the check is open")
 	code, _, _ = b.do(t, http.MethodPost, path, "", "{}")
 	require.Equal(t, http.StatusNotFound, code)
+}
+
+func TestMetricsShowTheSignalsAndWhatTheyCost(t *testing.T) {
+	b := setup(t)
+	b.server.Gate = &gate{}
+	_, _, body := b.do(t, http.MethodGet, "/metrics", "", "")
+	require.Contains(t, body, `backfleet_signal_blind{database="main",signal="autovacuum"} 0`)
+	require.NotContains(t, body, `backfleet_signal_value{database="main",signal="autovacuum"}`, "it has no time, so it was never read")
+	require.Contains(t, body, `backfleet_signal_reads_total{database="main",source="lag"} 20`)
+	require.Contains(t, body, `backfleet_signal_read_seconds_total{database="main",source="lag"} 0.25`)
+}
+
+// The leader looks at the hold a few times a second; what the ledger says is newer.
+func TestAHoldThatTheLeaderHasNotSeenYet(t *testing.T) {
+	b := setup(t)
+	b.server.Gate = &gate{}
+	_, err := b.client.Hold(t.Context(), "main", time.Minute, "deploy")
+	require.NoError(t, err)
+	got, err := b.client.Throttle(t.Context(), "main")
+	require.NoError(t, err)
+	require.False(t, got.Go.OK)
+	require.Contains(t, got.Go.Reason.Text, "deploy")
 }

@@ -109,7 +109,10 @@ func lags(all map[string]job.Lag, bytes bool) string {
 	parts := make([]string, len(names))
 	for i, n := range names {
 		parts[i] = fmt.Sprintf("%s %.1f s", n, all[n].Seconds)
-		if bytes {
+		switch {
+		case all[n].Missing: // what it was last says nothing of now
+			parts[i] = n + " missing"
+		case bytes:
 			parts[i] += " (" + size(all[n].Bytes) + ")"
 		}
 	}

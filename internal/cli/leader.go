@@ -102,6 +102,9 @@ func (l leader) Live(database string, id job.ID) (api.LiveView, bool) {
 // Signals implements api.Gate.
 func (l leader) Signals(database string) []job.Signal { return l.coordinator.Signals(database) }
 
+// Costs implements api.Gate.
+func (l leader) Costs(database string) []job.ReadCost { return l.coordinator.Costs(database) }
+
 // Go implements api.Gate.
 func (l leader) Go(database string) (ok bool, why job.Reason, known bool) {
 	return l.coordinator.Go(database)

@@ -2,9 +2,12 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -216,6 +219,12 @@ func section[T any](w io.Writer, title string, items []T, text func(T) string) {
 // detailText tells what an event changed: the reason, and old and new where they are plain values.
 func detailText(d map[string]any) string {
 	text := ""
+	before, limits := d["old"].(map[string]any)
+	if after, both := d["new"].(map[string]any); limits && both {
+		if changes := changed("", before, after); len(changes) > 0 {
+			text = ": " + clip(strings.Join(changes, ", "), 160)
+		}
+	}
 	old, was := d["old"].(string)
 	if to, is := d["new"].(string); is && was {
 		text = fmt.Sprintf(": %s → %s", old, to)
@@ -226,4 +235,37 @@ func detailText(d map[string]any) string {
 		text += " (" + r + ")"
 	}
 	return text
+}
+
+// changed lists the values that differ between two readings of a job's limits or a database's rules, by their paths.
+func changed(at string, before, after map[string]any) []string {
+	all := map[string]any{} // either may be nil: a part that was not there
+	maps.Copy(all, before)
+	maps.Copy(all, after)
+	var changes []string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		was, old := before[name].(map[string]any)
+		is, now := after[name].(map[string]any)
+		switch path := strings.TrimPrefix(at+"."+name, "."); {
+		case old || now:
+			changes = append(changes, changed(path, was, is)...)
+		case !reflect.DeepEqual(before[name], after[name]):
+			changes = append(changes, fmt.Sprintf("%s %s → %s", path, jsonText(before[name]), jsonText(after[name])))
+		}
+	}
+	return changes
+}
+
+func jsonText(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "unset"
+	case string:
+		return v
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(text)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,6 +78,25 @@ func TestStatusText(t *testing.T) {
 		By: "ann@ops1", Submitted: submitted, Started: &started, Ended: &now,
 	}
 	golden(t, "status-complete", func(w io.Writer) { statusText(w, complete, now.Add(time.Hour)) })
+}
+
+func TestDetailTextTellsWhatWasSet(t *testing.T) {
+	limits := func(rows float64, more map[string]any) map[string]any {
+		m := map[string]any{"weight": 1.0, "throttle": map[string]any{"max_rows_per_second": rows, "lag": map[string]any{"target": "1s"}}}
+		maps.Copy(m, more)
+		return m
+	}
+	require.Equal(t, ": throttle.max_rows_per_second 3000 → 500, workers.max unset → 4", detailText(map[string]any{
+		"old": limits(3000, nil), "new": limits(500, map[string]any{"workers": map[string]any{"max": 4.0}}),
+	}))
+	require.Equal(t, ": running → paused (deploy)", detailText(map[string]any{"old": "running", "new": "paused", "reason": "deploy"}))
+	require.Empty(t, detailText(map[string]any{"old": limits(1, nil), "new": limits(1, nil)}))
+}
+
+func TestLagText(t *testing.T) {
+	all := map[string]job.Lag{"a": {Seconds: 0.2, Bytes: 2048}, "b": {Seconds: 3, Bytes: 4096, Missing: true}}
+	require.Equal(t, "b missing, a 0.2 s (2.0 KiB)", lags(all, true))
+	require.Equal(t, "b missing, a 0.2 s", lags(all, false))
 }
 
 func TestProgressText(t *testing.T) {
@@ -216,7 +236,9 @@ func TestScreenWithoutATerminalWritesALineNowAndThenAndAtEachChange(t *testing.T
 func TestThrottleText(t *testing.T) {
 	number := func(v float64) *float64 { return &v }
 	until, closes := now.Add(time.Hour), now.Add(3*time.Hour)
-	throttled := job.ThrottleRules{MaxRowsPerSecond: 50_000, MaxWALBytesPerSecond: 20 << 20}
+	lag := job.LagRules{Target: job.Duration(time.Second), Soft: job.Duration(5 * time.Second), Hard: job.Duration(10 * time.Second)}
+	throttled := job.ThrottleRules{Lag: lag, MaxRowsPerSecond: 50_000, MaxWALBytesPerSecond: 20 << 20,
+		Replicas: map[string]string{"reporting": "ignore", "standby1": "hold"}}
 	golden(t, "throttle", func(w io.Writer) {
 		throttleText(w, api.DatabaseThrottle{
 			Database: "main", Leader: &api.Leader{Owner: "db7-4711-0a1b2c3d"},
@@ -226,7 +248,7 @@ func TestThrottleText(t *testing.T) {
 			Jobs: []api.JobThrottle{
 				{Name: "users-email-norm", State: job.Running, Rules: throttled, Limiting: []job.Reason{{Text: "held by olga", Hard: true}, {Text: "override"}},
 					Schedule: api.ScheduleNow{Rate: 0.5, Why: "override by ann@ops1 until 2026-03-01T04:00:30Z: rate 0.5", Till: &closes}},
-				{Name: "orders", State: job.Paused, Schedule: api.ScheduleNow{Rate: 1}},
+				{Name: "orders", State: job.Paused, Rules: job.ThrottleRules{Lag: lag}, Schedule: api.ScheduleNow{Rate: 1}},
 			},
 			Signals: []api.SignalInForce{
 				{Name: "archive_queue", Soft: number(20), Hard: number(42), Unit: "segments", Now: &job.Signal{Value: 3, At: now}},

@@ -38,7 +38,7 @@ the first. Jobs keep their state and their ranges.`,
 			})(cmd, args)
 		},
 	}
-	cmd.Flags().DurationVar(&howLong, "for", 0, "how long, such as 10m (at most "+long(job.MaxOverride)+")")
+	cmd.Flags().DurationVar(&howLong, "for", 0, "how long, such as 10m (at most "+job.Duration(job.MaxOverride).String()+")")
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the audit log and for whoever reads the status")
 	return cmd
 }

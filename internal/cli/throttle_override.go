@@ -57,7 +57,7 @@ that is behind still holds the fleet. --end ends it before its time.`,
 		},
 	}
 	cmd.Flags().Float64Var(&rate, "rate", 1, "part of the full rate, 0 to 1; 0 stops every batch")
-	cmd.Flags().DurationVar(&howLong, "for", 0, "how long, such as 1h (at most "+long(job.MaxOverride)+")")
+	cmd.Flags().DurationVar(&howLong, "for", 0, "how long, such as 1h (at most "+job.Duration(job.MaxOverride).String()+")")
 	cmd.Flags().BoolVar(&end, "end", false, "let windows decide again")
 	return cmd
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -50,6 +51,7 @@ func throttleText(w io.Writer, t api.DatabaseThrottle) {
 	for _, j := range t.Jobs {
 		say(w, "job %s, %s", j.Name, j.State)
 		line("  caps", capsText(j.Rules.MaxRowsPerSecond, j.Rules.MaxWALBytesPerSecond))
+		line("  lag", lagRulesText(j.Rules))
 		line("  schedule", scheduleText(j.Schedule))
 		key := "  limited by"
 		for _, r := range j.Limiting {
@@ -67,6 +69,17 @@ func throttleText(w io.Writer, t api.DatabaseThrottle) {
 			unitText(s.Unit), orDash(aboutText(s)))
 	}
 	_ = tw.Flush()
+}
+
+// lagRulesText tells the thresholds of replica lag, and which replicas do not count.
+func lagRulesText(t job.ThrottleRules) string {
+	text := fmt.Sprintf("target %s, soft %s, hard %s", t.Lag.Target, t.Lag.Soft, t.Lag.Hard)
+	for _, name := range slices.Sorted(maps.Keys(t.Replicas)) {
+		if throttle.Policy(t.Replicas[name]) == throttle.PolicyIgnore {
+			text += "; " + name + " is ignored"
+		}
+	}
+	return text
 }
 
 func scheduleText(s api.ScheduleNow) string {

@@ -73,6 +73,13 @@ type Reason struct {
 	Hard      bool    `json:"hard,omitempty"`
 }
 
+// ReadCost is what reading one source of signals took so far, as the coordinator sees it: the time on the server and on the way.
+type ReadCost struct {
+	Source  string  `json:"source"`
+	Reads   int64   `json:"reads"`
+	Seconds float64 `json:"seconds"`
+}
+
 // Signal is the last reading of one signal of a database, as the governor has it.
 type Signal struct {
 	Name   string    `json:"name"`

@@ -143,6 +143,12 @@ func (s *settings[T]) setAll(v T, values map[string]string) (T, []Change, error)
 
 // hint says which path was meant: the nearest name below the part of the path that is right.
 func (s *settings[T]) hint(path string) string {
+	if below := s.children(path); len(below) > 0 { // right, but not all of it
+		for i, name := range below {
+			below[i] = join(path, name)
+		}
+		return "one of " + strings.Join(below, ", ")
+	}
 	for parent := path; parent != ""; {
 		name := parent
 		if dot := strings.LastIndexByte(parent, '.'); dot >= 0 {

@@ -57,13 +57,29 @@ func (t ThrottleRules) signalFaults() (rs Refusals) {
 		}
 		rule, err := t.Signals[name].over(rule)
 		if err == nil {
-			err = rule.Validate()
+			if err = always(rule); err == nil {
+				err = rule.Validate()
+			}
 		}
 		if err != nil {
 			rs = append(rs, refuse(field, signalText(t.Signals[name]), err))
 		}
 	}
 	return rs
+}
+
+// always refuses thresholds of a builtin signal that hold the fleet for ever: none of them is ever below 0, and no free share is
+// above all of it.
+func always(r throttle.Rule) error {
+	for _, v := range []float64{r.Soft, r.Hard} {
+		switch {
+		case !r.Below && v <= 0:
+			return fmt.Errorf("has a threshold of %g, which is always reached; write one above 0, or off", v)
+		case r.Below && r.Unit == throttle.UnitShare && v >= 1:
+			return fmt.Errorf("has a threshold of %g %%, which is always reached; write one below 100%%, or off", 100*v)
+		}
+	}
+	return nil
 }
 
 func (t ThrottleRules) checkFaults() (rs Refusals) {

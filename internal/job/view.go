@@ -45,6 +45,7 @@ type Status struct {
 type Lag struct {
 	Seconds float64 `json:"seconds"`
 	Bytes   int64   `json:"bytes"`
+	Missing bool    `json:"missing,omitempty"` // it is not there now: Seconds and Bytes are the last ones known
 }
 
 // StreamLag is the job's JetStream consumer as `nats consumer report` would show it.

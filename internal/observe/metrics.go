@@ -66,6 +66,7 @@ func Jobs(read Statuses) prometheus.Collector {
 	c.ranges = desc("job_ranges", "Ranges of the present phase by state.", "state")
 	c.quarantine = desc("job_quarantined_rows", "Rows in quarantine.")
 	c.lag = desc("job_replica_lag_seconds", "Lag of a replica that the job waits for.", "replica")
+	c.missing = desc("job_replica_missing", "1 while a replica that was there before is not.", "replica")
 	c.held = desc("job_held", "1 while a hard signal stops every batch of the job.")
 	c.workers = desc("job_workers", "Slots that carry a range of the job now.")
 	c.maxWorkers = desc("job_workers_max", "The job's own limit on slots.")
@@ -81,7 +82,7 @@ type jobs struct {
 	read Statuses
 	all  []*prometheus.Desc
 
-	failed, state, estimate, rows, batches, retries, fraction, rate, etaLow, etaHigh, limiting, lost, ranges, quarantine, lag, held, workers,
+	failed, state, estimate, rows, batches, retries, fraction, rate, etaLow, etaHigh, limiting, lost, ranges, quarantine, lag, missing, held, workers,
 	maxWorkers, pending, ackPending, open *prometheus.Desc
 }
 
@@ -145,7 +146,10 @@ func (c *jobs) job(s job.Status, emit func(prometheus.ValueType, *prometheus.Des
 	gauge(c.open, float64(r.Queued+r.Released+r.Running))
 	gauge(c.quarantine, float64(s.Quarantine))
 	for _, name := range mostLagging(s.Lag) {
-		gauge(c.lag, s.Lag[name].Seconds, name)
+		gauge(c.missing, truth(s.Lag[name].Missing), name)
+		if !s.Lag[name].Missing { // what it was last says nothing of now
+			gauge(c.lag, s.Lag[name].Seconds, name)
+		}
 	}
 	gauge(c.held, truth(Held(s)))
 	gauge(c.workers, float64(len(s.Workers)))

@@ -104,7 +104,7 @@ func TestJobMetrics(t *testing.T) {
 			{
 				Name: "norm", Database: "main", State: job.Running, Rows: 1200, Batches: 3, Quarantine: 1, Rate: 400, ETA: &eta,
 				Ranges:   job.RangeCounts{Total: 10, Queued: 5, Released: 2, Running: 1, Done: 2},
-				Lag:      map[string]job.Lag{"standby1": {Seconds: 2.5}},
+				Lag:      map[string]job.Lag{"standby1": {Seconds: 2.5}, "standby2": {Seconds: 0.1, Missing: true}},
 				Limiting: []job.Reason{{Signal: "lag", Hard: true}, {Signal: "cap"}},
 				Lost:     []job.Loss{{Signal: "lag", Share: 0.5, Seconds: 12.5}},
 				Workers:  []job.WorkerOnJob{{Worker: "w1"}},
@@ -137,6 +137,10 @@ backfleet_job_ranges_open{database="main",job="norm"} 8
 # HELP backfleet_job_replica_lag_seconds Lag of a replica that the job waits for.
 # TYPE backfleet_job_replica_lag_seconds gauge
 backfleet_job_replica_lag_seconds{database="main",job="norm",replica="standby1"} 2.5
+# HELP backfleet_job_replica_missing 1 while a replica that was there before is not.
+# TYPE backfleet_job_replica_missing gauge
+backfleet_job_replica_missing{database="main",job="norm",replica="standby1"} 0
+backfleet_job_replica_missing{database="main",job="norm",replica="standby2"} 1
 # HELP backfleet_job_rows_written_total Rows written by committed batches.
 # TYPE backfleet_job_rows_written_total counter
 backfleet_job_rows_written_total{database="main",job="norm"} 1200
@@ -150,7 +154,7 @@ backfleet_job_stream_pending{database="main",job="norm"} 2
 # TYPE backfleet_jobs_scrape_error gauge
 backfleet_jobs_scrape_error 0
 `), "backfleet_job_eta_low_seconds", "backfleet_job_eta_high_seconds", "backfleet_job_limiting", "backfleet_job_lost_seconds_total",
-		"backfleet_job_held", "backfleet_job_ranges_open", "backfleet_job_replica_lag_seconds", "backfleet_job_rows_written_total",
+		"backfleet_job_held", "backfleet_job_ranges_open", "backfleet_job_replica_lag_seconds", "backfleet_job_replica_missing", "backfleet_job_rows_written_total",
 		"backfleet_job_state", "backfleet_job_stream_pending", "backfleet_jobs_scrape_error"))
 
 	n, err := testutil.GatherAndCount(r, "backfleet_build_info")
@@ -166,4 +170,30 @@ func TestReplicaLabelsAreBounded(t *testing.T) {
 	names := mostLagging(lag)
 	require.Len(t, names, maxReplicas)
 	require.Len(t, names[0], 3*maxReplicas, "the most lagging first")
+}
+
+func TestSignalMetrics(t *testing.T) {
+	r := NewRegistry()
+	require.NoError(t, r.Register(Signals(func() map[string]Readings {
+		at := time.Now()
+		return map[string]Readings{"main": {
+			Signals: []job.Signal{{Name: "slot_lost", Value: 1, At: at}, {Name: "slot_lost", At: at}, {Name: "gate", Error: "refused"}},
+			Costs:   []job.ReadCost{{Source: "lag", Reads: 40, Seconds: 0.5}},
+		}}
+	})))
+	require.NoError(t, testutil.GatherAndCompare(r, strings.NewReader(`
+# HELP backfleet_signal_blind 1 where the last attempt to read a signal failed.
+# TYPE backfleet_signal_blind gauge
+backfleet_signal_blind{database="main",signal="gate"} 1
+backfleet_signal_blind{database="main",signal="slot_lost"} 0
+# HELP backfleet_signal_read_seconds_total Seconds that readings of a source took, on the server and on the way to it.
+# TYPE backfleet_signal_read_seconds_total counter
+backfleet_signal_read_seconds_total{database="main",source="lag"} 0.5
+# HELP backfleet_signal_reads_total Readings of a source of signals since this coordinator leads.
+# TYPE backfleet_signal_reads_total counter
+backfleet_signal_reads_total{database="main",source="lag"} 40
+# HELP backfleet_signal_value Last reading of a signal, in the unit that backfleet throttle show tells; absent where there was none.
+# TYPE backfleet_signal_value gauge
+backfleet_signal_value{database="main",signal="slot_lost"} 1
+`), "backfleet_signal_value", "backfleet_signal_blind", "backfleet_signal_reads_total", "backfleet_signal_read_seconds_total"))
 }

@@ -277,9 +277,10 @@ func (s *sampler) batch(ctx context.Context, at spot) (b sampled, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		since := func(t time.Time) float64 { return time.Since(t).Seconds() }
 		began := time.Now()
-		var block float64
+		var block, hot float64 // hot counts earlier batches of this session too, until the server has taken them over
 		var lsn string
-		if err := tx.QueryRow(ctx, "SELECT current_setting('block_size')::float8, pg_current_wal_insert_lsn()::text", pgx.QueryExecModeExec).Scan(&block, &lsn); err != nil {
+		if err := tx.QueryRow(ctx, `SELECT current_setting('block_size')::float8, pg_current_wal_insert_lsn()::text,
+			coalesce(pg_stat_get_xact_tuples_hot_updated($1::oid), 0)::float8`, pgx.QueryExecModeExec, at.leaf.OID).Scan(&block, &lsn, &hot); err != nil {
 			return err
 		}
 		b.fixed = since(began)
@@ -321,6 +322,7 @@ func (s *sampler) batch(ctx context.Context, at spot) (b sampled, err error) {
 			pg_stat_get_xact_tuples_hot_updated($2::oid)::float8`, lsn, at.leaf.OID).Scan(&written, &b.hot); err != nil {
 			return err
 		}
+		b.hot = min(max(0, b.hot-hot), b.rows)
 		b.deferred = max(0, written-b.wal)
 
 		look := t.Look(span)

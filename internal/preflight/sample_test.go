@@ -104,6 +104,24 @@ func TestSamplesAreRolledBack(t *testing.T) {
 	}
 }
 
+// The server counts HOT updates of a session, not of a batch, until it has taken them over.
+func TestSamplesCountHOTUpdatesOfTheirOwnBatch(t *testing.T) {
+	pool := harness.Database(t).Pool
+	exec(t, pool, "CREATE TABLE roomy (id bigint PRIMARY KEY, v text) WITH (fillfactor = 40)",
+		"INSERT INTO roomy SELECT i, 'x' FROM generate_series(1, 5000) i", "VACUUM ANALYZE roomy")
+	p := forecast(t, pool, spec(func(s *job.Spec) {
+		s.Table, s.Set, s.Where, s.Check = "roomy", map[string]string{"v": "'y'"}, "v = 'x'", ""
+	}))
+	switch f := p.Forecast; {
+	case f == nil:
+		t.Fatalf("no forecast: %+v", p.Warnings)
+	case f.Sample.Batches < 2, f.Sample.HOT < 0.5, f.Sample.HOT > 1:
+		t.Errorf("samples %+v", f.Sample)
+	case f.Index.Low < 0, f.Index.High < f.Index.Low:
+		t.Errorf("index growth %+v", f.Index)
+	}
+}
+
 func TestSamplesOfEveryKeyAndSize(t *testing.T) {
 	pool := harness.Database(t).Pool
 	exec(t, pool,

@@ -146,6 +146,8 @@ func TestTheBrakeStopsEveryBatch(t *testing.T) {
 		_, err := sc.s.pool.Exec(t.Context(), "select backfleet.hold("+bad+")")
 		require.ErrorContains(t, err, "not a positive interval")
 	}
+	_, err = sc.s.pool.Exec(t.Context(), "select backfleet.hold('8 days')")
+	require.ErrorContains(t, err, "longer than a week")
 	sc.exec("insert into backfleet.brake (until, by) values (clock_timestamp(), 'x')")
 	_, on, err = sc.s.Brake(t.Context())
 	require.NoError(t, err)

@@ -107,6 +107,10 @@ func TestURLsThatAreRefused(t *testing.T) {
 	}
 	_, err := signals.NewPrometheusCheck("gate", "http://prometheus", "", time.Second)
 	require.EqualError(t, err, "has no query; write one that gives one number")
+
+	bare, err := signals.NewPrometheusCheck("gate", "http://127.0.0.1:1", "up", time.Second)
+	require.NoError(t, err)
+	require.ErrorContains(t, bare.Read(t.Context())[0].Err, "GET http://127.0.0.1:1/api/v1/query: ")
 }
 
 // prometheus answers as the query API does.

@@ -36,6 +36,9 @@ func NewPrometheusCheck(name, baseURL, query string, every time.Duration) (*Prom
 	if query == "" {
 		return nil, errors.New("has no query; write one that gives one number")
 	}
+	if u.Path == "" {
+		u.Path = "/" // else the joined path begins without one
+	}
 	u = u.JoinPath("api/v1/query")
 	q := u.Query()
 	q.Set("query", query)

@@ -184,6 +184,10 @@ BEGIN
         RAISE EXCEPTION 'backfleet.hold: % is not a positive interval', how_long
             USING HINT = 'Call SELECT backfleet.hold(''10 minutes'').';
     END IF;
+    IF how_long > interval '7 days' THEN
+        RAISE EXCEPTION 'backfleet.hold: % is longer than a week, and such a hold is forgotten', how_long
+            USING HINT = 'Call SELECT backfleet.hold(''7 days'') at most.';
+    END IF;
     INSERT INTO backfleet.brake AS b (until, by, reason) VALUES (v_until, session_user, coalesce(why, ''))
         ON CONFLICT (id) DO UPDATE SET until = EXCLUDED.until, by = EXCLUDED.by, reason = EXCLUDED.reason;
     INSERT INTO backfleet.events (by, action, detail)

@@ -76,7 +76,7 @@ func TestLimitsSetRefuses(t *testing.T) {
 		{"throttle.signals.archve_queue", "off", `throttle.signals.archve_queue: is not a setting that can change; did you mean "throttle.signals.archive_queue"?`},
 		{"throttle.signals.probe.soft", "-1", `throttle.signals.probe: "{soft: -1}" has a threshold of -1, which is always reached; write one above 0, or off`},
 		{"throttle.signals.disk_free.hard", "150%", `"{hard: 150%}" has a threshold of 150 %, which is always reached; write one below 100%, or off`},
-		{"throttle.signals", "off", `throttle.signals: is not a setting that can change; one of throttle.signals.probe, throttle.signals.active_backends`},
+		{"throttle.signals", "off", `throttle.signals: is not a setting that can change; one of throttle.signals.active_backends, throttle.signals.archive_queue`},
 		{"throttle.lag", "5s", `throttle.lag: is not a setting that can change; one of throttle.lag.target, throttle.lag.soft, throttle.lag.hard`},
 		{"throttle.signals.archive_queue.hart", "30", `did you mean "throttle.signals.archive_queue.hard"?`},
 		{"throttle.signals.archive_queue.hard", "10", `throttle.signals.archive_queue: "{hard: 10}" has soft 20 above hard 10; soft is the one that is reached first`},

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	lookEvery     = 50 * time.Millisecond // the inner loop: hold or release
+	lookEvery     = 50 * time.Millisecond  // the inner loop: hold or release
 	publishEvery  = 500 * time.Millisecond // the outer loop: rate and leases
 	governTimeout = 3 * time.Second
 	askedFor      = 30 * time.Second        // a tool that has asked may ask again: signals are read for it as for a batch

@@ -28,6 +28,7 @@ const (
 
 const (
 	budgetEvery = 500 * time.Millisecond // between two steps of the outer loop
+	besideLeast = 4                      // slots beside an application: one that waits for a lock must not stop the others
 	usedRecent  = 5 * time.Second        // for which a rate that was used is said to be what limits
 )
 
@@ -91,7 +92,7 @@ func (g *Governor) Step(s Sample) Decision {
 	rate, reason := g.rate()
 	beside := slices.ContainsFunc(pressed, func(r Reason) bool { return r.Signal == SignalForeground })
 	rate = g.press(&d, s, rate, factor, beside)
-	if half := s.Cores / 2; beside && d.Slots > 0 && d.Slots == max(1, half) && d.Slots < s.Slots && s.Cores > 0 {
+	if half := s.Cores / 2; beside && d.Slots > 0 && d.Slots == max(besideLeast, half) && d.Slots < s.Slots && s.Cores > 0 {
 		pressed = append(pressed, Reason{Signal: "slots", Observed: float64(d.Slots), Threshold: float64(s.Slots),
 			Text: fmt.Sprintf("%d of %d slots may work: half of the server's %d cores beside an application", d.Slots, s.Slots, s.Cores)})
 	} else if few := g.guard.limit(); few > 0 && few < s.Slots && d.Slots == few {
@@ -169,7 +170,7 @@ func (g *Governor) rate() (float64, Reason) {
 // at most: a part of a rate that nobody reaches would slow nobody.
 func (g *Governor) press(d *Decision, s Sample, rate, factor float64, beside bool) float64 {
 	d.Slots = g.guard.limit()
-	if half := max(1, s.Cores/2); beside && s.Cores > 0 && (d.Slots == 0 || half < d.Slots) {
+	if half := max(besideLeast, s.Cores/2); beside && s.Cores > 0 && (d.Slots == 0 || half < d.Slots) {
 		d.Slots = half
 	}
 	if factor < 1 {

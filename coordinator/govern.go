@@ -49,6 +49,7 @@ type governor struct {
 
 	calendars calendars
 	asked     atomic.Int64 // when another tool asked last, in Unix nanoseconds
+	wanted    atomic.Int64 // slots that the last budget could have used
 
 	mu       sync.Mutex
 	sample   throttle.Sample
@@ -244,7 +245,7 @@ func (g *governor) share(ctx context.Context, active []job.Job, decision throttl
 	for i, j := range active {
 		ids[i] = j.ID
 	}
-	runnable, err := g.runnable(ctx, ids, len(slots))
+	runnable, err := g.runnable(ctx, ids, max(len(slots), mostWorkers(active)))
 	if err != nil {
 		// A worker whose lease is withdrawn now could not commit its hand-back: it keeps the lease, and starts no batch.
 		g.complain(ctx, "open ranges not counted", err)
@@ -259,6 +260,7 @@ func (g *governor) share(ctx context.Context, active []job.Job, decision throttl
 		schedule, err := g.calendars.of(j)
 		all[i] = termsOf(j, schedule, err, now, decision, fleet)
 	}
+	g.wanted.Store(int64(g.want(now, decision, active, holding, runnable, fleet)))
 	leases := g.shares.allocate(now, decision, all, slots, holding, runnable, fleet.perSlot)
 	for i, l := range leases {
 		leases[i].Name = names[l.Job]

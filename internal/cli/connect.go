@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"maps"
 	"os"
@@ -25,7 +26,13 @@ func (a *app) client(ctx context.Context) (c *api.Client, done func(), err error
 				return nil, nil, usage("api-%w", err)
 			}
 		}
-		c, err = api.NewClient(a.api, token, actor())
+		var roots *x509.CertPool
+		if a.ca != "" {
+			if roots, err = api.ReadCA(a.ca); err != nil {
+				return nil, nil, usage("api-ca: %w", err)
+			}
+		}
+		c, err = api.NewClient(a.api, token, actor(), roots)
 		return c, func() {}, err
 	}
 	dbs, err := a.openAll(ctx, "backfleet cli", 2, true)

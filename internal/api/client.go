@@ -280,7 +280,11 @@ func call[T any](ctx context.Context, c *Client, method, path string, body any) 
 	if got.StatusCode >= http.StatusBadRequest {
 		p := &Problem{}
 		if json.Unmarshal(raw, p) != nil || p.Kind == "" {
-			p = Fail(Internal, fmt.Errorf("api: %s answered %s, which is not Backfleet's", c.base, got.Status), "check --api")
+			hint := "check --api"
+			if bytes.Contains(raw, []byte("HTTPS server")) {
+				hint = "it speaks TLS: write https:// in --api"
+			}
+			p = Fail(Internal, fmt.Errorf("api: %s answered %s, which is not Backfleet's", c.base, got.Status), hint)
 		}
 		return answer, p
 	}

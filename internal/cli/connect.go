@@ -128,8 +128,12 @@ func (a *app) open(ctx context.Context, name, application string, conns int32) (
 	return database{name, pool, replicas[name]}, nil
 }
 
-// openError makes a DSN that cannot be read bad input; whoever does not answer stays unreachable.
+// openError makes a DSN that cannot be read bad input, and a server that refuses it, or that is not trusted, too; whoever does not
+// answer stays unreachable.
 func openError(err error) error {
+	if p := api.AsProblem(err); p.Kind == api.Refused {
+		return p
+	}
 	var unreachable *postgres.UnreachableError
 	if errors.As(err, &unreachable) || errors.Is(err, context.Canceled) {
 		return err

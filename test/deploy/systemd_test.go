@@ -181,7 +181,8 @@ mkdir -p "$root/sys/fs/cgroup" && mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
 mount --rbind /dev "$root/dev"
 for d in run tmp var/lib; do mount -t tmpfs -o mode=755 tmpfs "$root/$d"; done
 chmod 1777 "$root/tmp"
-rm -rf "$root"/etc/systemd/system/*.wants "$root"/usr/lib/systemd/system/*.wants "$root/etc/machine-id"
+rm -rf "$root"/etc/systemd/system/*.wants "$root"/usr/lib/systemd/system/*.wants
+echo 0123456789abcdef0123456789abcdef >"$root/etc/machine-id" # without one it would be a first boot, which enables all that there is
 install -m 755 "$bin" "$root/usr/bin/backfleet"
 install -m 644 "$deploy"/*.service "$root/etc/systemd/system/"
 install -m 644 "$deploy/backfleet.sysusers" "$root/usr/lib/sysusers.d/backfleet.conf"

@@ -147,7 +147,7 @@ func TestAPIOverTLS(t *testing.T) {
 	remote(strings.Replace(url, "127.0.0.1", "localhost", 1), ours.file).refuses(2, status, "localhost", "reach the server by a name")
 	remote(url, "/nowhere.pem").refuses(2, status, "api-ca", "/nowhere.pem")
 	remote(url, keyFile).refuses(2, status, "api-ca", "holds no certificate")
-	remote(strings.Replace(url, "https", "http", 1), "").refuses(1, status, "400 Bad Request", "check --api")
+	remote(strings.Replace(url, "https", "http", 1), "").refuses(1, status, "400 Bad Request", "write https:// in --api")
 
 	show(ours.sign("127.0.0.1", -time.Minute))
 	good.refuses(2, status, url, "expired", "renewed")

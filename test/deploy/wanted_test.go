@@ -93,7 +93,7 @@ func TestWantedSlotsFollowTheBudget(t *testing.T) {
 	awaitWanted("held", 0, 0, 40)
 	s.must("throttle", "release", "main")
 	awaitWanted("released", 1, 2, 40)
-	s.must("set", "scaled", "throttle.max_rows_per_second=1000000", "workers.max=32", "batch.max_rows=10")
+	s.must("set", "scaled", "throttle.max_rows_per_second=0", "workers.max=32", "batch.max_rows=10")
 	awaitWanted("without the cap", 25, 32, 1)
 	s.must("set", "scaled", "batch.max_rows=10000")
 	s.awaitJob("scaled", job.Complete)

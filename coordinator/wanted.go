@@ -39,6 +39,7 @@ func (g *governor) want(now time.Time, d throttle.Decision, active []job.Job, ho
 		return 0 // it has no rate
 	}
 	fleet.slots = mostWorkers(active)
+	d.RowsPerSec = d.Whole.RowsPerSec
 	var demands []throttle.Demand
 	for _, j := range active {
 		schedule, err := g.calendars.of(j)
@@ -49,7 +50,7 @@ func (g *governor) want(now time.Time, d throttle.Decision, active []job.Job, ho
 			})
 		}
 	}
-	return throttle.Wanted(throttle.Supply{Rate: d.RowsPerSec, Most: d.Slots, RowsPerSlot: fleet.perSlot}, demands)
+	return d.Whole.Wanted(fleet.perSlot, demands)
 }
 
 // mostWorkers is the most slots that one of the jobs may have.

@@ -27,9 +27,9 @@ func TestWantedSlots(t *testing.T) {
 	require.Equal(t, 1, known(throttle.Decision{}), "the speed of a slot is not known: one tells")
 	g.progress.perSlot = 1000
 	require.Equal(t, 9, known(throttle.Decision{}), "four slots are there; nine ranges wait, and the job may have sixteen slots")
-	require.Equal(t, 4, known(throttle.Decision{RowsPerSec: 1700}), "1700 rows/s at 600 a slot, and one to spare")
+	require.Equal(t, 4, known(throttle.Decision{RowsPerSec: 1700, Whole: throttle.Whole{RowsPerSec: 1700}}), "1700 rows/s at 600 a slot, and one to spare")
 	require.Zero(t, known(throttle.Decision{Hold: true}))
-	require.Equal(t, 2, known(throttle.Decision{Slots: 2}), "the guard leaves two")
+	require.Equal(t, 2, known(throttle.Decision{Slots: 2, Whole: throttle.Whole{Slots: 2}}), "the guard leaves two")
 
 	g.c.roster.hear(job.Hello{Version: job.ProtocolVersion, Worker: "w1", Leaving: true})
 	g.c.roster.hear(job.Hello{Version: job.ProtocolVersion, Worker: "w2", Leaving: true})

@@ -90,6 +90,10 @@ func (g *Governor) Step(s Sample) Decision {
 	d.BatchScale = scale
 
 	rate, reason := g.rate()
+	d.Whole.Part = factor
+	if !math.IsInf(rate, 1) {
+		d.Whole.RowsPerSec = rate
+	}
 	beside := slices.ContainsFunc(pressed, func(r Reason) bool { return r.Signal == SignalForeground })
 	rate = g.press(&d, s, rate, factor, beside)
 	if half := s.Cores / 2; beside && d.Slots > 0 && d.Slots == max(besideLeast, half) && d.Slots < s.Slots && s.Cores > 0 {
@@ -172,6 +176,10 @@ func (g *Governor) press(d *Decision, s Sample, rate, factor float64, beside boo
 	d.Slots = g.guard.limit()
 	if half := max(besideLeast, s.Cores/2); beside && s.Cores > 0 && (d.Slots == 0 || half < d.Slots) {
 		d.Slots = half
+	}
+	d.Whole.Slots = d.Slots
+	if g.grant.slots > 0 && (d.Slots == 0 || g.grant.slots < d.Slots) {
+		d.Whole.Slots = g.grant.slots
 	}
 	if factor < 1 {
 		slots := s.Slots

@@ -37,13 +37,6 @@ func newSite(t *testing.T, env ...string) *site {
 	return &site{t: t, bin: harness.Backfleet(t), env: env, dir: t.TempDir()}
 }
 
-// with is the site with more in its environment.
-func (s *site) with(env ...string) *site {
-	other := *s
-	other.env = append(append([]string{}, s.env...), env...)
-	return &other
-}
-
 // said is what a command that has ended said.
 type said struct {
 	code           int

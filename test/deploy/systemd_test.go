@@ -192,8 +192,10 @@ chroot "$root" systemd-sysusers backfleet.conf
 chroot "$root" systemctl enable "$@"
 ln -s /usr/lib/systemd/system/systemd-journald.service "$root/etc/systemd/system/multi-user.target.wants/"
 mount --bind "$root/proc/sys" "$root/proc/sys" && mount -o remount,ro,bind "$root/proc/sys"
-cd "$root"
-exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot . /usr/lib/systemd/systemd --system --unit=multi-user.target --log-target=console --show-status=no
+mkdir "$root/before" && cd "$root"
+pivot_root . before # no chroot: in one, the kernel makes no user namespace, which PrivateUsers= is
+cd / && umount -l before && rmdir before
+exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin /usr/lib/systemd/systemd --system --unit=multi-user.target --log-target=console --show-status=no
 `
 	args := append([]string{"--fork", "--pid", "--mount", "--uts", "--ipc", "--cgroup", "--kill-child", "bash", "-c", script, "boot",
 		t.TempDir(), staged, bin, filepath.Join(root(t), "deploy", "systemd")}, units...)
@@ -246,7 +248,7 @@ func (m *machine) is(unit, state string) error {
 		return err
 	}
 	if got := strings.TrimSpace(out); got != state {
-		_ = m.run(&out, "journalctl", "-u", unit, "-o", "cat", "-n", "5")
+		_ = m.run(&out, "systemctl", "status", "--no-pager", "--lines=5", unit)
 		return fmt.Errorf("%s is %s: %s", unit, got, out)
 	}
 	return nil

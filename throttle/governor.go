@@ -94,7 +94,9 @@ func (g *Governor) Step(s Sample) Decision {
 	d.BatchScale = scale
 
 	rate, reason := g.rate()
-	d.Whole.Part = factor
+	if factor < 1 {
+		d.Whole.Part = factor
+	}
 	if !math.IsInf(rate, 1) {
 		d.Whole.RowsPerSec = rate
 	}

@@ -110,8 +110,3 @@ func (c *Conn) PublishBudget(b job.Budget) error {
 	}
 	return nil
 }
-
-// show writes a value for display without waiting for the bucket's answer.
-func (c *Conn) show(bucket, key string, data []byte) {
-	c.reply(bucketSubject(bucket, key), data)
-}

@@ -139,7 +139,7 @@ func explain(op string, err error) error {
 	if errors.As(err, &api) {
 		switch api.ErrorCode {
 		case 10005: // no suitable peers for placement
-			return fmt.Errorf("%s: %w; the NATS cluster has fewer JetStream servers than the replicas asked for", op, err)
+			return fmt.Errorf("%s: %w; the NATS cluster has fewer JetStream servers than the replicas asked for; start the others, or ask for fewer replicas", op, err)
 		case 10074: // replicas > 1 not supported in non-clustered mode
 			return fmt.Errorf("%s: %w; ask for 1 replica on a single NATS server", op, err)
 		case 10065: // subjects overlap with an existing stream

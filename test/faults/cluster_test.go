@@ -1,0 +1,329 @@
+package faults
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/backfleet/backfleet/test/harness"
+)
+
+// Bounds on how long the fleet may stand without a batch. Three elections, of the servers, the stream and the consumer, take 4 to 9 s
+// each, side by side.
+const (
+	mostGap      = 15 * time.Second
+	mostStepDown = 500 * time.Millisecond
+)
+
+// trio is a fleet on a NATS cluster of three, with a client of the tests' own.
+type trio struct {
+	*fleet
+	js    jetstream.JetStream
+	nc    *nats.Conn
+	meter *meter
+}
+
+// newTrio starts the servers, a coordinator and three workers. Each of the four is a client of the server that is named for it, and
+// learns of the others by itself.
+func newTrio(t *testing.T, opts ...harness.NATSOption) *trio {
+	t.Helper()
+	f := newFleet(t, shape{rows: 200_000, perRange: perRange, rate: 12_000})
+	f.trio = harness.ClusteredNATS(t, 3, opts...)
+	f.must("db", "init")
+	at := func(i int) string { return f.trio.Servers[i].URL() }
+	f.coordinator("--nats-url", at(0))
+	f.awaitLeader(nil)
+	for i := range 3 {
+		f.worker(1, "--nats-url", at(i))
+	}
+	f.write()
+	f.must("submit", f.file)
+	nc, err := nats.Connect(f.natsURL(), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond))
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	f.awaitShare(0.05)
+	for _, name := range []string{"BACKFLEET", "KV_backfleet_control", "KV_backfleet_workers"} {
+		stream, err := js.Stream(t.Context(), name)
+		require.NoError(t, err)
+		require.Equal(t, 3, stream.CachedInfo().Config.Replicas, name)
+	}
+	return &trio{fleet: f, js: js, nc: nc, meter: f.measure()}
+}
+
+func (f *trio) consumer() string { return "job_main_" + f.job }
+
+// leader asks who leads the stream, or its job's consumer.
+func (f *trio) leader(ctx context.Context, consumer bool) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if consumer {
+		c, err := f.js.Consumer(ctx, "BACKFLEET", f.consumer())
+		if err != nil {
+			return "", err
+		}
+		return c.CachedInfo().Cluster.Leader, nil
+	}
+	s, err := f.js.Stream(ctx, "BACKFLEET")
+	if err != nil {
+		return "", err
+	}
+	return s.CachedInfo().Cluster.Leader, nil
+}
+
+// appoint has a server lead what is named by the end of its step-down's subject, the stream or its consumer.
+func (f *trio) appoint(consumer bool, name string) {
+	f.t.Helper()
+	subject := "$JS.API.STREAM.LEADER.STEPDOWN.BACKFLEET"
+	if consumer {
+		subject = "$JS.API.CONSUMER.LEADER.STEPDOWN.BACKFLEET." + f.consumer()
+	}
+	f.await(name+" leads", func(ctx context.Context) (bool, error) {
+		if now, err := f.leader(ctx, consumer); err != nil || now == name {
+			return err == nil, err
+		}
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		m, err := f.nc.RequestWithContext(ctx, subject, fmt.Appendf(nil, `{"placement": {"preferred": %q}}`, name))
+		if err != nil {
+			return false, err
+		}
+		var answer struct{ Error *jetstream.APIError }
+		if err := json.Unmarshal(m.Data, &answer); err != nil || answer.Error != nil {
+			return false, cmp.Or[error](err, answer.Error)
+		}
+		return false, errors.New("another leads")
+	})
+}
+
+// awaitLeads waits until a server that is not down leads stream and consumer, as the others say.
+func (f *trio) awaitLeads(down ...*harness.NATSServer) {
+	f.t.Helper()
+	for _, consumer := range []bool{false, true} {
+		f.await("stream and consumer are led", func(ctx context.Context) (bool, error) {
+			name, err := f.leader(ctx, consumer)
+			for _, n := range down {
+				if n.Name == name {
+					return false, errors.New(name + " is down")
+				}
+			}
+			return err == nil && name != "", err
+		})
+	}
+}
+
+// awaitRanges waits until so many further ranges were claimed and done: the stream delivers again.
+func (f *trio) awaitRanges(n int) {
+	f.t.Helper()
+	var done int
+	require.NoError(f.t, f.pool.QueryRow(f.t.Context(), "SELECT count(*) FROM backfleet.ranges WHERE kind = 'fill' AND state = 'done'").Scan(&done))
+	f.awaitSQL(fmt.Sprintf("%d more ranges are done", n),
+		"SELECT count(*) >= $1 FROM backfleet.ranges WHERE kind = 'fill' AND state = 'done'", done+n)
+}
+
+// meter notes when further rows were done, from when it begins to the end of the test.
+type meter struct {
+	f    *fleet
+	quit context.CancelFunc
+	done chan struct{}
+	at   []time.Time
+}
+
+func (f *fleet) measure() *meter {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(f.t.Context()))
+	m := &meter{f: f, quit: cancel, done: make(chan struct{})}
+	f.t.Cleanup(m.stop)
+	go func() {
+		defer close(m.done)
+		var last int64
+		for ctx.Err() == nil {
+			var n int64
+			err := f.pool.QueryRow(ctx, "SELECT coalesce(sum(rows), 0) FROM backfleet.ranges WHERE kind = 'fill'").Scan(&n)
+			if err == nil && n > last {
+				last = n
+				m.at = append(m.at, time.Now())
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(pollEvery):
+			}
+		}
+	}()
+	return m
+}
+
+func (m *meter) stop() {
+	m.quit()
+	<-m.done
+}
+
+// longest stops the meter and returns the longest time without a batch that ended after since.
+func (m *meter) longest(since time.Time) (gap time.Duration) {
+	m.f.t.Helper()
+	m.stop()
+	ended := 0
+	for i := 1; i < len(m.at); i++ {
+		if m.at[i].After(since) {
+			gap = max(gap, m.at[i].Sub(m.at[i-1]))
+			ended++
+		}
+	}
+	require.Greater(m.f.t, ended, 10, "batches after the fault")
+	return gap
+}
+
+// A leader that dies is followed by another within an election, and what it had delivered or acknowledged is neither lost nor done
+// twice.
+func TestClusterKillLeader(t *testing.T) {
+	for name, consumer := range map[string]bool{"stream": false, "consumer": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newTrio(t)
+			victim, other := f.trio.Servers[0], f.trio.Servers[1] // the coordinator is the victim's client
+			f.appoint(consumer, victim.Name)
+			f.appoint(!consumer, other.Name)
+			require.NoError(t, victim.Kill())
+			killed := time.Now()
+			f.awaitLeads(victim)
+			led := time.Since(killed)
+			f.awaitRanges(6)
+			gap := f.meter.longest(killed)
+			require.LessOrEqual(t, gap, mostGap)
+			f.unleash()
+			f.awaitEnd()
+			require.NoError(t, victim.Start())
+			f.prove(fmt.Sprintf("NATS leader of the %s killed: another led after %s, longest gap without a batch %s", name, short(led), short(gap)))
+		})
+	}
+}
+
+// Two of three are no majority: nothing is delivered until one of them is back, and then all goes on. The same holds for all three.
+func TestClusterKillMajority(t *testing.T) {
+	for name, n := range map[string]int{"two": 2, "three": 3} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newTrio(t)
+			victims := f.trio.Servers[:n]
+			for _, v := range victims {
+				require.NoError(t, v.Process().Signal(9)) // all before one is waited for
+			}
+			for _, v := range victims {
+				require.NoError(t, v.Kill())
+			}
+			still := f.awaitStill()
+			for _, v := range victims {
+				require.NoError(t, v.Start())
+			}
+			back := time.Now()
+			more := f.awaitMore()
+			require.LessOrEqual(t, more, mostGap)
+			f.awaitRanges(6)
+			f.unleash()
+			f.prove(fmt.Sprintf("%s of three NATS servers killed: the last batch came after %s, the next %s after their return, longest gap after that %s",
+				name, short(still), short(more), short(f.meter.longest(back.Add(more)))))
+		})
+	}
+}
+
+// A server that comes back without its store gets all of it from the others: it is needed for the majority when the next one dies.
+func TestClusterDeleteStore(t *testing.T) {
+	t.Parallel()
+	f := newTrio(t)
+	victim, next := f.trio.Servers[0], f.trio.Servers[1]
+	f.appoint(false, victim.Name)
+	f.appoint(true, victim.Name)
+	require.NoError(t, victim.Kill())
+	killed := time.Now()
+	require.NoError(t, victim.DeleteStore())
+	require.NoError(t, victim.Start())
+	f.awaitCurrent(victim)
+	current := time.Since(killed)
+	require.NoError(t, next.Kill())
+	f.awaitLeads(next)
+	f.awaitRanges(4)
+	gap := f.meter.longest(killed)
+	require.LessOrEqual(t, gap, mostGap)
+	f.unleash()
+	f.awaitEnd()
+	require.NoError(t, next.Start())
+	f.prove(fmt.Sprintf("a NATS leader's store deleted: it was whole again after %s, then another was killed; longest gap without a batch %s", short(current), short(gap)))
+}
+
+// awaitCurrent waits until a server has caught up with the leaders of the stream and its consumer.
+func (f *trio) awaitCurrent(n *harness.NATSServer) {
+	f.t.Helper()
+	f.await(n.Name+" has caught up", func(ctx context.Context) (bool, error) {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		stream, err := f.js.Stream(ctx, "BACKFLEET")
+		if err != nil {
+			return false, err
+		}
+		consumer, err := stream.Consumer(ctx, f.consumer())
+		if err != nil {
+			return false, err
+		}
+		for _, info := range []*jetstream.ClusterInfo{stream.CachedInfo().Cluster, consumer.CachedInfo().Cluster} {
+			current := info.Leader == n.Name
+			for _, r := range info.Replicas {
+				current = current || r.Name == n.Name && r.Current && !r.Offline
+			}
+			if !current {
+				return false, fmt.Errorf("not current: %+v", info)
+			}
+		}
+		return true, nil
+	})
+}
+
+// The stores of all servers may go: the ledger knows what is done, and the stream is made anew, again with three replicas.
+func TestClusterDeleteAllStores(t *testing.T) {
+	t.Parallel()
+	f := newTrio(t)
+	for _, n := range f.trio.Servers {
+		require.NoError(t, n.Kill())
+		require.NoError(t, n.DeleteStore())
+	}
+	for _, n := range f.trio.Servers {
+		require.NoError(t, n.Start())
+	}
+	back := time.Now()
+	more := f.awaitMore()
+	require.LessOrEqual(t, more, mostGap)
+	f.awaitRanges(6)
+	stream, err := f.js.Stream(t.Context(), "BACKFLEET")
+	require.NoError(t, err)
+	require.Equal(t, 3, stream.CachedInfo().Config.Replicas)
+	f.unleash()
+	f.prove(fmt.Sprintf("all NATS stores deleted: batches went on %s after their return, longest gap after that %s", short(more), short(f.meter.longest(back.Add(more)))))
+}
+
+// A leader that steps down, as in a rolling upgrade, is hardly felt.
+func TestClusterStepDown(t *testing.T) {
+	t.Parallel()
+	f := newTrio(t)
+	names := []string{"n1", "n2", "n3"}
+	f.appoint(false, "n1")
+	f.appoint(true, "n1")
+	f.awaitRanges(1)
+	began := time.Now()
+	for round := range 3 {
+		for _, consumer := range []bool{false, true} {
+			f.appoint(consumer, names[(round+1)%3])
+			f.awaitRanges(1)
+		}
+	}
+	gap := f.meter.longest(began)
+	require.LessOrEqual(t, gap, mostStepDown)
+	f.unleash()
+	f.prove(fmt.Sprintf("six step-downs of stream and consumer, longest gap without a batch %s", short(gap)))
+}

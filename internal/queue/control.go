@@ -52,7 +52,7 @@ func (c *Conn) PutControl(ctx context.Context, ctl job.Control) error {
 func (c *Conn) storeControl(ctx context.Context, key string, ctl job.Control, data []byte) error {
 	bucket := c.names.controlBucket()
 	subject := bucketSubject(bucket, key)
-	stream, err := c.js.Stream(ctx, bucketStream(bucket))
+	stream, err := c.lookUp(ctx, bucketStream(bucket))
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -133,7 +134,7 @@ func explain(op string, err error) error {
 		return fmt.Errorf("%s: %w", op, ErrNoConsumer)
 	case errors.Is(err, nats.ErrReconnectBufExceeded):
 		return fmt.Errorf("%s: NATS is not connected", op)
-	case errors.Is(err, nats.ErrNoResponders):
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: JetStream does not answer; it is starting, electing a leader, or off: %w", op, err)
 	}
 	if errors.As(err, &api) {

@@ -1,10 +1,8 @@
 package faults
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -26,6 +24,7 @@ const (
 // trio is a fleet on a NATS cluster of three, with a client of the tests' own.
 type trio struct {
 	*fleet
+	first *harness.Process // the worker beside the coordinator
 	js    jetstream.JetStream
 	nc    *nats.Conn
 	meter *meter
@@ -41,12 +40,12 @@ func newTrio(t *testing.T, opts ...harness.NATSOption) *trio {
 	at := func(i int) string { return f.trio.Servers[i].URL() }
 	f.coordinator("--nats-url", at(0))
 	f.awaitLeader(nil)
-	for i := range 3 {
-		f.worker(1, "--nats-url", at(i))
-	}
+	first := f.worker(1, "--nats-url", at(0))
+	f.worker(1, "--nats-url", at(1))
+	f.worker(1, "--nats-url", at(2))
 	f.write()
 	f.must("submit", f.file)
-	nc, err := nats.Connect(f.natsURL(), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond))
+	nc, err := nats.Connect(at(1)+","+at(2), nats.IgnoreDiscoveredServers(), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond))
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)
@@ -57,66 +56,69 @@ func newTrio(t *testing.T, opts ...harness.NATSOption) *trio {
 		require.NoError(t, err)
 		require.Equal(t, 3, stream.CachedInfo().Config.Replicas, name)
 	}
-	return &trio{fleet: f, js: js, nc: nc, meter: f.measure()}
+	return &trio{fleet: f, first: first, js: js, nc: nc, meter: f.measure()}
 }
 
-func (f *trio) consumer() string { return "job_main_" + f.job }
+// asset is what a NATS server leads: a stream, or a consumer of one.
+type asset struct{ stream, consumer string }
 
-// leader asks who leads the stream, or its job's consumer.
-func (f *trio) leader(ctx context.Context, consumer bool) (string, error) {
+var ranges = asset{stream: "BACKFLEET"}
+
+// consumer is the asset that delivers the job's ranges.
+func (f *trio) consumer() asset { return asset{ranges.stream, "job_main_" + f.job} }
+
+// leader asks who leads an asset.
+func (f *trio) leader(ctx context.Context, a asset) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	if consumer {
-		c, err := f.js.Consumer(ctx, "BACKFLEET", f.consumer())
+	if a.consumer != "" {
+		c, err := f.js.Consumer(ctx, a.stream, a.consumer)
 		if err != nil {
 			return "", err
 		}
 		return c.CachedInfo().Cluster.Leader, nil
 	}
-	s, err := f.js.Stream(ctx, "BACKFLEET")
+	s, err := f.js.Stream(ctx, a.stream)
 	if err != nil {
 		return "", err
 	}
 	return s.CachedInfo().Cluster.Leader, nil
 }
 
-// appoint has a server lead what is named by the end of its step-down's subject, the stream or its consumer.
-func (f *trio) appoint(consumer bool, name string) {
+// appoint has the leaders of assets step down until it is this server that leads them.
+func (f *trio) appoint(n *harness.NATSServer, assets ...asset) {
 	f.t.Helper()
-	subject := "$JS.API.STREAM.LEADER.STEPDOWN.BACKFLEET"
-	if consumer {
-		subject = "$JS.API.CONSUMER.LEADER.STEPDOWN.BACKFLEET." + f.consumer()
+	for _, a := range assets {
+		subject := "$JS.API.STREAM.LEADER.STEPDOWN." + a.stream
+		if a.consumer != "" {
+			subject = "$JS.API.CONSUMER.LEADER.STEPDOWN." + a.stream + "." + a.consumer
+		}
+		f.await(n.Name+" leads "+a.stream+" "+a.consumer, func(ctx context.Context) (bool, error) {
+			if now, err := f.leader(ctx, a); err != nil || now == n.Name {
+				return err == nil, err
+			}
+			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+			defer cancel()
+			m, err := f.nc.RequestWithContext(ctx, subject, fmt.Appendf(nil, `{"placement": {"preferred": %q}}`, n.Name))
+			if err != nil {
+				return false, err
+			}
+			var answer struct{ Error *jetstream.APIError }
+			if err := json.Unmarshal(m.Data, &answer); err != nil {
+				return false, err
+			}
+			return false, fmt.Errorf("asked to step down: %+v", answer.Error)
+		})
 	}
-	f.await(name+" leads", func(ctx context.Context) (bool, error) {
-		if now, err := f.leader(ctx, consumer); err != nil || now == name {
-			return err == nil, err
-		}
-		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-		defer cancel()
-		m, err := f.nc.RequestWithContext(ctx, subject, fmt.Appendf(nil, `{"placement": {"preferred": %q}}`, name))
-		if err != nil {
-			return false, err
-		}
-		var answer struct{ Error *jetstream.APIError }
-		if err := json.Unmarshal(m.Data, &answer); err != nil || answer.Error != nil {
-			return false, cmp.Or[error](err, answer.Error)
-		}
-		return false, errors.New("another leads")
-	})
 }
 
-// awaitLeads waits until a server that is not down leads stream and consumer, as the others say.
-func (f *trio) awaitLeads(down ...*harness.NATSServer) {
+// awaitLeads waits until stream and consumer are led by a server other than the one that is down.
+func (f *trio) awaitLeads(down *harness.NATSServer) {
 	f.t.Helper()
-	for _, consumer := range []bool{false, true} {
-		f.await("stream and consumer are led", func(ctx context.Context) (bool, error) {
-			name, err := f.leader(ctx, consumer)
-			for _, n := range down {
-				if n.Name == name {
-					return false, errors.New(name + " is down")
-				}
-			}
-			return err == nil && name != "", err
+	for _, a := range []asset{ranges, f.consumer()} {
+		f.await("another leads "+a.stream+" "+a.consumer, func(ctx context.Context) (bool, error) {
+			name, err := f.leader(ctx, a)
+			return err == nil && name != "" && name != down.Name, err
 		})
 	}
 }
@@ -184,13 +186,17 @@ func (m *meter) longest(since time.Time) (gap time.Duration) {
 // A leader that dies is followed by another within an election, and what it had delivered or acknowledged is neither lost nor done
 // twice.
 func TestClusterKillLeader(t *testing.T) {
-	for name, consumer := range map[string]bool{"stream": false, "consumer": true} {
+	for _, name := range []string{"stream", "consumer"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newTrio(t)
 			victim, other := f.trio.Servers[0], f.trio.Servers[1] // the coordinator is the victim's client
-			f.appoint(consumer, victim.Name)
-			f.appoint(!consumer, other.Name)
+			hit, spared := ranges, f.consumer()
+			if name == "consumer" {
+				hit, spared = spared, hit
+			}
+			f.appoint(victim, hit)
+			f.appoint(other, spared)
 			require.NoError(t, victim.Kill())
 			killed := time.Now()
 			f.awaitLeads(victim)
@@ -239,8 +245,7 @@ func TestClusterDeleteStore(t *testing.T) {
 	t.Parallel()
 	f := newTrio(t)
 	victim, next := f.trio.Servers[0], f.trio.Servers[1]
-	f.appoint(false, victim.Name)
-	f.appoint(true, victim.Name)
+	f.appoint(victim, ranges, f.consumer())
 	require.NoError(t, victim.Kill())
 	killed := time.Now()
 	require.NoError(t, victim.DeleteStore())
@@ -268,7 +273,7 @@ func (f *trio) awaitCurrent(n *harness.NATSServer) {
 		if err != nil {
 			return false, err
 		}
-		consumer, err := stream.Consumer(ctx, f.consumer())
+		consumer, err := stream.Consumer(ctx, f.consumer().consumer)
 		if err != nil {
 			return false, err
 		}
@@ -311,14 +316,13 @@ func TestClusterDeleteAllStores(t *testing.T) {
 func TestClusterStepDown(t *testing.T) {
 	t.Parallel()
 	f := newTrio(t)
-	names := []string{"n1", "n2", "n3"}
-	f.appoint(false, "n1")
-	f.appoint(true, "n1")
+	n := f.trio.Servers
+	f.appoint(n[0], ranges, f.consumer())
 	f.awaitRanges(1)
 	began := time.Now()
-	for round := range 3 {
-		for _, consumer := range []bool{false, true} {
-			f.appoint(consumer, names[(round+1)%3])
+	for _, next := range []*harness.NATSServer{n[1], n[2], n[0]} {
+		for _, a := range []asset{ranges, f.consumer()} {
+			f.appoint(next, a)
 			f.awaitRanges(1)
 		}
 	}
@@ -326,4 +330,33 @@ func TestClusterStepDown(t *testing.T) {
 	require.LessOrEqual(t, gap, mostStepDown)
 	f.unleash()
 	f.prove(fmt.Sprintf("six step-downs of stream and consumer, longest gap without a batch %s", short(gap)))
+}
+
+// A server that is cut off from the others keeps its clients, and nobody tells them. Here it leads all that the fleet uses, and the
+// coordinator and a worker are its clients: both notice, and go to another.
+func TestClusterCutOff(t *testing.T) {
+	t.Parallel()
+	routes := newRoutes(t)
+	f := newTrio(t, harness.WithRoutes(routes.through))
+	alone := f.trio.Servers[0]
+	f.appoint(alone, ranges, f.consumer(), asset{stream: "KV_backfleet_control"}, asset{stream: "KV_backfleet_workers"})
+	routes.cut(alone.Name)
+	cut := time.Now()
+	f.awaitLeads(alone)
+	led := time.Since(cut)
+	const said = "does not reach the majority of its cluster"
+	for _, p := range []*harness.Process{f.coordinators[0], f.first} {
+		f.await("the client of the lone server has left it", func(context.Context) (bool, error) {
+			return len(logged(p, said, alone.Name)) > 0, nil
+		})
+	}
+	left := time.Since(cut)
+	f.awaitRanges(6)
+	gap := f.meter.longest(cut)
+	require.LessOrEqual(t, gap, mostGap)
+	routes.heal(alone.Name)
+	f.awaitCurrent(alone)
+	f.unleash()
+	f.prove(fmt.Sprintf("NATS server cut off with all leaders, the coordinator and a worker: others led after %s, both clients had left after %s, "+
+		"longest gap without a batch %s", short(led), short(left), short(gap)))
 }

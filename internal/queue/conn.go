@@ -134,7 +134,7 @@ func (c *Conn) reconnected(nc *nats.Conn) {
 // asyncError is the only place where the server's denial of a permission shows: the request itself just times out.
 func (c *Conn) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	if errors.Is(err, nats.ErrPermissionViolation) {
-		c.log.Error("NATS denied a permission; grant this role what the documentation lists", zap.Error(err))
+		c.log.Error("NATS denied a permission; grant its role what deploy/nats/accounts.conf lists", zap.Error(err))
 		return
 	}
 	fields := []zap.Field{zap.Error(err)}

@@ -93,6 +93,8 @@ func diagnose(at string, err error) error {
 		return fail(ErrTLS, "give the certificate authority that signed the server's certificate as the CA file")
 	case errors.As(err, &host):
 		return fail(ErrTLS, "use a host name that the server's certificate names")
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return fail(ErrTLS, "renew the server's certificate, or set this machine's clock")
 	case errors.As(err, &record), errors.Is(err, nats.ErrSecureConnWanted):
 		return fail(ErrTLS, "the server does not speak TLS; leave the TLS files and the tls:// scheme away, or turn TLS on at the server")
 	case errors.Is(err, nats.ErrSecureConnRequired):

@@ -157,6 +157,9 @@ func (n *NATSServer) Process() *Process {
 // Log is the log of the current process.
 func (n *NATSServer) Log() string { return n.Process().Output() }
 
+// NATSBinary builds the nats-server of go.mod's version, and returns its path.
+func NATSBinary() (string, error) { return buildNATS() }
+
 // buildNATS returns the nats-server of go.mod's version, built at most once on this machine.
 func buildNATS() (string, error) {
 	root, err := moduleDir()

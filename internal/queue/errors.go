@@ -33,7 +33,7 @@ var (
 	// ErrNoConsumer is what Pull and Lag return when the job has no consumer: not yet, or no more.
 	ErrNoConsumer = errors.New("the job has no consumer")
 	// ErrNoStream is what the coordinator's calls return when the stream or a bucket is gone; see [Conn.EnsureStream].
-	ErrNoStream = errors.New("the stream does not exist")
+	ErrNoStream = errors.New("the stream does not exist, or has no leader")
 	// ErrVersion is what Pull returns for a message that a newer release published; the message was put back.
 	ErrVersion = errors.New("the message is of a newer release")
 	// ErrForgotten is what Done returns when a server that was restarted does not know the delivery: it comes again.

@@ -59,6 +59,7 @@ database: main
 table: public.accounts
 set: {counter: counter + 1}
 check: counter = 1
+late_rows: ignore
 rows_per_range: 2000
 batch: {max_rows: 200}
 throttle: {max_rows_per_second: %d}

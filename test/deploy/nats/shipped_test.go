@@ -38,7 +38,7 @@ func startShipped(t *testing.T) *shipped {
 	for _, role := range roles {
 		seed, public := newKey(t)
 		s.seeds[role] = seed
-		env = append(env, fmt.Sprintf("BACKFLEET_%s_NKEY=%s", strings.ToUpper(role), public))
+		env = append(env, variable(role)+"="+public)
 	}
 	port := func() int {
 		n, err := harness.Environment(t).Port()
@@ -71,6 +71,9 @@ func startShipped(t *testing.T) *shipped {
 	}
 	return s
 }
+
+// variable is where accounts.conf finds the public key of a role.
+func variable(role string) string { return "BACKFLEET_" + strings.ToUpper(role) + "_NKEY" }
 
 // newKey makes an NKey of a user: a file with its seed, and the public part.
 func newKey(t *testing.T) (seed, public string) {

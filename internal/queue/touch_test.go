@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -8,14 +9,14 @@ import (
 
 func TestAServerThatAnswersNoWriteIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		left := 0
-		touch := newTouch(func() { left++ })
-		after := func(d time.Duration, want int) {
+		var left atomic.Int64
+		touch := newTouch(func() { left.Add(1) })
+		after := func(d time.Duration, want int64) {
 			t.Helper()
 			time.Sleep(d)
 			synctest.Wait()
-			if left != want {
-				t.Fatalf("left %d times, want %d", left, want)
+			if n := left.Load(); n != want {
+				t.Fatalf("left %d times, want %d", n, want)
 			}
 		}
 		touch.asked()

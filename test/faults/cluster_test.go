@@ -71,9 +71,9 @@ var (
 // consumer is the asset that delivers the job's ranges.
 func (f *trio) consumer() asset { return asset{ranges.stream, "job_main_" + f.job} }
 
-// led asks who leads an asset, and how far the others are.
+// led asks who leads an asset, and how far the others are. Nobody answers while there is no leader.
 func (f *trio) led(ctx context.Context, a asset) (*jetstream.ClusterInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 	defer cancel()
 	if a.consumer != "" {
 		c, err := f.js.Consumer(ctx, a.stream, a.consumer)

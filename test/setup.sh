@@ -2,8 +2,10 @@
 # Makes this machine ready for the demo and the tests: installs from the package manager what is missing, and changes
 # nothing when all is there. To install it needs root, or sudo without a password.
 #
-#   test/setup.sh         PostgreSQL's server binaries
-#   test/setup.sh race    also a C compiler, for Go's race detector
+#   test/setup.sh             PostgreSQL's server binaries
+#   test/setup.sh WORD ...    also, for each word:
+#     race       a C compiler, for Go's race detector
+#     systemd    systemd's programs, to run the units under
 set -euo pipefail
 
 fail() {
@@ -51,6 +53,20 @@ if ! have_postgres; then
 	have_postgres || fail "apt-get installed postgresql, but there is no /usr/lib/postgresql/*/bin/initdb"
 fi
 
-if [[ ${1:-} == race ]] && ! have_compiler; then
-	install "C compiler, which Go's race detector needs" gcc libc6-dev
-fi
+install_compiler() {
+	have_compiler || install "C compiler, which Go's race detector needs" gcc libc6-dev
+}
+
+# Only the programs are wanted: nothing of it is started on this machine.
+install_systemd() {
+	[[ -x /usr/lib/systemd/systemd ]] && command -v systemd-analyze >/dev/null && return
+	install "systemd" systemd
+}
+
+for word in "$@"; do
+	case $word in
+	race) install_compiler ;;
+	systemd) install_systemd ;;
+	*) fail "$word: not a word that it knows" ;;
+	esac
+done

@@ -161,7 +161,11 @@ func (s *Server) readings() map[string]observe.Readings {
 		return all
 	}
 	for _, db := range s.Databases {
-		all[db.Name] = observe.Readings{Signals: s.Gate.Signals(db.Name), Costs: s.Gate.Costs(db.Name)}
+		r := observe.Readings{Signals: s.Gate.Signals(db.Name), Costs: s.Gate.Costs(db.Name)}
+		if n, known := s.Gate.Wanted(db.Name); known {
+			r.Wanted = &n
+		}
+		all[db.Name] = r
 	}
 	return all
 }

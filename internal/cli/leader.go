@@ -105,6 +105,11 @@ func (l leader) Signals(database string) []job.Signal { return l.coordinator.Sig
 // Costs implements api.Gate.
 func (l leader) Costs(database string) []job.ReadCost { return l.coordinator.Costs(database) }
 
+// Wanted implements api.Gate.
+func (l leader) Wanted(database string) (slots int, known bool) {
+	return l.coordinator.Wanted(database)
+}
+
 // Go implements api.Gate.
 func (l leader) Go(database string) (ok bool, why job.Reason, known bool) {
 	return l.coordinator.Go(database)

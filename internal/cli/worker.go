@@ -96,7 +96,7 @@ func serveMetrics(ctx context.Context, p *parts, address string, health *observe
 	mux := http.NewServeMux()
 	health.Handle(mux)
 	mux.Handle("GET /metrics", observe.MetricsHandler(observe.NewRegistry()))
-	p.start("metrics", func(ctx context.Context) error { return api.Serve(ctx, l, mux) })
+	p.start("metrics", func(ctx context.Context) error { return api.Serve(ctx, l, mux, log) })
 	log.Info("metrics ready", zap.String(observe.Address, l.Addr().String()))
 	return nil
 }

@@ -175,8 +175,9 @@ func TestReplicaLabelsAreBounded(t *testing.T) {
 func TestSignalMetrics(t *testing.T) {
 	r := NewRegistry()
 	require.NoError(t, r.Register(Signals(func() map[string]Readings {
-		at := time.Now()
-		return map[string]Readings{"main": {
+		at, none, seven := time.Now(), 0, 7
+		return map[string]Readings{"held": {Wanted: &none}, "elsewhere": {}, "main": {
+			Wanted:  &seven,
 			Signals: []job.Signal{{Name: "slot_lost", Value: 1, At: at}, {Name: "slot_lost", At: at}, {Name: "gate", Error: "refused"}},
 			Costs:   []job.ReadCost{{Source: "lag", Reads: 40, Seconds: 0.5}},
 		}}
@@ -195,5 +196,9 @@ backfleet_signal_reads_total{database="main",source="lag"} 40
 # HELP backfleet_signal_value Last reading of a signal, in the unit that backfleet throttle show tells; absent where there was none.
 # TYPE backfleet_signal_value gauge
 backfleet_signal_value{database="main",signal="slot_lost"} 1
-`), "backfleet_signal_value", "backfleet_signal_blind", "backfleet_signal_reads_total", "backfleet_signal_read_seconds_total"))
+# HELP backfleet_wanted_slots Slots of workers that the database's jobs could use of its budget now; 0 while it is held. Scale the fleet by it. Absent where another coordinator leads.
+# TYPE backfleet_wanted_slots gauge
+backfleet_wanted_slots{database="held"} 0
+backfleet_wanted_slots{database="main"} 7
+`), "backfleet_wanted_slots", "backfleet_signal_value", "backfleet_signal_blind", "backfleet_signal_reads_total", "backfleet_signal_read_seconds_total"))
 }

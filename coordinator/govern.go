@@ -50,17 +50,19 @@ type governor struct {
 	calendars calendars
 	asked     atomic.Int64 // when another tool asked last, in Unix nanoseconds
 
-	mu       sync.Mutex
-	sample   throttle.Sample
-	decision throttle.Decision
-	decided  time.Time
+	mu        sync.Mutex
+	sample    throttle.Sample
+	decision  throttle.Decision
+	decided   time.Time
+	heldSince time.Time // zero: not held
+	began     time.Time // this leadership
 }
 
 func newGovernor(l *leadership, db Database) *governor {
 	own := &store.Leader{Store: store.New(db.Signals, db.Ledger.Database()), Owner: l.ledger.Owner, Epoch: l.ledger.Epoch}
 	return &governor{
 		leadership: l, ledger: own, runnable: own.Runnable, send: l.c.cfg.Queue.PublishBudget, connected: l.c.cfg.Queue.Healthy,
-		sense: newSense(l, own, db), progress: newProgress(), shares: &shares{},
+		sense: newSense(l, own, db), progress: newProgress(), shares: &shares{}, began: time.Now(),
 		control: throttle.NewGovernor(throttle.Rules{Loops: l.c.cfg.Loops}),
 	}
 }
@@ -220,10 +222,35 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 			g.log.Info("fleet released")
 		}
 	}
-	g.mu.Lock()
-	g.sample, g.decision, g.decided = sample, decision, time.Now()
-	g.mu.Unlock()
+	g.note(time.Now(), sample, decision)
 	return decision
+}
+
+// note keeps a decision, and what it was made from, for those who ask.
+func (g *governor) note(now time.Time, sample throttle.Sample, decision throttle.Decision) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.sample, g.decision, g.decided = sample, decision, now
+	switch {
+	case !decision.Hold:
+		g.heldSince = time.Time{}
+	case g.heldSince.IsZero():
+		g.heldSince = now
+	}
+}
+
+// fleet is what is known of the database's fleet, but for the workers.
+func (g *governor) fleet() job.Fleet {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return job.Fleet{Epoch: g.ledger.Epoch, HeldSince: g.heldSince, Read: later(g.sample.ReadAt, g.began), Stream: g.care.view()}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func firstReason(d throttle.Decision) string {

@@ -107,6 +107,19 @@ func (r *roster) work(id job.ID) job.Work {
 	return r.done[id]
 }
 
+// present returns how many workers that reach a database were heard lately, and how many slots they have.
+func (r *roster) present(database string) (workers, slots int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range r.workers {
+		if r.now().Sub(w.at) <= silence && slices.Contains(w.Databases, database) {
+			workers++
+			slots += w.Slots
+		}
+	}
+	return workers, slots
+}
+
 // slots lists the slots that can serve a database, without those that carry a range of a job elsewhere, and says which slots hold a
 // range of which job.
 func (r *roster) slots(database string, here map[job.ID]bool) (slots []throttle.Slot, holding map[job.ID][]throttle.Slot) {

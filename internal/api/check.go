@@ -19,6 +19,8 @@ type Gate interface {
 	Signals(database string) []job.Signal
 	// Costs returns what reading them took so far, by source.
 	Costs(database string) []job.ReadCost
+	// Fleet returns what is known of the fleet that serves the database; false where this process does not lead it.
+	Fleet(database string) (job.Fleet, bool)
 }
 
 // CheckAnswer is the answer of /check/{app}/{type}/{database}, in the convention of GitHub's freno, which gh-ost and others speak.

@@ -26,6 +26,10 @@ func (g *gate) Costs(string) []job.ReadCost {
 	return []job.ReadCost{{Source: "lag", Reads: 20, Seconds: 0.25}}
 }
 
+func (g *gate) Fleet(database string) (job.Fleet, bool) {
+	return job.Fleet{Epoch: 7, Workers: 2, Slots: 8}, database == "main"
+}
+
 func (g *gate) Go(database string) (bool, job.Reason, bool) {
 	if database != "main" || g.deaf {
 		return false, job.Reason{}, false

@@ -2,8 +2,10 @@
 # Makes this machine ready for the demo and the tests: installs from the package manager what is missing, and changes
 # nothing when all is there. To install it needs root, or sudo without a password.
 #
-#   test/setup.sh         PostgreSQL's server binaries
-#   test/setup.sh race    also a C compiler, for Go's race detector
+#   test/setup.sh             PostgreSQL's server binaries
+#   test/setup.sh WORD ...    also, for each word:
+#     race         a C compiler, for Go's race detector
+#     prometheus   Prometheus, with promtool
 set -euo pipefail
 
 fail() {
@@ -51,6 +53,17 @@ if ! have_postgres; then
 	have_postgres || fail "apt-get installed postgresql, but there is no /usr/lib/postgresql/*/bin/initdb"
 fi
 
-if [[ ${1:-} == race ]] && ! have_compiler; then
-	install "C compiler, which Go's race detector needs" gcc libc6-dev
-fi
+# Only the programs are wanted: no service of the system.
+install_prometheus() {
+	command -v prometheus >/dev/null && command -v promtool >/dev/null && return
+	install "Prometheus" prometheus
+	! command -v systemctl >/dev/null || "${root[@]}" systemctl disable --now prometheus >/dev/null 2>&1 || true
+}
+
+for word in "$@"; do
+	case $word in
+	race) have_compiler || install "C compiler, which Go's race detector needs" gcc libc6-dev ;;
+	prometheus) install_prometheus ;;
+	*) fail "there is no word $word: see the top of this file" ;;
+	esac
+done

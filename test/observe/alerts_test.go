@@ -149,6 +149,10 @@ func TestAPrometheusWatchesARunningFleet(t *testing.T) {
 
 	f.deleteStream()
 	w.until("the stream was deleted", with(usual, map[string][]string{"BackfleetStreamApart": {""}}))
+	await(t, "what was lost is counted", func(ctx context.Context) error {
+		all, err := p.query(ctx, "sum(backfleet_stream_lost_messages_total) > 0")
+		return errors.Join(err, some(len(all)))
+	})
 	w.until("the next comparison finds all as it should be", usual)
 
 	kill(t, f.workers)

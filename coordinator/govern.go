@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -203,7 +204,7 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 	}
 	sample.Rows, sample.RowsPerSlot = g.progress.rows, g.progress.perSlot
 	sample.Cores, _ = g.sense.server.Cores()
-	sample.Active, sample.Slots = g.shares.active, g.shares.slots
+	sample.Active, sample.Slots, sample.Waiting = g.shares.active, g.shares.slots, g.c.roster.waiting(ids(active))
 	decision := g.control.Step(sample)
 	g.sense.probe.SetStrict(slices.ContainsFunc(decision.Reasons, func(r throttle.Reason) bool { return r.Signal == throttle.SignalForeground }))
 	above := slices.Concat(g.brake, g.deaf())
@@ -226,31 +227,13 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 	return decision
 }
 
-// note keeps a decision, and what it was made from, for those who ask.
-func (g *governor) note(now time.Time, sample throttle.Sample, decision throttle.Decision) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.sample, g.decision, g.decided = sample, decision, now
-	switch {
-	case !decision.Hold:
-		g.heldSince = time.Time{}
-	case g.heldSince.IsZero():
-		g.heldSince = now
+// ids is the set of the jobs.
+func ids(of []job.Job) map[job.ID]bool {
+	set := map[job.ID]bool{}
+	for _, j := range of {
+		set[j.ID] = true
 	}
-}
-
-// fleet is what is known of the database's fleet, but for the workers.
-func (g *governor) fleet() job.Fleet {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return job.Fleet{Epoch: g.ledger.Epoch, HeldSince: g.heldSince, Read: later(g.sample.ReadAt, g.began), Stream: g.care.view()}
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
+	return set
 }
 
 func firstReason(d throttle.Decision) string {
@@ -267,11 +250,7 @@ func (g *governor) share(ctx context.Context, active []job.Job, decision throttl
 		here[j.ID], names[j.ID] = true, j.Name
 	}
 	slots, holding := g.c.roster.slots(g.ledger.Database(), here)
-	ids := make([]job.ID, len(active))
-	for i, j := range active {
-		ids[i] = j.ID
-	}
-	runnable, err := g.runnable(ctx, ids, len(slots))
+	runnable, err := g.runnable(ctx, slices.Collect(maps.Keys(ids(active))), len(slots))
 	if err != nil {
 		// A worker whose lease is withdrawn now could not commit its hand-back: it keeps the lease, and starts no batch.
 		g.complain(ctx, "open ranges not counted", err)

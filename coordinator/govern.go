@@ -52,17 +52,19 @@ type governor struct {
 	asked     atomic.Int64 // when another tool asked last, in Unix nanoseconds
 	wanted    atomic.Int64 // slots that the last budget could have used
 
-	mu       sync.Mutex
-	sample   throttle.Sample
-	decision throttle.Decision
-	decided  time.Time
+	mu        sync.Mutex
+	sample    throttle.Sample
+	decision  throttle.Decision
+	decided   time.Time
+	heldSince time.Time // zero: not held
+	began     time.Time // this leadership
 }
 
 func newGovernor(l *leadership, db Database) *governor {
 	own := &store.Leader{Store: store.New(db.Signals, db.Ledger.Database()), Owner: l.ledger.Owner, Epoch: l.ledger.Epoch}
 	return &governor{
 		leadership: l, ledger: own, runnable: own.Runnable, send: l.c.cfg.Queue.PublishBudget, connected: l.c.cfg.Queue.Healthy,
-		sense: newSense(l, own, db), progress: newProgress(), shares: &shares{},
+		sense: newSense(l, own, db), progress: newProgress(), shares: &shares{}, began: time.Now(),
 		control: throttle.NewGovernor(throttle.Rules{Loops: l.c.cfg.Loops}),
 	}
 }
@@ -222,9 +224,7 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 			g.log.Info("fleet released")
 		}
 	}
-	g.mu.Lock()
-	g.sample, g.decision, g.decided = sample, decision, time.Now()
-	g.mu.Unlock()
+	g.note(time.Now(), sample, decision)
 	return decision
 }
 

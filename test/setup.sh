@@ -4,8 +4,9 @@
 #
 #   test/setup.sh             PostgreSQL's server binaries
 #   test/setup.sh WORD ...    also, for each word:
-#     race       a C compiler, for Go's race detector
-#     systemd    systemd's programs, to run the units under
+#     race         a C compiler, for Go's race detector
+#     systemd      systemd's programs, to run the units under
+#     prometheus   Prometheus, with promtool
 set -euo pipefail
 
 fail() {
@@ -63,10 +64,18 @@ install_systemd() {
 	install "systemd" systemd
 }
 
+# Only the programs are wanted: no service of the system.
+install_prometheus() {
+	command -v prometheus >/dev/null && command -v promtool >/dev/null && return
+	install "Prometheus" prometheus
+	! command -v systemctl >/dev/null || "${root[@]}" systemctl disable --now prometheus >/dev/null 2>&1 || true
+}
+
 for word in "$@"; do
 	case $word in
 	race) install_compiler ;;
 	systemd) install_systemd ;;
+	prometheus) install_prometheus ;;
 	*) fail "$word: not a word that it knows" ;;
 	esac
 done

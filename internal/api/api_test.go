@@ -330,7 +330,7 @@ func TestOpenAPIAndMetricsNeedNoToken(t *testing.T) {
 	}
 	code, _, body = b.do(t, http.MethodGet, "/metrics", "", "")
 	require.Equal(t, http.StatusOK, code)
-	require.Contains(t, body, `backfleet_job_rows_written_total{database="main",job="norm"} 10`)
+	require.Contains(t, body, `backfleet_job_rows_written_total{database="main",job_name="norm"} 10`)
 	code, _, _ = b.do(t, http.MethodGet, "/readyz", "", "")
 	require.Equal(t, http.StatusOK, code)
 }

@@ -21,6 +21,8 @@ type Gate interface {
 	Costs(database string) []job.ReadCost
 	// Wanted returns how many slots the database could use now, 0 while it is held; not known where Go would not know.
 	Wanted(database string) (slots int, known bool)
+	// Fleet returns what is known of the fleet that serves the database; false where this process does not lead it.
+	Fleet(database string) (job.Fleet, bool)
 }
 
 // CheckAnswer is the answer of /check/{app}/{type}/{database}, in the convention of GitHub's freno, which gh-ost and others speak.

@@ -28,6 +28,10 @@ func (g *gate) Costs(string) []job.ReadCost {
 
 func (g *gate) Wanted(database string) (int, bool) { return 5, database == "main" && !g.deaf }
 
+func (g *gate) Fleet(database string) (job.Fleet, bool) {
+	return job.Fleet{Epoch: 7, Workers: 2, Slots: 8}, database == "main"
+}
+
 func (g *gate) Go(database string) (bool, job.Reason, bool) {
 	if database != "main" || g.deaf {
 		return false, job.Reason{}, false

@@ -246,6 +246,10 @@ func (c *carrier) claimAnew(ctx context.Context) error {
 	c.target.Schema, c.target.Name = claim.Schema, claim.Table
 	c.next, c.poison = boundary{}, isolation{}
 	c.at, c.marks = claim.Checkpoint, marks{}
+	// The job as well: a failover may have taken its revision back, and what is then said of it would count for less than what was read.
+	if c.job, err = c.desk.db.Ledger.Get(ctx, c.claim.Ref.Job); err != nil {
+		return fmt.Errorf("read the job: %w", err)
+	}
 	c.beat()
 	return nil
 }

@@ -85,7 +85,7 @@ func TestColumnDropped(t *testing.T) {
 	var r job.Report
 	require.NoError(t, json.Unmarshal([]byte(a.stdout), &r), a.stdout)
 	require.Equal(t, job.Failed, r.State)
-	require.Contains(t, r.Reason, `column "counter" of relation "victims" does not exist`)
+	require.Contains(t, r.Reason, `a batch of "public"."victims": column "counter" does not exist`)
 	require.NotContains(t, r.Reason, "\n")
 	var changed int
 	require.NoError(t, f.pool.QueryRow(t.Context(), "SELECT count(*) FROM public.victims WHERE name <> 'Name ' || id").Scan(&changed))
@@ -104,7 +104,7 @@ func TestColumnAway(t *testing.T) {
 	f.exec("ALTER TABLE public.accounts RENAME COLUMN counter TO counted")
 	failed := f.awaitSQL("the job has failed", "SELECT state = 'failed' AND stream_clear FROM backfleet.jobs")
 	require.LessOrEqual(t, failed, 10*time.Second)
-	require.Contains(t, f.status().Reason, `column "counter" of relation "accounts" does not exist`)
+	require.Contains(t, f.status().Reason, `a batch of "public"."accounts": column "counter" does not exist`)
 	done := f.rowsDone()
 	f.exec("ALTER TABLE public.accounts RENAME COLUMN counted TO counter")
 	f.must("retry", f.job)

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -201,7 +202,7 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 	}
 	sample.Rows, sample.RowsPerSlot = g.progress.rows, g.progress.perSlot
 	sample.Cores, _ = g.sense.server.Cores()
-	sample.Active, sample.Slots = g.shares.active, g.shares.slots
+	sample.Active, sample.Slots, sample.Waiting = g.shares.active, g.shares.slots, g.c.roster.waiting(ids(active))
 	decision := g.control.Step(sample)
 	g.sense.probe.SetStrict(slices.ContainsFunc(decision.Reasons, func(r throttle.Reason) bool { return r.Signal == throttle.SignalForeground }))
 	above := slices.Concat(g.brake, g.deaf())
@@ -226,6 +227,15 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 	return decision
 }
 
+// ids is the set of the jobs.
+func ids(of []job.Job) map[job.ID]bool {
+	set := map[job.ID]bool{}
+	for _, j := range of {
+		set[j.ID] = true
+	}
+	return set
+}
+
 func firstReason(d throttle.Decision) string {
 	if len(d.Reasons) == 0 {
 		return ""
@@ -240,11 +250,7 @@ func (g *governor) share(ctx context.Context, active []job.Job, decision throttl
 		here[j.ID], names[j.ID] = true, j.Name
 	}
 	slots, holding := g.c.roster.slots(g.ledger.Database(), here)
-	ids := make([]job.ID, len(active))
-	for i, j := range active {
-		ids[i] = j.ID
-	}
-	runnable, err := g.runnable(ctx, ids, len(slots))
+	runnable, err := g.runnable(ctx, slices.Collect(maps.Keys(ids(active))), len(slots))
 	if err != nil {
 		// A worker whose lease is withdrawn now could not commit its hand-back: it keeps the lease, and starts no batch.
 		g.complain(ctx, "open ranges not counted", err)

@@ -21,6 +21,7 @@ type Sample struct {
 	WALPerRow   float64 // bytes of WAL that one row was measured to cost; 0: not measured
 	RowsPerSlot float64 // rows that one slot writes in a second of SQL time; 0: not known
 	Active      int     // slots that hold a range
+	Waiting     int     // of these, slots whose last batch waited for a lock in vain
 	Slots       int     // slots that are there
 	Cores       int     // of the server; 0: not known
 

@@ -35,7 +35,7 @@ It needs the DSN of each database that it shall serve (BACKFLEET_DATABASE_<NAME>
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runWorker(cmd.Context(), nats, flags) },
 	}
-	nats.add(cmd.Flags(), a)
+	nats.add(cmd.Flags(), a, "worker")
 	f := cmd.Flags()
 	f.IntVar(&flags.slots, "slots", 1, "ranges carried at once; each uses one connection to its database")
 	f.StringVar(&flags.id, "id", "", "name of this worker, unique in the fleet and new for each process (default: host-pid-random)")

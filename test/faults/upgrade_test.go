@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ func TestUpgrade(t *testing.T) {
 	t.Logf("%s", f.must("db", "init")) // the ledger is upgraded under the old fleet
 	ledger := f.awaitMore()
 	f.coordinator()
-	workers := append(oldWorkers[:2:2], f.worker(1), f.worker(1))
+	workers := slices.Concat(oldWorkers, []*harness.Process{f.worker(1), f.worker(1)})
 	f.awaitGrip("w3", perRange) // a new worker under the old leader
 
 	require.NoError(t, old.Term())

@@ -50,18 +50,21 @@ type governor struct {
 
 	calendars calendars
 	asked     atomic.Int64 // when another tool asked last, in Unix nanoseconds
+	wanted    atomic.Int64 // slots that the last budget could have used
 
-	mu       sync.Mutex
-	sample   throttle.Sample
-	decision throttle.Decision
-	decided  time.Time
+	mu        sync.Mutex
+	sample    throttle.Sample
+	decision  throttle.Decision
+	decided   time.Time
+	heldSince time.Time // zero: not held
+	began     time.Time // this leadership
 }
 
 func newGovernor(l *leadership, db Database) *governor {
 	own := &store.Leader{Store: store.New(db.Signals, db.Ledger.Database()), Owner: l.ledger.Owner, Epoch: l.ledger.Epoch}
 	return &governor{
 		leadership: l, ledger: own, runnable: own.Runnable, send: l.c.cfg.Queue.PublishBudget, connected: l.c.cfg.Queue.Healthy,
-		sense: newSense(l, own, db), progress: newProgress(), shares: &shares{},
+		sense: newSense(l, own, db), progress: newProgress(), shares: &shares{}, began: time.Now(),
 		control: throttle.NewGovernor(throttle.Rules{Loops: l.c.cfg.Loops}),
 	}
 }
@@ -221,9 +224,7 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 			g.log.Info("fleet released")
 		}
 	}
-	g.mu.Lock()
-	g.sample, g.decision, g.decided = sample, decision, time.Now()
-	g.mu.Unlock()
+	g.note(time.Now(), sample, decision)
 	return decision
 }
 
@@ -250,7 +251,7 @@ func (g *governor) share(ctx context.Context, active []job.Job, decision throttl
 		here[j.ID], names[j.ID] = true, j.Name
 	}
 	slots, holding := g.c.roster.slots(g.ledger.Database(), here)
-	runnable, err := g.runnable(ctx, slices.Collect(maps.Keys(ids(active))), len(slots))
+	runnable, err := g.runnable(ctx, slices.Collect(maps.Keys(ids(active))), max(len(slots), mostWorkers(active)))
 	if err != nil {
 		// A worker whose lease is withdrawn now could not commit its hand-back: it keeps the lease, and starts no batch.
 		g.complain(ctx, "open ranges not counted", err)
@@ -265,6 +266,7 @@ func (g *governor) share(ctx context.Context, active []job.Job, decision throttl
 		schedule, err := g.calendars.of(j)
 		all[i] = termsOf(j, schedule, err, now, decision, fleet)
 	}
+	g.wanted.Store(int64(g.want(now, decision, active, holding, runnable, fleet)))
 	leases := g.shares.allocate(now, decision, all, slots, holding, runnable, fleet.perSlot)
 	for i, l := range leases {
 		leases[i].Name = names[l.Job]

@@ -108,6 +108,19 @@ func (r *roster) work(id job.ID) job.Work {
 	return r.done[id]
 }
 
+// present returns how many workers that reach a database were heard lately, and how many slots they have.
+func (r *roster) present(database string) (workers, slots int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range r.workers {
+		if r.now().Sub(w.at) <= silence && slices.Contains(w.Databases, database) {
+			workers++
+			slots += w.Slots
+		}
+	}
+	return workers, slots
+}
+
 // waiting counts the slots whose range of one of these jobs waits for a lock.
 func (r *roster) waiting(here map[job.ID]bool) (n int) {
 	r.mu.Lock()

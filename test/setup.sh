@@ -7,6 +7,8 @@
 #     race         a C compiler, for Go's race detector
 #     versions     the server binaries of every major version of PostgreSQL that is supported, from npm
 #     pgbouncer    PgBouncer
+#     systemd      systemd's programs, to run the units under
+#     prometheus   Prometheus, with promtool
 set -euo pipefail
 
 fail() {
@@ -81,12 +83,31 @@ install_pgbouncer() {
 	! command -v systemctl >/dev/null || "${root[@]}" systemctl disable --now pgbouncer >/dev/null 2>&1 || true
 }
 
+install_compiler() {
+	have_compiler || install "C compiler, which Go's race detector needs" gcc libc6-dev
+}
+
+# Only the programs are wanted: nothing of it is started on this machine.
+install_systemd() {
+	[[ -x /usr/lib/systemd/systemd ]] && command -v systemd-analyze >/dev/null && return
+	install "systemd" systemd
+}
+
+# Only the programs are wanted: no service of the system.
+install_prometheus() {
+	command -v prometheus >/dev/null && command -v promtool >/dev/null && return
+	install "Prometheus" prometheus
+	! command -v systemctl >/dev/null || "${root[@]}" systemctl disable --now prometheus >/dev/null 2>&1 || true
+}
+
 cd "$(dirname "$0")/.."
 for word in "$@"; do
 	case $word in
-	race) have_compiler || install "C compiler, which Go's race detector needs" gcc libc6-dev ;;
+	race) install_compiler ;;
 	versions) install_versions ;;
 	pgbouncer) install_pgbouncer ;;
-	*) fail "there is no word $word: see the top of this file" ;;
+	systemd) install_systemd ;;
+	prometheus) install_prometheus ;;
+	*) fail "$word: not a word that it knows" ;;
 	esac
 done

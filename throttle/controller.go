@@ -67,6 +67,7 @@ type Decision struct {
 	RowsPerSec float64 // 0 is without limit; means nothing while Hold
 	Slots      int     // at most so many slots may have a lease; 0 is without limit
 	BatchScale float64 // the part of its target time that a batch may take, in (0, 1]; 0 counts as 1
+	Whole      Whole   // the same as RowsPerSec and Slots, for a fleet of any size; means nothing while Hold
 	Reasons    []Reason
 }
 

@@ -94,6 +94,12 @@ func (g *Governor) Step(s Sample) Decision {
 	d.BatchScale = scale
 
 	rate, reason := g.rate()
+	if factor < 1 {
+		d.Whole.Part = factor
+	}
+	if !math.IsInf(rate, 1) {
+		d.Whole.RowsPerSec = rate
+	}
 	beside := slices.ContainsFunc(pressed, func(r Reason) bool { return r.Signal == SignalForeground })
 	rate = g.press(&d, s, rate, factor, beside)
 	if half := halfOf(s.Cores); beside && s.Cores > 0 && d.Slots > 0 && d.Slots <= half+g.waiting && d.Slots < s.Slots {
@@ -187,6 +193,10 @@ func (g *Governor) press(d *Decision, s Sample, rate, factor float64, beside boo
 	d.Slots = g.guard.limit()
 	if half := halfOf(s.Cores); beside && s.Cores > 0 && (d.Slots == 0 || half < d.Slots) {
 		d.Slots = half
+	}
+	d.Whole.Slots = d.Slots
+	if g.grant.slots > 0 && (d.Slots == 0 || g.grant.slots < d.Slots) {
+		d.Whole.Slots = g.grant.slots
 	}
 	if factor < 1 {
 		slots := s.Slots

@@ -5,6 +5,8 @@
 #   test/setup.sh             PostgreSQL's server binaries
 #   test/setup.sh WORD ...    also, for each word:
 #     race         a C compiler, for Go's race detector
+#     versions     the server binaries of every major version of PostgreSQL that is supported, from npm
+#     pgbouncer    PgBouncer
 #     systemd      systemd's programs, to run the units under
 #     prometheus   Prometheus, with promtool
 set -euo pipefail
@@ -54,6 +56,33 @@ if ! have_postgres; then
 	have_postgres || fail "apt-get installed postgresql, but there is no /usr/lib/postgresql/*/bin/initdb"
 fi
 
+# The versions' directory must be readable by the user that PostgreSQL runs as, so root's is not in its home: see
+# versionsDir in test/harness. The package's install script only makes links; it is run here because npm may refuse to.
+install_versions() {
+	local want=test/versions dir=${BACKFLEET_TEST_VERSIONS:-${XDG_CACHE_HOME:-$HOME/.cache}/backfleet/versions}
+	[[ $(id -u) -ne 0 ]] || dir=${BACKFLEET_TEST_VERSIONS:-/var/cache/backfleet/versions}
+	cmp -s "$want/package-lock.json" "$dir/installed" && return
+	[[ $(uname -sm) == "Linux x86_64" ]] || fail "the PostgreSQL versions are pinned for Linux on x86-64 only"
+	command -v npm >/dev/null || install "npm, which the PostgreSQL versions come from" nodejs npm
+	mkdir -p "$dir"
+	cp "$want/package.json" "$want/package-lock.json" "$dir/"
+	echo "setup: PostgreSQL 14 to 18: npm ci in $dir" >&2
+	(umask 022 && cd "$dir" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2)
+	local package
+	for package in "$dir"/node_modules/postgresql-*; do
+		(cd "$package" && node scripts/hydrate-symlinks.js && chmod -R go+rX .)
+		"$package/native/bin/postgres" --version >&2
+	done
+	cp "$want/package-lock.json" "$dir/installed"
+}
+
+# Only the program is wanted: no service of the system.
+install_pgbouncer() {
+	command -v pgbouncer >/dev/null || [[ -x /usr/sbin/pgbouncer ]] && return
+	install "PgBouncer" pgbouncer
+	! command -v systemctl >/dev/null || "${root[@]}" systemctl disable --now pgbouncer >/dev/null 2>&1 || true
+}
+
 install_compiler() {
 	have_compiler || install "C compiler, which Go's race detector needs" gcc libc6-dev
 }
@@ -71,9 +100,12 @@ install_prometheus() {
 	! command -v systemctl >/dev/null || "${root[@]}" systemctl disable --now prometheus >/dev/null 2>&1 || true
 }
 
+cd "$(dirname "$0")/.."
 for word in "$@"; do
 	case $word in
 	race) install_compiler ;;
+	versions) install_versions ;;
+	pgbouncer) install_pgbouncer ;;
 	systemd) install_systemd ;;
 	prometheus) install_prometheus ;;
 	*) fail "$word: not a word that it knows" ;;

@@ -2,8 +2,10 @@
 # Makes this machine ready for the demo and the tests: installs from the package manager what is missing, and changes
 # nothing when all is there. To install it needs root, or sudo without a password.
 #
-#   test/setup.sh         PostgreSQL's server binaries
-#   test/setup.sh race    also a C compiler, for Go's race detector
+#   test/setup.sh             PostgreSQL's server binaries
+#   test/setup.sh WORD ...    also, for each word:
+#     race         a C compiler, for Go's race detector
+#     docker       Docker, both kinds of Compose, and what makes images from Debian's packages
 set -euo pipefail
 
 fail() {
@@ -51,6 +53,37 @@ if ! have_postgres; then
 	have_postgres || fail "apt-get installed postgresql, but there is no /usr/lib/postgresql/*/bin/initdb"
 fi
 
-if [[ ${1:-} == race ]] && ! have_compiler; then
-	install "C compiler, which Go's race detector needs" gcc libc6-dev
-fi
+# Only the programs are wanted: no service of the system. test/docker.sh starts a daemon where none answers.
+install_docker() {
+	command -v dockerd >/dev/null || install "Docker" docker.io iptables
+	command -v docker-compose >/dev/null || install "Compose, the classic" docker-compose
+	command -v mmdebstrap >/dev/null || install "mmdebstrap" mmdebstrap
+	docker compose version >/dev/null 2>&1 || install_compose_plugin
+}
+
+# Compose as a plugin of the docker command is in Debian from 13 on. Its package is one program without libraries, so an older Debian
+# takes that program out of it.
+install_compose_plugin() {
+	local work plugins=/usr/local/lib/docker/cli-plugins
+	echo "setup: no docker compose: apt-get download docker-compose from Debian 13" >&2
+	work=$(mktemp -d)
+	mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main" >"$work/sources.list"
+	local apt_get=(apt-get -qq -o Dir::Etc::SourceList="$work/sources.list" -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists="$work/lists"
+		-o Dir::Cache="$work/cache" -o Dir::State::Status=/dev/null -o Acquire::Languages=none -o APT::Sandbox::User="$(id -un)")
+	"${apt_get[@]}" update >&2
+	(cd "$work" && "${apt_get[@]}" download docker-compose >&2)
+	dpkg-deb --extract "$work"/docker-compose_*.deb "$work/extracted"
+	[[ $(id -u) -eq 0 ]] || root=(sudo -n)
+	"${root[@]}" install -D -t "$plugins" "$work/extracted/usr/libexec/docker/cli-plugins/docker-compose"
+	rm -rf "$work"
+	docker compose version >&2
+}
+
+for word in "$@"; do
+	case $word in
+	race) have_compiler || install "C compiler, which Go's race detector needs" gcc libc6-dev ;;
+	docker) install_docker ;;
+	*) fail "there is no word $word: see the top of this file" ;;
+	esac
+done

@@ -54,9 +54,12 @@ func (e *Env) StartNATS(opts ...NATSOption) (*NATSServer, error) {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	bin, err := buildNATS()
-	if err != nil {
-		return nil, err
+	bin := "nats-server"
+	if !e.contained {
+		var err error
+		if bin, err = buildNATS(); err != nil {
+			return nil, err
+		}
 	}
 	port, err := e.Port()
 	if err != nil {
@@ -90,7 +93,7 @@ func (n *NATSServer) Start() error {
 	if n.proc != nil && n.proc.Running() {
 		return errors.New("start nats-server: it runs already")
 	}
-	proc, err := n.env.Start(Command{Path: n.bin, Args: []string{"-c", n.config}})
+	proc, err := n.env.Start(Command{Path: n.bin, Args: []string{"-c", n.config}, Image: "nats"})
 	if err != nil {
 		return err
 	}

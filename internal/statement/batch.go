@@ -19,10 +19,11 @@ type Step struct {
 	Exclude bool // leave out rows in quarantine
 }
 
-// fence locks the claim's ledger row if it still has this fence, this token and this checkpoint, and no brake is on. Every
-// other part of the statement acts only if it returned a row. Under READ COMMITTED a claim that raises the fence while this waits
-// for the lock makes it return none. So does a table that was swapped for another of its name: the name is resolved with that of
-// the rows. The CASE keeps the planner, which plans every batch anew, from weighing what is true of one row at most.
+// fence is to the rarer statements what backfleet.lock is to a batch: it locks the claim's ledger row if it still has this fence, this
+// token and this checkpoint, and no brake is on. Every other part of the statement acts only if it returned a row. Under READ
+// COMMITTED a claim that raises the fence while this waits for the lock makes it return none. So does a table that was swapped for
+// another of its name: the name is resolved with that of the rows. The CASE keeps the planner from weighing what is true of one
+// row at most.
 func (s Step) fence(p *params) string {
 	c := s.Claim
 	return `backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
@@ -68,24 +69,32 @@ func (s Step) advance(p *params, counters, gate string) string {
 const outcome = `
 SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move)`
 
-// counted counts what an update wrote, once: the ledger and the answer both need it.
+// counted counts what a repair wrote, once: the ledger and the answer both need it.
 const counted = `backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 `
 
-// Fill is one batch: it updates the rows of the span and moves the checkpoint, or does neither. It returns (held, moved, rows).
+// Fill is one batch: it updates the rows of the span and moves the checkpoint, or does neither (backfleet.fill, in the ledger's
+// migrations). It returns (held, moved, rows).
 func (t Target) Fill(s Step) SQL {
-	var p params
-	text := "WITH " + s.fence(&p) + ",\nbackfleet_update AS (\n UPDATE " + t.from() + " SET " + t.assignments() +
-		"\n  WHERE " + t.within(&p, s.Span) + t.taken(&p, s.Pass) + " AND EXISTS (SELECT 1 FROM backfleet_lock)"
+	var values texts
+	work := "UPDATE " + t.from() + " SET " + t.assignments() + "\n  WHERE " + t.within(&values, s.Span) + t.taken(&values, s.Pass)
 	if t.Where != "" {
-		text += " AND " + Paren(t.Where)
+		work += " AND " + Paren(t.Where)
 	}
 	if s.Exclude {
-		text += "\n  AND " + t.notQuarantined(&p, s.Claim.Ref.Job, s.Claim.Relation)
+		work += "\n  AND " + t.notQuarantined(&values, s.Claim.Ref.Job, s.Claim.Relation)
 	}
-	text += "\n RETURNING 1),\n" + counted + s.advance(&p, "rows = rows + (SELECT rows FROM backfleet_count)", "backfleet_lock")
-	return SQL{text + outcome + ", (SELECT rows FROM backfleet_count)", p.args}
+	from, to := s.Claim.Checkpoint, s.To
+	return SQL{fillSQL, []any{
+		string(s.Claim.Ref.Job), s.Claim.Ref.Index, s.Claim.Fence, s.Claim.Token,
+		[]string(from.ChunkLo), []string(from.ChunkHi), int16(from.K), int16(from.Pass), []string(from.Key),
+		[]string(to.ChunkLo), []string(to.ChunkHi), int16(to.K), int16(to.Pass), []string(to.Key),
+		s.Keys, s.Last, Target{Schema: s.Claim.Schema, Name: s.Claim.Table}.Relation(), work, []string(values),
+	}}
 }
+
+const fillSQL = "SELECT held, moved, written FROM backfleet.fill($1, $2, $3, $4, $5, $6, $7, $8, $9," +
+	" $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)"
 
 // Proof is one step of a verification: it counts, in one pass over the span, the rows that still match `where` and those whose
 // `check` is not true, and moves the checkpoint. It returns (held, moved, residual, check failures).
@@ -162,7 +171,7 @@ func QuarantineTurn(id job.ID) SQL {
 func (t Target) Quarantine(s Step, key ranges.Key, most int, sqlstate, message string, move bool) SQL {
 	var p params
 	text := "WITH " + s.fence(&p) + ",\nbackfleet_alone AS MATERIALIZED (\n SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (\n  SELECT 1 FROM " + t.from() +
-		" WHERE " + t.within(&p, s.Span) + t.taken(&p, s.Pass) + " AND " + t.keyRow() + " <> " + p.key(t, key) + ")),\n" +
+		" WHERE " + t.within(&p, s.Span) + t.taken(&p, s.Pass) + " AND " + t.keyRow() + " <> " + t.key(&p, key) + ")),\n" +
 		"backfleet_others AS MATERIALIZED (\n SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = " + p.add(string(s.Claim.Ref.Job)) +
 		" AND (relation, key) <> (" + p.add(s.Claim.Relation) + "::oid, " + p.add([]string(key)) + "::text[])),\n" +
 		"backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < " + p.add(most) + "),\n" +
@@ -210,7 +219,7 @@ func (t Target) Ahead(id job.ID, relation uint32, key ranges.Key) SQL {
 		" AND NOT (backfleet_r.hi_inclusive AND backfleet_r.chunk_hi = backfleet_r.hi) THEN true" +
 		"\n     ELSE (backfleet_r.chunk_lo IS NULL OR " + row + " >= " + t.stored("chunk_lo") + ") AND (" + turn + " > backfleet_r.pass OR " +
 		turn + " = backfleet_r.pass AND (backfleet_r.key IS NULL OR " + row + " >= " + t.stored("key") + ")) END)" +
-		"\n FROM " + t.from() + " WHERE " + row + " = " + p.key(t, key), p.args}
+		"\n FROM " + t.from() + " WHERE " + row + " = " + t.key(&p, key), p.args}
 }
 
 // stored is a key of the ledger's row backfleet_r, as a row value of the key's types.

@@ -27,11 +27,11 @@ func (t Target) hash() string {
 
 // taken is the predicate of a pass, to stand after another; nothing for one that takes all. The mask is never a remainder, which would
 // be negative for half of the hashes.
-func (t Target) taken(p *params, pass ranges.Pass) string {
+func (t Target) taken(b binder, pass ranges.Pass) string {
 	if pass.Whole() {
 		return ""
 	}
-	return " AND (" + t.hash() + " & " + p.add(int32(pass.K-1)) + ") = " + p.add(int32(pass.N))
+	return " AND (" + t.hash() + " & CAST(" + b.add(int32(pass.K-1)) + " AS integer)) = CAST(" + b.add(int32(pass.N)) + " AS integer)"
 }
 
 // Heat reads how many rows of a relation this session has updated since its statistics were last sent, within about a second, and how

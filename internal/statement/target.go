@@ -93,6 +93,17 @@ func (t Target) order(direction string) string {
 	return strings.Join(cols, ", ")
 }
 
+// binder collects values and hands out what stands for them in a text.
+type binder interface{ add(v any) string }
+
+// texts collects values as elements of a text array, which is a statement's only parameter.
+type texts []string
+
+func (x *texts) add(v any) string {
+	*x = append(*x, fmt.Sprint(v))
+	return fmt.Sprintf("($1)[%d]", len(*x))
+}
+
 // params collects bound values and hands out their placeholders.
 type params struct{ args []any }
 
@@ -102,10 +113,10 @@ func (p *params) add(v any) string {
 }
 
 // key binds a key and returns it as a row value cast to the key's types.
-func (p *params) key(t Target, k ranges.Key) string {
+func (t Target) key(b binder, k ranges.Key) string {
 	parts := make([]string, len(t.Key))
 	for i, c := range t.Key {
-		parts[i] = fmt.Sprintf("CAST(%s AS %s)", p.add(k[i]), c.Type)
+		parts[i] = fmt.Sprintf("CAST(%s AS %s)", b.add(k[i]), c.Type)
 	}
 	if len(parts) == 1 {
 		return parts[0]
@@ -114,17 +125,17 @@ func (p *params) key(t Target, k ranges.Key) string {
 }
 
 // within is the predicate of a span; a span open on both ends is "true".
-func (t Target) within(p *params, s ranges.Span) string {
+func (t Target) within(b binder, s ranges.Span) string {
 	var conds []string
 	if !s.Lo.Unbounded() {
-		conds = append(conds, t.keyRow()+" >= "+p.key(t, s.Lo))
+		conds = append(conds, t.keyRow()+" >= "+t.key(b, s.Lo))
 	}
 	if !s.Hi.Unbounded() {
 		op := " < "
 		if s.HiClosed {
 			op = " <= "
 		}
-		conds = append(conds, t.keyRow()+op+p.key(t, s.Hi))
+		conds = append(conds, t.keyRow()+op+t.key(b, s.Hi))
 	}
 	if len(conds) == 0 {
 		return "true"
@@ -146,9 +157,9 @@ func (t Target) assignments() string {
 func Paren(expr string) string { return "(\n" + expr + "\n)" }
 
 // notQuarantined excludes the rows of the job's quarantine.
-func (t Target) notQuarantined(p *params, id job.ID, relation uint32) string {
+func (t Target) notQuarantined(b binder, id job.ID, relation uint32) string {
 	return fmt.Sprintf("NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = %s"+
-		" AND backfleet_q.relation = %s AND backfleet_q.key = %s)", p.add(string(id)), p.add(relation), t.keyText())
+		" AND backfleet_q.relation = CAST(%s AS oid) AND backfleet_q.key = %s)", b.add(string(id)), b.add(relation), t.keyText())
 }
 
 // Update is the job's bare UPDATE over a span, as `plan` explains and prepares it. A batch carries the same text inside its

@@ -15,6 +15,10 @@ import (
 // migrationLock serialises concurrent `db init`s; it is held only inside the transaction.
 const migrationLock = 0x6261636b666c6565 // "backflee"
 
+// oldestProgram is the version of the ledger that the oldest programs know which may still work beside this one, on a ledger of this
+// version. Raise it with a migration that such a program would not survive: until its workers are gone, such a migration must wait.
+const oldestProgram = 1
+
 // migrations lists the ledger's scripts in order; the n-th brings the schema to version n.
 func migrations() ([]string, error) {
 	names, err := fs.Glob(sqlFiles, "sql/migrations/*.sql")
@@ -23,7 +27,7 @@ func migrations() ([]string, error) {
 }
 
 // Migrate creates or upgrades the ledger in one transaction and says from which version to which. It never downgrades: a ledger
-// newer than this program is an error.
+// newer than this program is left as it is, and an error where it says that this program is too old for it.
 func (s *Store) Migrate(ctx context.Context) (from, to int, err error) {
 	scripts, err := migrations()
 	if err != nil {
@@ -41,11 +45,19 @@ func (s *Store) Migrate(ctx context.Context) (from, to int, err error) {
 			(version int primary key, applied_at timestamptz not null default clock_timestamp())`); err != nil {
 			return err
 		}
-		if err := tx.QueryRow(ctx, "select coalesce(max(version), 0) from backfleet.schema_version").Scan(&from); err != nil {
+		if _, err := tx.Exec(ctx, `alter table backfleet.schema_version add column if not exists oldest_program int not null default 1`); err != nil {
+			return err
+		}
+		var oldest int
+		if err := tx.QueryRow(ctx, versionSQL).Scan(&from, &oldest); err != nil {
 			return err
 		}
 		if from > to {
-			return fmt.Errorf("the ledger has version %d, this program knows %d; use a newer backfleet", from, to)
+			if oldest > to {
+				return fmt.Errorf("the ledger has version %d, this program knows %d; use a newer backfleet", from, to)
+			}
+			to = from
+			return nil
 		}
 		for v := from + 1; v <= to; v++ {
 			script, err := sqlFiles.ReadFile(scripts[v-1])
@@ -56,7 +68,7 @@ func (s *Store) Migrate(ctx context.Context) (from, to int, err error) {
 			if _, err := tx.Conn().PgConn().Exec(ctx, string(script)).ReadAll(); err != nil {
 				return fmt.Errorf("migration %d: %w", v, err)
 			}
-			if _, err := tx.Exec(ctx, "insert into backfleet.schema_version (version) values ($1)", v); err != nil {
+			if _, err := tx.Exec(ctx, "insert into backfleet.schema_version (version, oldest_program) values ($1, least($1, $2::int))", v, oldestProgram); err != nil {
 				return err
 			}
 		}
@@ -65,25 +77,35 @@ func (s *Store) Migrate(ctx context.Context) (from, to int, err error) {
 	return from, to, err
 }
 
+// versionSQL reads the ledger's version and the oldest programs that may work with it, by their own version of it. The second is read in
+// this way because the ledger's first version did not say it.
+const versionSQL = `select coalesce(max(v.version), 0),
+ coalesce((array_agg((to_jsonb(v)->>'oldest_program')::int order by v.version desc))[1], 1) from backfleet.schema_version v`
+
 // Version reads the ledger's version; 0 where there is no ledger.
 func (s *Store) Version(ctx context.Context) (int, error) {
-	var v int
-	err := s.pool.QueryRow(ctx, "select coalesce(max(version), 0) from backfleet.schema_version").Scan(&v)
+	v, _, err := s.versions(ctx)
+	return v, err
+}
+
+func (s *Store) versions(ctx context.Context) (have, oldest int, err error) {
+	err = s.pool.QueryRow(ctx, versionSQL).Scan(&have, &oldest)
 	if code := postgres.SQLState(err); code == "42P01" || code == "3F000" {
-		return 0, nil
+		return 0, 0, nil
 	}
 	if err != nil {
-		return 0, s.explain("read the ledger's version", err)
+		return 0, 0, s.explain("read the ledger's version", err)
 	}
-	return v, nil
+	return have, oldest, nil
 }
 
 // ErrNoLedger says that `db init` was not run.
 var ErrNoLedger = errors.New("no ledger")
 
-// Ready checks that the ledger is there and of this program's version.
+// Ready checks that the ledger is there and that this program may work with it: it is of this program's version, or of a newer one
+// that says that programs of this version may finish their work beside newer ones.
 func (s *Store) Ready(ctx context.Context) error {
-	have, err := s.Version(ctx)
+	have, oldest, err := s.versions(ctx)
 	if err != nil {
 		return err
 	}
@@ -96,8 +118,8 @@ func (s *Store) Ready(ctx context.Context) error {
 		return fmt.Errorf("%w in database %q; run `backfleet db init %s`", ErrNoLedger, s.database, s.database)
 	case have < len(scripts):
 		return fmt.Errorf("the ledger of %q has version %d, this program needs %d; run `backfleet db init %s`", s.database, have, len(scripts), s.database)
-	case have > len(scripts):
-		return fmt.Errorf("the ledger of %q has version %d, newer than this program's %d; use a newer backfleet", s.database, have, len(scripts))
+	case oldest > len(scripts):
+		return fmt.Errorf("the ledger of %q has version %d, which a program for version %d cannot work with; use a newer backfleet", s.database, have, len(scripts))
 	}
 	return nil
 }

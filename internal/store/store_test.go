@@ -17,7 +17,7 @@ func migrated(t *testing.T) *Store {
 	s := New(db.Pool, "main")
 	from, to, err := s.Migrate(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, [2]int{0, 1}, [2]int{from, to})
+	require.Equal(t, [2]int{0, 2}, [2]int{from, to})
 	return s
 }
 
@@ -42,11 +42,22 @@ func TestMigrateTwiceChangesNothing(t *testing.T) {
 
 func TestANewerLedgerIsRefused(t *testing.T) {
 	s := migrated(t)
-	_, err := s.pool.Exec(t.Context(), "insert into backfleet.schema_version (version) values (1000)")
+	_, err := s.pool.Exec(t.Context(), "insert into backfleet.schema_version (version, oldest_program) values (1000, 1000)")
 	require.NoError(t, err)
 	_, _, err = s.Migrate(t.Context())
 	require.ErrorContains(t, err, "use a newer backfleet")
-	require.ErrorContains(t, s.Ready(t.Context()), "newer than this program's")
+	require.ErrorContains(t, s.Ready(t.Context()), "cannot work with; use a newer backfleet")
+}
+
+// In a rolling upgrade the ledger is upgraded first: programs of before finish beside new ones where the ledger says that they may.
+func TestANewerLedgerMaySayThatThisProgramCanGoOn(t *testing.T) {
+	s := migrated(t)
+	_, err := s.pool.Exec(t.Context(), "insert into backfleet.schema_version (version, oldest_program) values (1000, 2)")
+	require.NoError(t, err)
+	from, to, err := s.Migrate(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, [2]int{1000, 1000}, [2]int{from, to})
+	require.NoError(t, s.Ready(t.Context()))
 }
 
 func TestWithoutALedgerTheErrorNamesDBInit(t *testing.T) {

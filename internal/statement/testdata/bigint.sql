@@ -203,31 +203,7 @@ SELECT ARRAY["users"."id"::text] FROM ONLY "public"."users" AS "users" WHERE "us
 -- $3 = 0
 
 -- fill
-WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
-backfleet_lock AS MATERIALIZED (
- SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2
-   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."users"'::regclass THEN true ELSE false END
-   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
-  FOR NO KEY UPDATE),
-backfleet_update AS (
- UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
-lower(email)
-)
-  WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" < CAST($11 AS bigint) AND EXISTS (SELECT 1 FROM backfleet_lock) AND (
-email_norm IS NULL
-)
- RETURNING 1),
-backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
-backfleet_move AS (
- UPDATE backfleet.ranges SET key = $12::text[], batches = batches + 1,
-  walked = walked + $13, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
-  lease_until = clock_timestamp() + interval '10 seconds'
-  WHERE job_id = $14 AND index = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
- RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
+SELECT held, moved, written FROM backfleet.fill($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -237,12 +213,16 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $7 = 1
 -- $8 = 0
 -- $9 = []string{"-5"}
--- $10 = "-5"
--- $11 = "1000"
--- $12 = []string{"1000"}
--- $13 = 200
--- $14 = "01JD8Z7Q4T0000000000000001"
--- $15 = 3
+-- $10 = []string(nil)
+-- $11 = []string{"1000"}
+-- $12 = 1
+-- $13 = 0
+-- $14 = []string{"1000"}
+-- $15 = 200
+-- $16 = false
+-- $17 = "\"public\".\"users\""
+-- $18 = "UPDATE ONLY \"public\".\"users\" AS \"users\" SET \"email_norm\" = (\nlower(email)\n)\n  WHERE \"users\".\"id\" >= CAST(($1)[1] AS bigint) AND \"users\".\"id\" < CAST(($1)[2] AS bigint) AND (\nemail_norm IS NULL\n)"
+-- $19 = []string{"-5", "1000"}
 
 -- proof
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
@@ -431,32 +411,7 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $27 = 3
 
 -- fill, last, with rows in quarantine
-WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
-backfleet_lock AS MATERIALIZED (
- SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2
-   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."users"'::regclass THEN true ELSE false END
-   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
-  FOR NO KEY UPDATE),
-backfleet_update AS (
- UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
-lower(email)
-)
-  WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" <= CAST($11 AS bigint) AND EXISTS (SELECT 1 FROM backfleet_lock) AND (
-email_norm IS NULL
-)
-  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = $13 AND backfleet_q.key = ARRAY["users"."id"::text])
- RETURNING 1),
-backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
-backfleet_move AS (
- UPDATE backfleet.ranges SET key = $14::text[], batches = batches + 1,
-  walked = walked + $15, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
-  lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
-  WHERE job_id = $16 AND index = $17 AND EXISTS (SELECT 1 FROM backfleet_lock)
- RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
+SELECT held, moved, written FROM backfleet.fill($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -466,14 +421,16 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $7 = 1
 -- $8 = 0
 -- $9 = []string{"-5"}
--- $10 = "-5"
--- $11 = "1000"
--- $12 = "01JD8Z7Q4T0000000000000001"
--- $13 = 0x4000
+-- $10 = []string(nil)
+-- $11 = []string{"1000"}
+-- $12 = 1
+-- $13 = 0
 -- $14 = []string{"1000"}
 -- $15 = 0
--- $16 = "01JD8Z7Q4T0000000000000001"
--- $17 = 3
+-- $16 = true
+-- $17 = "\"public\".\"users\""
+-- $18 = "UPDATE ONLY \"public\".\"users\" AS \"users\" SET \"email_norm\" = (\nlower(email)\n)\n  WHERE \"users\".\"id\" >= CAST(($1)[1] AS bigint) AND \"users\".\"id\" <= CAST(($1)[2] AS bigint) AND (\nemail_norm IS NULL\n)\n  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = ($1)[3] AND backfleet_q.relation = CAST(($1)[4] AS oid) AND backfleet_q.key = ARRAY[\"users\".\"id\"::text])"
+-- $19 = []string{"-5", "1000", "01JD8Z7Q4T0000000000000001", "16384"}
 
 -- proof, last, with rows in quarantine
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
@@ -493,7 +450,7 @@ email_norm = lower(email)
 ) IS NOT TRUE) AS check_fails
   FROM ONLY "public"."users" AS "users"
   WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" <= CAST($11 AS bigint) AND EXISTS (SELECT 1 FROM backfleet_lock)
-  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = $13 AND backfleet_q.key = ARRAY["users"."id"::text])),
+  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = CAST($13 AS oid) AND backfleet_q.key = ARRAY["users"."id"::text])),
 backfleet_move AS (
  UPDATE backfleet.ranges SET key = $14::text[], batches = batches + 1,
   walked = walked + $15, residual = residual + (SELECT residual FROM backfleet_proof), check_fails = check_fails + (SELECT check_fails FROM backfleet_proof), attempts = 0,
@@ -536,7 +493,7 @@ lower(email)
   WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" <= CAST($11 AS bigint) AND EXISTS (SELECT 1 FROM backfleet_lock) AND (
 email_norm IS NULL
 )
-  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = $13 AND backfleet_q.key = ARRAY["users"."id"::text])
+  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = CAST($13 AS oid) AND backfleet_q.key = ARRAY["users"."id"::text])
  RETURNING 1),
 backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
@@ -580,7 +537,7 @@ email_norm IS NULL
 ) OR (
 email_norm = lower(email)
 ) IS NOT TRUE)
-  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = $13 AND backfleet_q.key = ARRAY["users"."id"::text])
+  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = CAST($13 AS oid) AND backfleet_q.key = ARRAY["users"."id"::text])
  RETURNING 1),
 backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
@@ -610,7 +567,7 @@ SELECT ARRAY["users"."id"::text] FROM ONLY "public"."users" AS "users" WHERE "us
 email_norm IS NULL
 ) OR (
 email_norm = lower(email)
-) IS NOT TRUE) AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $3 AND backfleet_q.relation = $4 AND backfleet_q.key = ARRAY["users"."id"::text]) ORDER BY "users"."id" LIMIT 1;
+) IS NOT TRUE) AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $3 AND backfleet_q.relation = CAST($4 AS oid) AND backfleet_q.key = ARRAY["users"."id"::text]) ORDER BY "users"."id" LIMIT 1;
 -- $1 = "-5"
 -- $2 = "1000"
 -- $3 = "01JD8Z7Q4T0000000000000001"
@@ -673,32 +630,7 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $27 = 3
 
 -- fill that opens a chunk
-WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
-backfleet_lock AS MATERIALIZED (
- SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2
-   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."users"'::regclass THEN true ELSE false END
-   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
-  FOR NO KEY UPDATE),
-backfleet_update AS (
- UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
-lower(email)
-)
-  WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" < CAST($11 AS bigint) AND (pg_catalog.hashint8("users"."id") & $12) = $13 AND EXISTS (SELECT 1 FROM backfleet_lock) AND (
-email_norm IS NULL
-)
- RETURNING 1),
-backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
-backfleet_move AS (
- UPDATE backfleet.ranges SET key = $14::text[], chunk_lo = $15::text[], chunk_hi = $16::text[],
-  k = $17, pass = $18, batches = batches + 1,
-  walked = walked + $19, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
-  lease_until = clock_timestamp() + interval '10 seconds'
-  WHERE job_id = $20 AND index = $21 AND EXISTS (SELECT 1 FROM backfleet_lock)
- RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
+SELECT held, moved, written FROM backfleet.fill($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -708,18 +640,16 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $7 = 1
 -- $8 = 0
 -- $9 = []string{"-5"}
--- $10 = "-5"
--- $11 = "1000"
--- $12 = 3
+-- $10 = []string{"-5"}
+-- $11 = []string{"1000"}
+-- $12 = 4
 -- $13 = 0
 -- $14 = []string{"1000"}
--- $15 = []string{"-5"}
--- $16 = []string{"1000"}
--- $17 = 4
--- $18 = 0
--- $19 = 200
--- $20 = "01JD8Z7Q4T0000000000000001"
--- $21 = 3
+-- $15 = 200
+-- $16 = false
+-- $17 = "\"public\".\"users\""
+-- $18 = "UPDATE ONLY \"public\".\"users\" AS \"users\" SET \"email_norm\" = (\nlower(email)\n)\n  WHERE \"users\".\"id\" >= CAST(($1)[1] AS bigint) AND \"users\".\"id\" < CAST(($1)[2] AS bigint) AND (pg_catalog.hashint8(\"users\".\"id\") & CAST(($1)[3] AS integer)) = CAST(($1)[4] AS integer) AND (\nemail_norm IS NULL\n)"
+-- $19 = []string{"-5", "1000", "3", "0"}
 
 -- quarantine that opens a chunk
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
@@ -733,7 +663,7 @@ backfleet_lock AS MATERIALIZED (
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
  SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
-  SELECT 1 FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" < CAST($11 AS bigint) AND (pg_catalog.hashint8("users"."id") & $12) = $13 AND "users"."id" <> CAST($14 AS bigint))),
+  SELECT 1 FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" < CAST($11 AS bigint) AND (pg_catalog.hashint8("users"."id") & CAST($12 AS integer)) = CAST($13 AS integer) AND "users"."id" <> CAST($14 AS bigint))),
 backfleet_others AS MATERIALIZED (
  SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = $15 AND (relation, key) <> ($16::oid, $17::text[])),
 backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < $18),
@@ -785,31 +715,7 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $33 = 3
 
 -- fill of a pass
-WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
-backfleet_lock AS MATERIALIZED (
- SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2
-   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."users"'::regclass THEN true ELSE false END
-   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
-  FOR NO KEY UPDATE),
-backfleet_update AS (
- UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
-lower(email)
-)
-  WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" < CAST($11 AS bigint) AND (pg_catalog.hashint8("users"."id") & $12) = $13 AND EXISTS (SELECT 1 FROM backfleet_lock) AND (
-email_norm IS NULL
-)
- RETURNING 1),
-backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
-backfleet_move AS (
- UPDATE backfleet.ranges SET key = $14::text[], batches = batches + 1,
-  walked = walked + $15, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
-  lease_until = clock_timestamp() + interval '10 seconds'
-  WHERE job_id = $16 AND index = $17 AND EXISTS (SELECT 1 FROM backfleet_lock)
- RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
+SELECT held, moved, written FROM backfleet.fill($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -819,14 +725,16 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $7 = 4
 -- $8 = 2
 -- $9 = []string{"-5"}
--- $10 = "-5"
--- $11 = "1000"
--- $12 = 3
+-- $10 = []string{"-5"}
+-- $11 = []string{"1000"}
+-- $12 = 4
 -- $13 = 2
 -- $14 = []string{"1000"}
 -- $15 = 200
--- $16 = "01JD8Z7Q4T0000000000000001"
--- $17 = 3
+-- $16 = false
+-- $17 = "\"public\".\"users\""
+-- $18 = "UPDATE ONLY \"public\".\"users\" AS \"users\" SET \"email_norm\" = (\nlower(email)\n)\n  WHERE \"users\".\"id\" >= CAST(($1)[1] AS bigint) AND \"users\".\"id\" < CAST(($1)[2] AS bigint) AND (pg_catalog.hashint8(\"users\".\"id\") & CAST(($1)[3] AS integer)) = CAST(($1)[4] AS integer) AND (\nemail_norm IS NULL\n)"
+-- $19 = []string{"-5", "1000", "3", "2"}
 
 -- quarantine of a pass
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
@@ -840,7 +748,7 @@ backfleet_lock AS MATERIALIZED (
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
  SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
-  SELECT 1 FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" < CAST($11 AS bigint) AND (pg_catalog.hashint8("users"."id") & $12) = $13 AND "users"."id" <> CAST($14 AS bigint))),
+  SELECT 1 FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" < CAST($11 AS bigint) AND (pg_catalog.hashint8("users"."id") & CAST($12 AS integer)) = CAST($13 AS integer) AND "users"."id" <> CAST($14 AS bigint))),
 backfleet_others AS MATERIALIZED (
  SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = $15 AND (relation, key) <> ($16::oid, $17::text[])),
 backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < $18),
@@ -887,33 +795,7 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $29 = 3
 
 -- fill that ends the last pass, with rows in quarantine
-WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
-backfleet_lock AS MATERIALIZED (
- SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2
-   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."users"'::regclass THEN true ELSE false END
-   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
-  FOR NO KEY UPDATE),
-backfleet_update AS (
- UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
-lower(email)
-)
-  WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" <= CAST($11 AS bigint) AND (pg_catalog.hashint8("users"."id") & $12) = $13 AND EXISTS (SELECT 1 FROM backfleet_lock) AND (
-email_norm IS NULL
-)
-  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $14 AND backfleet_q.relation = $15 AND backfleet_q.key = ARRAY["users"."id"::text])
- RETURNING 1),
-backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
-backfleet_move AS (
- UPDATE backfleet.ranges SET key = $16::text[], chunk_lo = $17::text[], chunk_hi = $18::text[],
-  k = $19, pass = $20, batches = batches + 1,
-  walked = walked + $21, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
-  lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
-  WHERE job_id = $22 AND index = $23 AND EXISTS (SELECT 1 FROM backfleet_lock)
- RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
+SELECT held, moved, written FROM backfleet.fill($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -923,20 +805,16 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $7 = 4
 -- $8 = 3
 -- $9 = []string{"-5"}
--- $10 = "-5"
--- $11 = "1000"
--- $12 = 3
--- $13 = 3
--- $14 = "01JD8Z7Q4T0000000000000001"
--- $15 = 0x4000
--- $16 = []string{"1000"}
--- $17 = []string{"1000"}
--- $18 = []string{"1000"}
--- $19 = 1
--- $20 = 0
--- $21 = 0
--- $22 = "01JD8Z7Q4T0000000000000001"
--- $23 = 3
+-- $10 = []string{"1000"}
+-- $11 = []string{"1000"}
+-- $12 = 1
+-- $13 = 0
+-- $14 = []string{"1000"}
+-- $15 = 0
+-- $16 = true
+-- $17 = "\"public\".\"users\""
+-- $18 = "UPDATE ONLY \"public\".\"users\" AS \"users\" SET \"email_norm\" = (\nlower(email)\n)\n  WHERE \"users\".\"id\" >= CAST(($1)[1] AS bigint) AND \"users\".\"id\" <= CAST(($1)[2] AS bigint) AND (pg_catalog.hashint8(\"users\".\"id\") & CAST(($1)[3] AS integer)) = CAST(($1)[4] AS integer) AND (\nemail_norm IS NULL\n)\n  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = ($1)[5] AND backfleet_q.relation = CAST(($1)[6] AS oid) AND backfleet_q.key = ARRAY[\"users\".\"id\"::text])"
+-- $19 = []string{"-5", "1000", "3", "3", "01JD8Z7Q4T0000000000000001", "16384"}
 
 -- quarantine that ends the last pass, with rows in quarantine
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
@@ -950,7 +828,7 @@ backfleet_lock AS MATERIALIZED (
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
  SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
-  SELECT 1 FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" <= CAST($11 AS bigint) AND (pg_catalog.hashint8("users"."id") & $12) = $13 AND "users"."id" <> CAST($14 AS bigint))),
+  SELECT 1 FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($10 AS bigint) AND "users"."id" <= CAST($11 AS bigint) AND (pg_catalog.hashint8("users"."id") & CAST($12 AS integer)) = CAST($13 AS integer) AND "users"."id" <> CAST($14 AS bigint))),
 backfleet_others AS MATERIALIZED (
  SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = $15 AND (relation, key) <> ($16::oid, $17::text[])),
 backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < $18),
@@ -1002,7 +880,7 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $33 = 3
 
 -- boundary of a pass
-SELECT ARRAY["users"."id"::text] FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" < CAST($2 AS bigint) AND (pg_catalog.hashint8("users"."id") & $3) = $4 ORDER BY "users"."id" OFFSET $5 LIMIT 1;
+SELECT ARRAY["users"."id"::text] FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" < CAST($2 AS bigint) AND (pg_catalog.hashint8("users"."id") & CAST($3 AS integer)) = CAST($4 AS integer) ORDER BY "users"."id" OFFSET $5 LIMIT 1;
 -- $1 = "-5"
 -- $2 = "1000"
 -- $3 = 3
@@ -1010,7 +888,7 @@ SELECT ARRAY["users"."id"::text] FROM ONLY "public"."users" AS "users" WHERE "us
 -- $5 = 200
 
 -- first key of a pass
-SELECT ARRAY["users"."id"::text] FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" < CAST($2 AS bigint) AND (pg_catalog.hashint8("users"."id") & $3) = $4 ORDER BY "users"."id" OFFSET $5 LIMIT 1;
+SELECT ARRAY["users"."id"::text] FROM ONLY "public"."users" AS "users" WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" < CAST($2 AS bigint) AND (pg_catalog.hashint8("users"."id") & CAST($3 AS integer)) = CAST($4 AS integer) ORDER BY "users"."id" OFFSET $5 LIMIT 1;
 -- $1 = "-5"
 -- $2 = "1000"
 -- $3 = 3

@@ -181,29 +181,7 @@ SELECT ARRAY["words"."word"::text] FROM ONLY "public"."words" AS "words" WHERE "
 -- $3 = 0
 
 -- fill
-WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
-backfleet_lock AS MATERIALIZED (
- SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2
-   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."words"'::regclass THEN true ELSE false END
-   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
-  FOR NO KEY UPDATE),
-backfleet_update AS (
- UPDATE ONLY "public"."words" AS "words" SET "n" = (
-length(word)
-)
-  WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($10 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($11 AS text) AND EXISTS (SELECT 1 FROM backfleet_lock)
- RETURNING 1),
-backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
-backfleet_move AS (
- UPDATE backfleet.ranges SET key = $12::text[], batches = batches + 1,
-  walked = walked + $13, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
-  lease_until = clock_timestamp() + interval '10 seconds'
-  WHERE job_id = $14 AND index = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
- RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
+SELECT held, moved, written FROM backfleet.fill($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -213,12 +191,16 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $7 = 1
 -- $8 = 0
 -- $9 = []string{""}
--- $10 = ""
--- $11 = "it's \"quoted\""
--- $12 = []string{"it's \"quoted\""}
--- $13 = 200
--- $14 = "01JD8Z7Q4T0000000000000001"
--- $15 = 3
+-- $10 = []string(nil)
+-- $11 = []string{"it's \"quoted\""}
+-- $12 = 1
+-- $13 = 0
+-- $14 = []string{"it's \"quoted\""}
+-- $15 = 200
+-- $16 = false
+-- $17 = "\"public\".\"words\""
+-- $18 = "UPDATE ONLY \"public\".\"words\" AS \"words\" SET \"n\" = (\nlength(word)\n)\n  WHERE \"words\".\"word\" COLLATE \"pg_catalog\".\"C\" >= CAST(($1)[1] AS text) AND \"words\".\"word\" COLLATE \"pg_catalog\".\"C\" < CAST(($1)[2] AS text)"
+-- $19 = []string{"", "it's \"quoted\""}
 
 -- proof
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
@@ -399,30 +381,7 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $27 = 3
 
 -- fill, last, with rows in quarantine
-WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
-backfleet_lock AS MATERIALIZED (
- SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2
-   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."words"'::regclass THEN true ELSE false END
-   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
-  FOR NO KEY UPDATE),
-backfleet_update AS (
- UPDATE ONLY "public"."words" AS "words" SET "n" = (
-length(word)
-)
-  WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($10 AS text) AND "words"."word" COLLATE "pg_catalog"."C" <= CAST($11 AS text) AND EXISTS (SELECT 1 FROM backfleet_lock)
-  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = $13 AND backfleet_q.key = ARRAY["words"."word"::text])
- RETURNING 1),
-backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
-backfleet_move AS (
- UPDATE backfleet.ranges SET key = $14::text[], batches = batches + 1,
-  walked = walked + $15, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
-  lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
-  WHERE job_id = $16 AND index = $17 AND EXISTS (SELECT 1 FROM backfleet_lock)
- RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
+SELECT held, moved, written FROM backfleet.fill($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -432,14 +391,16 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $7 = 1
 -- $8 = 0
 -- $9 = []string{""}
--- $10 = ""
--- $11 = "it's \"quoted\""
--- $12 = "01JD8Z7Q4T0000000000000001"
--- $13 = 0x4000
+-- $10 = []string(nil)
+-- $11 = []string{"it's \"quoted\""}
+-- $12 = 1
+-- $13 = 0
 -- $14 = []string{"it's \"quoted\""}
 -- $15 = 0
--- $16 = "01JD8Z7Q4T0000000000000001"
--- $17 = 3
+-- $16 = true
+-- $17 = "\"public\".\"words\""
+-- $18 = "UPDATE ONLY \"public\".\"words\" AS \"words\" SET \"n\" = (\nlength(word)\n)\n  WHERE \"words\".\"word\" COLLATE \"pg_catalog\".\"C\" >= CAST(($1)[1] AS text) AND \"words\".\"word\" COLLATE \"pg_catalog\".\"C\" <= CAST(($1)[2] AS text)\n  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = ($1)[3] AND backfleet_q.relation = CAST(($1)[4] AS oid) AND backfleet_q.key = ARRAY[\"words\".\"word\"::text])"
+-- $19 = []string{"", "it's \"quoted\"", "01JD8Z7Q4T0000000000000001", "16384"}
 
 -- proof, last, with rows in quarantine
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
@@ -457,7 +418,7 @@ n = length(word)
 ) IS NOT TRUE) AS check_fails
   FROM ONLY "public"."words" AS "words"
   WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($10 AS text) AND "words"."word" COLLATE "pg_catalog"."C" <= CAST($11 AS text) AND EXISTS (SELECT 1 FROM backfleet_lock)
-  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = $13 AND backfleet_q.key = ARRAY["words"."word"::text])),
+  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = CAST($13 AS oid) AND backfleet_q.key = ARRAY["words"."word"::text])),
 backfleet_move AS (
  UPDATE backfleet.ranges SET key = $14::text[], batches = batches + 1,
   walked = walked + $15, residual = residual + (SELECT residual FROM backfleet_proof), check_fails = check_fails + (SELECT check_fails FROM backfleet_proof), attempts = 0,
@@ -498,7 +459,7 @@ backfleet_update AS (
 length(word)
 )
   WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($10 AS text) AND "words"."word" COLLATE "pg_catalog"."C" <= CAST($11 AS text) AND EXISTS (SELECT 1 FROM backfleet_lock) AND false
-  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = $13 AND backfleet_q.key = ARRAY["words"."word"::text])
+  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = CAST($13 AS oid) AND backfleet_q.key = ARRAY["words"."word"::text])
  RETURNING 1),
 backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
@@ -540,7 +501,7 @@ length(word)
   WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($10 AS text) AND "words"."word" COLLATE "pg_catalog"."C" <= CAST($11 AS text) AND EXISTS (SELECT 1 FROM backfleet_lock) AND (
 n = length(word)
 ) IS NOT TRUE
-  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = $13 AND backfleet_q.key = ARRAY["words"."word"::text])
+  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $12 AND backfleet_q.relation = CAST($13 AS oid) AND backfleet_q.key = ARRAY["words"."word"::text])
  RETURNING 1),
 backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
@@ -568,7 +529,7 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- failing, last, with rows in quarantine
 SELECT ARRAY["words"."word"::text] FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text) AND "words"."word" COLLATE "pg_catalog"."C" <= CAST($2 AS text) AND (
 n = length(word)
-) IS NOT TRUE AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $3 AND backfleet_q.relation = $4 AND backfleet_q.key = ARRAY["words"."word"::text]) ORDER BY "words"."word" COLLATE "pg_catalog"."C" LIMIT 1;
+) IS NOT TRUE AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $3 AND backfleet_q.relation = CAST($4 AS oid) AND backfleet_q.key = ARRAY["words"."word"::text]) ORDER BY "words"."word" COLLATE "pg_catalog"."C" LIMIT 1;
 -- $1 = ""
 -- $2 = "it's \"quoted\""
 -- $3 = "01JD8Z7Q4T0000000000000001"
@@ -631,30 +592,7 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $27 = 3
 
 -- fill that opens a chunk
-WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
-backfleet_lock AS MATERIALIZED (
- SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2
-   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."words"'::regclass THEN true ELSE false END
-   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
-  FOR NO KEY UPDATE),
-backfleet_update AS (
- UPDATE ONLY "public"."words" AS "words" SET "n" = (
-length(word)
-)
-  WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($10 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($11 AS text) AND (pg_catalog.hashtext("words"."word") & $12) = $13 AND EXISTS (SELECT 1 FROM backfleet_lock)
- RETURNING 1),
-backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
-backfleet_move AS (
- UPDATE backfleet.ranges SET key = $14::text[], chunk_lo = $15::text[], chunk_hi = $16::text[],
-  k = $17, pass = $18, batches = batches + 1,
-  walked = walked + $19, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
-  lease_until = clock_timestamp() + interval '10 seconds'
-  WHERE job_id = $20 AND index = $21 AND EXISTS (SELECT 1 FROM backfleet_lock)
- RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
+SELECT held, moved, written FROM backfleet.fill($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -664,18 +602,16 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $7 = 1
 -- $8 = 0
 -- $9 = []string{""}
--- $10 = ""
--- $11 = "it's \"quoted\""
--- $12 = 3
+-- $10 = []string{""}
+-- $11 = []string{"it's \"quoted\""}
+-- $12 = 4
 -- $13 = 0
 -- $14 = []string{"it's \"quoted\""}
--- $15 = []string{""}
--- $16 = []string{"it's \"quoted\""}
--- $17 = 4
--- $18 = 0
--- $19 = 200
--- $20 = "01JD8Z7Q4T0000000000000001"
--- $21 = 3
+-- $15 = 200
+-- $16 = false
+-- $17 = "\"public\".\"words\""
+-- $18 = "UPDATE ONLY \"public\".\"words\" AS \"words\" SET \"n\" = (\nlength(word)\n)\n  WHERE \"words\".\"word\" COLLATE \"pg_catalog\".\"C\" >= CAST(($1)[1] AS text) AND \"words\".\"word\" COLLATE \"pg_catalog\".\"C\" < CAST(($1)[2] AS text) AND (pg_catalog.hashtext(\"words\".\"word\") & CAST(($1)[3] AS integer)) = CAST(($1)[4] AS integer)"
+-- $19 = []string{"", "it's \"quoted\"", "3", "0"}
 
 -- quarantine that opens a chunk
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
@@ -689,7 +625,7 @@ backfleet_lock AS MATERIALIZED (
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
  SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
-  SELECT 1 FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($10 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($11 AS text) AND (pg_catalog.hashtext("words"."word") & $12) = $13 AND "words"."word" COLLATE "pg_catalog"."C" <> CAST($14 AS text))),
+  SELECT 1 FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($10 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($11 AS text) AND (pg_catalog.hashtext("words"."word") & CAST($12 AS integer)) = CAST($13 AS integer) AND "words"."word" COLLATE "pg_catalog"."C" <> CAST($14 AS text))),
 backfleet_others AS MATERIALIZED (
  SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = $15 AND (relation, key) <> ($16::oid, $17::text[])),
 backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < $18),
@@ -741,29 +677,7 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $33 = 3
 
 -- fill of a pass
-WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
-backfleet_lock AS MATERIALIZED (
- SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2
-   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."words"'::regclass THEN true ELSE false END
-   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
-  FOR NO KEY UPDATE),
-backfleet_update AS (
- UPDATE ONLY "public"."words" AS "words" SET "n" = (
-length(word)
-)
-  WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($10 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($11 AS text) AND (pg_catalog.hashtext("words"."word") & $12) = $13 AND EXISTS (SELECT 1 FROM backfleet_lock)
- RETURNING 1),
-backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
-backfleet_move AS (
- UPDATE backfleet.ranges SET key = $14::text[], batches = batches + 1,
-  walked = walked + $15, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
-  lease_until = clock_timestamp() + interval '10 seconds'
-  WHERE job_id = $16 AND index = $17 AND EXISTS (SELECT 1 FROM backfleet_lock)
- RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
+SELECT held, moved, written FROM backfleet.fill($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -773,14 +687,16 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $7 = 4
 -- $8 = 2
 -- $9 = []string{""}
--- $10 = ""
--- $11 = "it's \"quoted\""
--- $12 = 3
+-- $10 = []string{""}
+-- $11 = []string{"it's \"quoted\""}
+-- $12 = 4
 -- $13 = 2
 -- $14 = []string{"it's \"quoted\""}
 -- $15 = 200
--- $16 = "01JD8Z7Q4T0000000000000001"
--- $17 = 3
+-- $16 = false
+-- $17 = "\"public\".\"words\""
+-- $18 = "UPDATE ONLY \"public\".\"words\" AS \"words\" SET \"n\" = (\nlength(word)\n)\n  WHERE \"words\".\"word\" COLLATE \"pg_catalog\".\"C\" >= CAST(($1)[1] AS text) AND \"words\".\"word\" COLLATE \"pg_catalog\".\"C\" < CAST(($1)[2] AS text) AND (pg_catalog.hashtext(\"words\".\"word\") & CAST(($1)[3] AS integer)) = CAST(($1)[4] AS integer)"
+-- $19 = []string{"", "it's \"quoted\"", "3", "2"}
 
 -- quarantine of a pass
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
@@ -794,7 +710,7 @@ backfleet_lock AS MATERIALIZED (
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
  SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
-  SELECT 1 FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($10 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($11 AS text) AND (pg_catalog.hashtext("words"."word") & $12) = $13 AND "words"."word" COLLATE "pg_catalog"."C" <> CAST($14 AS text))),
+  SELECT 1 FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($10 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($11 AS text) AND (pg_catalog.hashtext("words"."word") & CAST($12 AS integer)) = CAST($13 AS integer) AND "words"."word" COLLATE "pg_catalog"."C" <> CAST($14 AS text))),
 backfleet_others AS MATERIALIZED (
  SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = $15 AND (relation, key) <> ($16::oid, $17::text[])),
 backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < $18),
@@ -841,31 +757,7 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $29 = 3
 
 -- fill that ends the last pass, with rows in quarantine
-WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
-backfleet_lock AS MATERIALIZED (
- SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2
-   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."words"'::regclass THEN true ELSE false END
-   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
-  FOR NO KEY UPDATE),
-backfleet_update AS (
- UPDATE ONLY "public"."words" AS "words" SET "n" = (
-length(word)
-)
-  WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($10 AS text) AND "words"."word" COLLATE "pg_catalog"."C" <= CAST($11 AS text) AND (pg_catalog.hashtext("words"."word") & $12) = $13 AND EXISTS (SELECT 1 FROM backfleet_lock)
-  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $14 AND backfleet_q.relation = $15 AND backfleet_q.key = ARRAY["words"."word"::text])
- RETURNING 1),
-backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
-backfleet_move AS (
- UPDATE backfleet.ranges SET key = $16::text[], chunk_lo = $17::text[], chunk_hi = $18::text[],
-  k = $19, pass = $20, batches = batches + 1,
-  walked = walked + $21, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
-  lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
-  WHERE job_id = $22 AND index = $23 AND EXISTS (SELECT 1 FROM backfleet_lock)
- RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
+SELECT held, moved, written FROM backfleet.fill($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -875,20 +767,16 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $7 = 4
 -- $8 = 3
 -- $9 = []string{""}
--- $10 = ""
--- $11 = "it's \"quoted\""
--- $12 = 3
--- $13 = 3
--- $14 = "01JD8Z7Q4T0000000000000001"
--- $15 = 0x4000
--- $16 = []string{"it's \"quoted\""}
--- $17 = []string{"it's \"quoted\""}
--- $18 = []string{"it's \"quoted\""}
--- $19 = 1
--- $20 = 0
--- $21 = 0
--- $22 = "01JD8Z7Q4T0000000000000001"
--- $23 = 3
+-- $10 = []string{"it's \"quoted\""}
+-- $11 = []string{"it's \"quoted\""}
+-- $12 = 1
+-- $13 = 0
+-- $14 = []string{"it's \"quoted\""}
+-- $15 = 0
+-- $16 = true
+-- $17 = "\"public\".\"words\""
+-- $18 = "UPDATE ONLY \"public\".\"words\" AS \"words\" SET \"n\" = (\nlength(word)\n)\n  WHERE \"words\".\"word\" COLLATE \"pg_catalog\".\"C\" >= CAST(($1)[1] AS text) AND \"words\".\"word\" COLLATE \"pg_catalog\".\"C\" <= CAST(($1)[2] AS text) AND (pg_catalog.hashtext(\"words\".\"word\") & CAST(($1)[3] AS integer)) = CAST(($1)[4] AS integer)\n  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = ($1)[5] AND backfleet_q.relation = CAST(($1)[6] AS oid) AND backfleet_q.key = ARRAY[\"words\".\"word\"::text])"
+-- $19 = []string{"", "it's \"quoted\"", "3", "3", "01JD8Z7Q4T0000000000000001", "16384"}
 
 -- quarantine that ends the last pass, with rows in quarantine
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
@@ -902,7 +790,7 @@ backfleet_lock AS MATERIALIZED (
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
  SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
-  SELECT 1 FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($10 AS text) AND "words"."word" COLLATE "pg_catalog"."C" <= CAST($11 AS text) AND (pg_catalog.hashtext("words"."word") & $12) = $13 AND "words"."word" COLLATE "pg_catalog"."C" <> CAST($14 AS text))),
+  SELECT 1 FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($10 AS text) AND "words"."word" COLLATE "pg_catalog"."C" <= CAST($11 AS text) AND (pg_catalog.hashtext("words"."word") & CAST($12 AS integer)) = CAST($13 AS integer) AND "words"."word" COLLATE "pg_catalog"."C" <> CAST($14 AS text))),
 backfleet_others AS MATERIALIZED (
  SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = $15 AND (relation, key) <> ($16::oid, $17::text[])),
 backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < $18),
@@ -954,7 +842,7 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $33 = 3
 
 -- boundary of a pass
-SELECT ARRAY["words"."word"::text] FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($2 AS text) AND (pg_catalog.hashtext("words"."word") & $3) = $4 ORDER BY "words"."word" COLLATE "pg_catalog"."C" OFFSET $5 LIMIT 1;
+SELECT ARRAY["words"."word"::text] FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($2 AS text) AND (pg_catalog.hashtext("words"."word") & CAST($3 AS integer)) = CAST($4 AS integer) ORDER BY "words"."word" COLLATE "pg_catalog"."C" OFFSET $5 LIMIT 1;
 -- $1 = ""
 -- $2 = "it's \"quoted\""
 -- $3 = 3
@@ -962,7 +850,7 @@ SELECT ARRAY["words"."word"::text] FROM ONLY "public"."words" AS "words" WHERE "
 -- $5 = 200
 
 -- first key of a pass
-SELECT ARRAY["words"."word"::text] FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($2 AS text) AND (pg_catalog.hashtext("words"."word") & $3) = $4 ORDER BY "words"."word" COLLATE "pg_catalog"."C" OFFSET $5 LIMIT 1;
+SELECT ARRAY["words"."word"::text] FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($2 AS text) AND (pg_catalog.hashtext("words"."word") & CAST($3 AS integer)) = CAST($4 AS integer) ORDER BY "words"."word" COLLATE "pg_catalog"."C" OFFSET $5 LIMIT 1;
 -- $1 = ""
 -- $2 = "it's \"quoted\""
 -- $3 = 3

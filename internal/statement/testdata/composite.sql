@@ -216,31 +216,7 @@ SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."o
 -- $5 = 0
 
 -- fill
-WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
-backfleet_lock AS MATERIALIZED (
- SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2
-   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."orders"'::regclass THEN true ELSE false END
-   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
-  FOR NO KEY UPDATE),
-backfleet_update AS (
- UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
-n
-), "n" = (
-n + 1
-)
-  WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock)
- RETURNING 1),
-backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
-backfleet_move AS (
- UPDATE backfleet.ranges SET key = $14::text[], batches = batches + 1,
-  walked = walked + $15, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
-  lease_until = clock_timestamp() + interval '10 seconds'
-  WHERE job_id = $16 AND index = $17 AND EXISTS (SELECT 1 FROM backfleet_lock)
- RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
+SELECT held, moved, written FROM backfleet.fill($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -250,14 +226,16 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $7 = 1
 -- $8 = 0
 -- $9 = []string{"7", "00000000-0000-0000-0000-000000000001"}
--- $10 = "7"
--- $11 = "00000000-0000-0000-0000-000000000001"
--- $12 = "8"
--- $13 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+-- $10 = []string(nil)
+-- $11 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $12 = 1
+-- $13 = 0
 -- $14 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
 -- $15 = 200
--- $16 = "01JD8Z7Q4T0000000000000001"
--- $17 = 3
+-- $16 = false
+-- $17 = "\"public\".\"orders\""
+-- $18 = "UPDATE ONLY \"public\".\"orders\" AS \"orders\" SET \"m\" = (\nn\n), \"n\" = (\nn + 1\n)\n  WHERE (\"orders\".\"tenant\", \"orders\".\"id\") >= (CAST(($1)[1] AS integer), CAST(($1)[2] AS uuid)) AND (\"orders\".\"tenant\", \"orders\".\"id\") < (CAST(($1)[3] AS integer), CAST(($1)[4] AS uuid))"
+-- $19 = []string{"7", "00000000-0000-0000-0000-000000000001", "8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
 
 -- proof
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
@@ -447,32 +425,7 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $30 = 3
 
 -- fill, last, with rows in quarantine
-WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
-backfleet_lock AS MATERIALIZED (
- SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2
-   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."orders"'::regclass THEN true ELSE false END
-   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
-  FOR NO KEY UPDATE),
-backfleet_update AS (
- UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
-n
-), "n" = (
-n + 1
-)
-  WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock)
-  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $14 AND backfleet_q.relation = $15 AND backfleet_q.key = ARRAY["orders"."tenant"::text, "orders"."id"::text])
- RETURNING 1),
-backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
-backfleet_move AS (
- UPDATE backfleet.ranges SET key = $16::text[], batches = batches + 1,
-  walked = walked + $17, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
-  lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
-  WHERE job_id = $18 AND index = $19 AND EXISTS (SELECT 1 FROM backfleet_lock)
- RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
+SELECT held, moved, written FROM backfleet.fill($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -482,16 +435,16 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $7 = 1
 -- $8 = 0
 -- $9 = []string{"7", "00000000-0000-0000-0000-000000000001"}
--- $10 = "7"
--- $11 = "00000000-0000-0000-0000-000000000001"
--- $12 = "8"
--- $13 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
--- $14 = "01JD8Z7Q4T0000000000000001"
--- $15 = 0x4000
--- $16 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
--- $17 = 0
--- $18 = "01JD8Z7Q4T0000000000000001"
--- $19 = 3
+-- $10 = []string(nil)
+-- $11 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $12 = 1
+-- $13 = 0
+-- $14 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $15 = 0
+-- $16 = true
+-- $17 = "\"public\".\"orders\""
+-- $18 = "UPDATE ONLY \"public\".\"orders\" AS \"orders\" SET \"m\" = (\nn\n), \"n\" = (\nn + 1\n)\n  WHERE (\"orders\".\"tenant\", \"orders\".\"id\") >= (CAST(($1)[1] AS integer), CAST(($1)[2] AS uuid)) AND (\"orders\".\"tenant\", \"orders\".\"id\") <= (CAST(($1)[3] AS integer), CAST(($1)[4] AS uuid))\n  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = ($1)[5] AND backfleet_q.relation = CAST(($1)[6] AS oid) AND backfleet_q.key = ARRAY[\"orders\".\"tenant\"::text, \"orders\".\"id\"::text])"
+-- $19 = []string{"7", "00000000-0000-0000-0000-000000000001", "8", "ffffffff-ffff-ffff-ffff-ffffffffffff", "01JD8Z7Q4T0000000000000001", "16384"}
 
 -- proof, last, with rows in quarantine
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
@@ -507,7 +460,7 @@ backfleet_proof AS MATERIALIZED (
  SELECT 0::bigint AS residual, 0::bigint AS check_fails
   FROM ONLY "public"."orders" AS "orders"
   WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock)
-  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $14 AND backfleet_q.relation = $15 AND backfleet_q.key = ARRAY["orders"."tenant"::text, "orders"."id"::text])),
+  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $14 AND backfleet_q.relation = CAST($15 AS oid) AND backfleet_q.key = ARRAY["orders"."tenant"::text, "orders"."id"::text])),
 backfleet_move AS (
  UPDATE backfleet.ranges SET key = $16::text[], batches = batches + 1,
   walked = walked + $17, residual = residual + (SELECT residual FROM backfleet_proof), check_fails = check_fails + (SELECT check_fails FROM backfleet_proof), attempts = 0,
@@ -552,7 +505,7 @@ n
 n + 1
 )
   WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock) AND false
-  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $14 AND backfleet_q.relation = $15 AND backfleet_q.key = ARRAY["orders"."tenant"::text, "orders"."id"::text])
+  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $14 AND backfleet_q.relation = CAST($15 AS oid) AND backfleet_q.key = ARRAY["orders"."tenant"::text, "orders"."id"::text])
  RETURNING 1),
 backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
@@ -596,7 +549,7 @@ n
 n + 1
 )
   WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($12 AS integer), CAST($13 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_lock) AND false
-  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $14 AND backfleet_q.relation = $15 AND backfleet_q.key = ARRAY["orders"."tenant"::text, "orders"."id"::text])
+  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $14 AND backfleet_q.relation = CAST($15 AS oid) AND backfleet_q.key = ARRAY["orders"."tenant"::text, "orders"."id"::text])
  RETURNING 1),
 backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
@@ -624,7 +577,7 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $17 = 3
 
 -- failing, last, with rows in quarantine
-SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($3 AS integer), CAST($4 AS uuid)) AND false AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $5 AND backfleet_q.relation = $6 AND backfleet_q.key = ARRAY["orders"."tenant"::text, "orders"."id"::text]) ORDER BY "orders"."tenant", "orders"."id" LIMIT 1;
+SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($3 AS integer), CAST($4 AS uuid)) AND false AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $5 AND backfleet_q.relation = CAST($6 AS oid) AND backfleet_q.key = ARRAY["orders"."tenant"::text, "orders"."id"::text]) ORDER BY "orders"."tenant", "orders"."id" LIMIT 1;
 -- $1 = "7"
 -- $2 = "00000000-0000-0000-0000-000000000001"
 -- $3 = "8"
@@ -692,32 +645,7 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $30 = 3
 
 -- fill that opens a chunk
-WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
-backfleet_lock AS MATERIALIZED (
- SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2
-   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."orders"'::regclass THEN true ELSE false END
-   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
-  FOR NO KEY UPDATE),
-backfleet_update AS (
- UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
-n
-), "n" = (
-n + 1
-)
-  WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND (pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & $14) = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
- RETURNING 1),
-backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
-backfleet_move AS (
- UPDATE backfleet.ranges SET key = $16::text[], chunk_lo = $17::text[], chunk_hi = $18::text[],
-  k = $19, pass = $20, batches = batches + 1,
-  walked = walked + $21, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
-  lease_until = clock_timestamp() + interval '10 seconds'
-  WHERE job_id = $22 AND index = $23 AND EXISTS (SELECT 1 FROM backfleet_lock)
- RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
+SELECT held, moved, written FROM backfleet.fill($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -727,20 +655,16 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $7 = 1
 -- $8 = 0
 -- $9 = []string{"7", "00000000-0000-0000-0000-000000000001"}
--- $10 = "7"
--- $11 = "00000000-0000-0000-0000-000000000001"
--- $12 = "8"
--- $13 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
--- $14 = 3
--- $15 = 0
--- $16 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
--- $17 = []string{"7", "00000000-0000-0000-0000-000000000001"}
--- $18 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
--- $19 = 4
--- $20 = 0
--- $21 = 200
--- $22 = "01JD8Z7Q4T0000000000000001"
--- $23 = 3
+-- $10 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $11 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $12 = 4
+-- $13 = 0
+-- $14 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $15 = 200
+-- $16 = false
+-- $17 = "\"public\".\"orders\""
+-- $18 = "UPDATE ONLY \"public\".\"orders\" AS \"orders\" SET \"m\" = (\nn\n), \"n\" = (\nn + 1\n)\n  WHERE (\"orders\".\"tenant\", \"orders\".\"id\") >= (CAST(($1)[1] AS integer), CAST(($1)[2] AS uuid)) AND (\"orders\".\"tenant\", \"orders\".\"id\") < (CAST(($1)[3] AS integer), CAST(($1)[4] AS uuid)) AND (pg_catalog.hash_record(ROW(\"orders\".\"tenant\", \"orders\".\"id\")) & CAST(($1)[5] AS integer)) = CAST(($1)[6] AS integer)"
+-- $19 = []string{"7", "00000000-0000-0000-0000-000000000001", "8", "ffffffff-ffff-ffff-ffff-ffffffffffff", "3", "0"}
 
 -- quarantine that opens a chunk
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
@@ -754,7 +678,7 @@ backfleet_lock AS MATERIALIZED (
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
  SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
-  SELECT 1 FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND (pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & $14) = $15 AND ("orders"."tenant", "orders"."id") <> (CAST($16 AS integer), CAST($17 AS uuid)))),
+  SELECT 1 FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND (pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & CAST($14 AS integer)) = CAST($15 AS integer) AND ("orders"."tenant", "orders"."id") <> (CAST($16 AS integer), CAST($17 AS uuid)))),
 backfleet_others AS MATERIALIZED (
  SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = $18 AND (relation, key) <> ($19::oid, $20::text[])),
 backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < $21),
@@ -809,31 +733,7 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $36 = 3
 
 -- fill of a pass
-WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
-backfleet_lock AS MATERIALIZED (
- SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2
-   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."orders"'::regclass THEN true ELSE false END
-   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
-  FOR NO KEY UPDATE),
-backfleet_update AS (
- UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
-n
-), "n" = (
-n + 1
-)
-  WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND (pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & $14) = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
- RETURNING 1),
-backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
-backfleet_move AS (
- UPDATE backfleet.ranges SET key = $16::text[], batches = batches + 1,
-  walked = walked + $17, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
-  lease_until = clock_timestamp() + interval '10 seconds'
-  WHERE job_id = $18 AND index = $19 AND EXISTS (SELECT 1 FROM backfleet_lock)
- RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
+SELECT held, moved, written FROM backfleet.fill($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -843,16 +743,16 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $7 = 4
 -- $8 = 2
 -- $9 = []string{"7", "00000000-0000-0000-0000-000000000001"}
--- $10 = "7"
--- $11 = "00000000-0000-0000-0000-000000000001"
--- $12 = "8"
--- $13 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
--- $14 = 3
--- $15 = 2
--- $16 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
--- $17 = 200
--- $18 = "01JD8Z7Q4T0000000000000001"
--- $19 = 3
+-- $10 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+-- $11 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $12 = 4
+-- $13 = 2
+-- $14 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $15 = 200
+-- $16 = false
+-- $17 = "\"public\".\"orders\""
+-- $18 = "UPDATE ONLY \"public\".\"orders\" AS \"orders\" SET \"m\" = (\nn\n), \"n\" = (\nn + 1\n)\n  WHERE (\"orders\".\"tenant\", \"orders\".\"id\") >= (CAST(($1)[1] AS integer), CAST(($1)[2] AS uuid)) AND (\"orders\".\"tenant\", \"orders\".\"id\") < (CAST(($1)[3] AS integer), CAST(($1)[4] AS uuid)) AND (pg_catalog.hash_record(ROW(\"orders\".\"tenant\", \"orders\".\"id\")) & CAST(($1)[5] AS integer)) = CAST(($1)[6] AS integer)"
+-- $19 = []string{"7", "00000000-0000-0000-0000-000000000001", "8", "ffffffff-ffff-ffff-ffff-ffffffffffff", "3", "2"}
 
 -- quarantine of a pass
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
@@ -866,7 +766,7 @@ backfleet_lock AS MATERIALIZED (
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
  SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
-  SELECT 1 FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND (pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & $14) = $15 AND ("orders"."tenant", "orders"."id") <> (CAST($16 AS integer), CAST($17 AS uuid)))),
+  SELECT 1 FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($12 AS integer), CAST($13 AS uuid)) AND (pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & CAST($14 AS integer)) = CAST($15 AS integer) AND ("orders"."tenant", "orders"."id") <> (CAST($16 AS integer), CAST($17 AS uuid)))),
 backfleet_others AS MATERIALIZED (
  SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = $18 AND (relation, key) <> ($19::oid, $20::text[])),
 backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < $21),
@@ -916,33 +816,7 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $32 = 3
 
 -- fill that ends the last pass, with rows in quarantine
-WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
-backfleet_lock AS MATERIALIZED (
- SELECT 1 FROM backfleet.ranges
-  WHERE job_id = $1 AND index = $2
-   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
-   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
-   AND relation = '"public"."orders"'::regclass THEN true ELSE false END
-   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
-  FOR NO KEY UPDATE),
-backfleet_update AS (
- UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
-n
-), "n" = (
-n + 1
-)
-  WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($12 AS integer), CAST($13 AS uuid)) AND (pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & $14) = $15 AND EXISTS (SELECT 1 FROM backfleet_lock)
-  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $16 AND backfleet_q.relation = $17 AND backfleet_q.key = ARRAY["orders"."tenant"::text, "orders"."id"::text])
- RETURNING 1),
-backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
-backfleet_move AS (
- UPDATE backfleet.ranges SET key = $18::text[], chunk_lo = $19::text[], chunk_hi = $20::text[],
-  k = $21, pass = $22, batches = batches + 1,
-  walked = walked + $23, rows = rows + (SELECT rows FROM backfleet_count), attempts = 0,
-  lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
-  WHERE job_id = $24 AND index = $25 AND EXISTS (SELECT 1 FROM backfleet_lock)
- RETURNING 1)
-SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move), (SELECT rows FROM backfleet_count);
+SELECT held, moved, written FROM backfleet.fill($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 3
 -- $3 = 2
@@ -952,22 +826,16 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $7 = 4
 -- $8 = 3
 -- $9 = []string{"7", "00000000-0000-0000-0000-000000000001"}
--- $10 = "7"
--- $11 = "00000000-0000-0000-0000-000000000001"
--- $12 = "8"
--- $13 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
--- $14 = 3
--- $15 = 3
--- $16 = "01JD8Z7Q4T0000000000000001"
--- $17 = 0x4000
--- $18 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
--- $19 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
--- $20 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
--- $21 = 1
--- $22 = 0
--- $23 = 0
--- $24 = "01JD8Z7Q4T0000000000000001"
--- $25 = 3
+-- $10 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $11 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $12 = 1
+-- $13 = 0
+-- $14 = []string{"8", "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+-- $15 = 0
+-- $16 = true
+-- $17 = "\"public\".\"orders\""
+-- $18 = "UPDATE ONLY \"public\".\"orders\" AS \"orders\" SET \"m\" = (\nn\n), \"n\" = (\nn + 1\n)\n  WHERE (\"orders\".\"tenant\", \"orders\".\"id\") >= (CAST(($1)[1] AS integer), CAST(($1)[2] AS uuid)) AND (\"orders\".\"tenant\", \"orders\".\"id\") <= (CAST(($1)[3] AS integer), CAST(($1)[4] AS uuid)) AND (pg_catalog.hash_record(ROW(\"orders\".\"tenant\", \"orders\".\"id\")) & CAST(($1)[5] AS integer)) = CAST(($1)[6] AS integer)\n  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = ($1)[7] AND backfleet_q.relation = CAST(($1)[8] AS oid) AND backfleet_q.key = ARRAY[\"orders\".\"tenant\"::text, \"orders\".\"id\"::text])"
+-- $19 = []string{"7", "00000000-0000-0000-0000-000000000001", "8", "ffffffff-ffff-ffff-ffff-ffffffffffff", "3", "3", "01JD8Z7Q4T0000000000000001", "16384"}
 
 -- quarantine that ends the last pass, with rows in quarantine
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
@@ -981,7 +849,7 @@ backfleet_lock AS MATERIALIZED (
   FOR NO KEY UPDATE),
 backfleet_alone AS MATERIALIZED (
  SELECT 1 FROM backfleet_lock WHERE NOT EXISTS (
-  SELECT 1 FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($12 AS integer), CAST($13 AS uuid)) AND (pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & $14) = $15 AND ("orders"."tenant", "orders"."id") <> (CAST($16 AS integer), CAST($17 AS uuid)))),
+  SELECT 1 FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($10 AS integer), CAST($11 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($12 AS integer), CAST($13 AS uuid)) AND (pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & CAST($14 AS integer)) = CAST($15 AS integer) AND ("orders"."tenant", "orders"."id") <> (CAST($16 AS integer), CAST($17 AS uuid)))),
 backfleet_others AS MATERIALIZED (
  SELECT count(*) AS rows FROM backfleet.quarantine WHERE job_id = $18 AND (relation, key) <> ($19::oid, $20::text[])),
 backfleet_room AS MATERIALIZED (SELECT 1 FROM backfleet_alone, backfleet_others WHERE rows < $21),
@@ -1036,7 +904,7 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 -- $36 = 3
 
 -- boundary of a pass
-SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid)) AND (pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & $5) = $6 ORDER BY "orders"."tenant", "orders"."id" OFFSET $7 LIMIT 1;
+SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid)) AND (pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & CAST($5 AS integer)) = CAST($6 AS integer) ORDER BY "orders"."tenant", "orders"."id" OFFSET $7 LIMIT 1;
 -- $1 = "7"
 -- $2 = "00000000-0000-0000-0000-000000000001"
 -- $3 = "8"
@@ -1046,7 +914,7 @@ SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."o
 -- $7 = 200
 
 -- first key of a pass
-SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid)) AND (pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & $5) = $6 ORDER BY "orders"."tenant", "orders"."id" OFFSET $7 LIMIT 1;
+SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid)) AND (pg_catalog.hash_record(ROW("orders"."tenant", "orders"."id")) & CAST($5 AS integer)) = CAST($6 AS integer) ORDER BY "orders"."tenant", "orders"."id" OFFSET $7 LIMIT 1;
 -- $1 = "7"
 -- $2 = "00000000-0000-0000-0000-000000000001"
 -- $3 = "8"

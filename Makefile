@@ -33,8 +33,6 @@ test: ## all tests, with real PostgreSQL and NATS servers (TESTFLAGS=-v shows ea
 	$(GO) test -race -timeout 10m $(TESTFLAGS) $(PACKAGES)
 	$(GO) test -p 1 -timeout 15m $(TESTFLAGS) ./test/...
 
-# The whole-fleet tests that show most of what servers do; the others differ in what the fleet does.
-CONTAINED = ^(TestEveryRowExactlyOnce|TestWorkersThatComeAndGo|TestTheStreamMayGoInMidRun|TestAnotherCoordinatorGoesOn)$$
 containers: ## what needs Docker: the image, Compose, and tests whose servers run in containers (starts a daemon where none runs)
 	@test/setup.sh docker
 	test/docker.sh $(MAKE) --no-print-directory contained
@@ -42,7 +40,8 @@ contained:
 	test/images/build.sh
 	$(GO) -C test/containers test -count=1 -timeout 10m $(TESTFLAGS) ./...
 	BACKFLEET_TEST_SERVERS=containers $(GO) test -count=1 -timeout 5m $(TESTFLAGS) ./test/harness
-	BACKFLEET_TEST_SERVERS=containers $(GO) test -count=1 -timeout 5m $(TESTFLAGS) -run '$(CONTAINED)' ./test/fleet
+	BACKFLEET_TEST_SERVERS=containers $(GO) test -count=1 -timeout 5m $(TESTFLAGS) -run '^(TestEveryRowExactlyOnce|TestAnotherCoordinatorGoesOn)$$' ./test/fleet
+	BACKFLEET_TEST_SERVERS=containers $(GO) test -count=1 -timeout 5m $(TESTFLAGS) -run '^(TestKillNATS|TestServers)$$/^PostgresDies$$' ./test/faults
 
 lint: ## gofmt, go vet, staticcheck, golangci-lint with the import rules, govulncheck
 	@unformatted=$$(gofmt -l .); \

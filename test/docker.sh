@@ -27,7 +27,7 @@ set +m
 finish() {
 	kill "$daemon" 2>/dev/null || true
 	wait "$daemon" 2>/dev/null || true
-	rm -rf "$run"
+	rm -rf "$run" || true
 }
 trap finish EXIT
 trap 'exit 130' INT TERM

@@ -75,7 +75,8 @@ install_compose_plugin() {
 	(cd "$work" && "${apt_get[@]}" download docker-compose >&2)
 	dpkg-deb --extract "$work"/docker-compose_*.deb "$work/extracted"
 	[[ $(id -u) -eq 0 ]] || root=(sudo -n)
-	"${root[@]}" install -D -t "$plugins" "$work/extracted/usr/libexec/docker/cli-plugins/docker-compose"
+	"${root[@]}" mkdir -p "$plugins"
+	"${root[@]}" cp "$work/extracted/usr/libexec/docker/cli-plugins/docker-compose" "$plugins/"
 	rm -rf "$work"
 	docker compose version >&2
 }

@@ -37,11 +37,11 @@ throttle: {max_rows_per_second: 1500}
 // The fleet of deploy/compose comes up, grows under work, proves a job and is scraped, with both implementations of Compose.
 func TestComposeFleet(t *testing.T) {
 	for name, command := range map[string][]string{
-		"docker compose": {"docker", "compose"},
-		"docker-compose": {"docker-compose"},
+		"plugin":  {"docker", "compose"},
+		"classic": {"docker-compose"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := project(t, strings.ReplaceAll(name, " ", "-"), command)
+			f := project(t, name, command)
 			t.Log(f.compose("version"))
 			begun := time.Now()
 			f.compose("up", "--detach", "--scale", "worker=2")
@@ -72,13 +72,18 @@ func TestComposeFleet(t *testing.T) {
 			})
 
 			require.Equal(t, "0", f.sql("primary", `SELECT count(*) FROM t WHERE n <> 1`))
-			require.Equal(t, fmt.Sprint(rows), f.sql("standby", `SELECT count(*) FROM t WHERE n = 1 AND pg_is_in_recovery()`))
+			f.until("the standby has replayed it", func() bool {
+				return f.sql("standby", `SELECT count(*) FROM t WHERE n = 1 AND pg_is_in_recovery()`) == fmt.Sprint(rows)
+			})
 			var report struct {
 				Verified bool
 				Rows     int64 `json:"rows_written"`
+				Workers  []struct{ Worker string }
 			}
 			require.NoError(t, json.Unmarshal([]byte(f.cli("report", "count", "-o", "json")), &report))
 			require.True(t, report.Verified)
+			require.EqualValues(t, rows, report.Rows)
+			t.Logf("%d of 8 workers carried ranges", len(report.Workers))
 			f.until("Prometheus knows what was written", func() bool {
 				return f.metric(`max(backfleet_job_rows_written_total{job="count"})`) == rows
 			})

@@ -29,9 +29,11 @@ demo: ## a whole backfill on this machine, with real servers and real data (DEMO
 	@$(GO) run ./test/demo $(DEMOFLAGS)
 
 test: ## all tests, with real PostgreSQL and NATS servers (TESTFLAGS=-v shows each)
-	@test/setup.sh race
+	@test/setup.sh race systemd prometheus
 	$(GO) test -race -timeout 10m $(TESTFLAGS) $(PACKAGES)
 	$(GO) test -p 1 -timeout 15m $(TESTFLAGS) ./test/...
+	$(GO) -C test/deploy/chart test -timeout 15m $(TESTFLAGS) ./...
+	$(GO) -C test/grafana test $(TESTFLAGS) ./...
 
 containers: ## what needs Docker: the image, Compose, and tests whose servers run in containers (starts a daemon where none runs)
 	@test/setup.sh docker

@@ -128,6 +128,19 @@ func (c *Coordinator) Costs(database string) []job.ReadCost {
 	return g.sense.costs()
 }
 
+// Fleet returns what the leader of a database knows of its fleet; false where another coordinator leads, or none.
+func (c *Coordinator) Fleet(database string) (job.Fleet, bool) {
+	c.leading.Lock()
+	g := c.governors[database]
+	c.leading.Unlock()
+	if g == nil {
+		return job.Fleet{}, false
+	}
+	f := g.fleet()
+	f.Workers, f.Slots = c.roster.present(database)
+	return f, true
+}
+
 // within bounds each call of fn: what a hanging link has stopped is tried anew, for everything here can be done again.
 func within(most time.Duration, fn func(context.Context)) func(context.Context) {
 	return func(ctx context.Context) {

@@ -40,7 +40,8 @@ type delivery struct {
 	controls  map[job.ID]int64 // the revision last published
 	cleared   map[job.ID]bool  // ended, with nothing left in the stream
 
-	doubt bool // a publish was not answered: compare soon
+	doubt   bool // a publish was not answered: compare soon
+	missing int  // messages that the comparison under way did not find
 
 	ensured, swept, compared time.Time
 }
@@ -65,6 +66,8 @@ func (d *delivery) tick(ctx context.Context) {
 	}
 	sweep := now.Sub(d.swept) > sweepEvery
 	compare := now.Sub(d.compared) > reconcileEvery || d.doubt && now.Sub(d.compared) > doubtEvery
+	whole := true // every job was compared
+	d.missing = 0
 	taken := map[string]bool{} // names whose subjects and consumer still are those of a job that has ended
 	for _, j := range d.snapshot() {
 		if ctx.Err() != nil {
@@ -78,6 +81,7 @@ func (d *delivery) tick(ctx context.Context) {
 				d.lost = true
 			}
 			taken[j.Name] = j.State.Ended()
+			whole = false
 			d.complain(ctx, "delivery stopped for now", err, zap.String("job", j.Name))
 		}
 	}
@@ -86,6 +90,9 @@ func (d *delivery) tick(ctx context.Context) {
 	}
 	if compare {
 		d.compared, d.doubt = now, false
+		if whole {
+			d.care.compared(now, d.missing)
+		}
 	}
 }
 
@@ -126,9 +133,11 @@ func (d *delivery) job(ctx context.Context, j job.Job, sweep, compare bool) erro
 		}
 	}
 	if compare {
-		if err := d.reconcile(ctx, j); err != nil {
+		missing, err := d.reconcile(ctx, j)
+		if err != nil {
 			return err
 		}
+		d.missing += missing
 	}
 	if !j.State.Active() {
 		return nil

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -49,18 +50,21 @@ type governor struct {
 
 	calendars calendars
 	asked     atomic.Int64 // when another tool asked last, in Unix nanoseconds
+	wanted    atomic.Int64 // slots that the last budget could have used
 
-	mu       sync.Mutex
-	sample   throttle.Sample
-	decision throttle.Decision
-	decided  time.Time
+	mu        sync.Mutex
+	sample    throttle.Sample
+	decision  throttle.Decision
+	decided   time.Time
+	heldSince time.Time // zero: not held
+	began     time.Time // this leadership
 }
 
 func newGovernor(l *leadership, db Database) *governor {
 	own := &store.Leader{Store: store.New(db.Signals, db.Ledger.Database()), Owner: l.ledger.Owner, Epoch: l.ledger.Epoch}
 	return &governor{
 		leadership: l, ledger: own, runnable: own.Runnable, send: l.c.cfg.Queue.PublishBudget, connected: l.c.cfg.Queue.Healthy,
-		sense: newSense(l, own, db), progress: newProgress(), shares: &shares{},
+		sense: newSense(l, own, db), progress: newProgress(), shares: &shares{}, began: time.Now(),
 		control: throttle.NewGovernor(throttle.Rules{Loops: l.c.cfg.Loops}),
 	}
 }
@@ -201,7 +205,7 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 	}
 	sample.Rows, sample.RowsPerSlot = g.progress.rows, g.progress.perSlot
 	sample.Cores, _ = g.sense.server.Cores()
-	sample.Active, sample.Slots = g.shares.active, g.shares.slots
+	sample.Active, sample.Slots, sample.Waiting = g.shares.active, g.shares.slots, g.c.roster.waiting(ids(active))
 	decision := g.control.Step(sample)
 	g.sense.probe.SetStrict(slices.ContainsFunc(decision.Reasons, func(r throttle.Reason) bool { return r.Signal == throttle.SignalForeground }))
 	above := slices.Concat(g.brake, g.deaf())
@@ -220,10 +224,17 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 			g.log.Info("fleet released")
 		}
 	}
-	g.mu.Lock()
-	g.sample, g.decision, g.decided = sample, decision, time.Now()
-	g.mu.Unlock()
+	g.note(time.Now(), sample, decision)
 	return decision
+}
+
+// ids is the set of the jobs.
+func ids(of []job.Job) map[job.ID]bool {
+	set := map[job.ID]bool{}
+	for _, j := range of {
+		set[j.ID] = true
+	}
+	return set
 }
 
 func firstReason(d throttle.Decision) string {
@@ -240,11 +251,7 @@ func (g *governor) share(ctx context.Context, active []job.Job, decision throttl
 		here[j.ID], names[j.ID] = true, j.Name
 	}
 	slots, holding := g.c.roster.slots(g.ledger.Database(), here)
-	ids := make([]job.ID, len(active))
-	for i, j := range active {
-		ids[i] = j.ID
-	}
-	runnable, err := g.runnable(ctx, ids, len(slots))
+	runnable, err := g.runnable(ctx, slices.Collect(maps.Keys(ids(active))), max(len(slots), mostWorkers(active)))
 	if err != nil {
 		// A worker whose lease is withdrawn now could not commit its hand-back: it keeps the lease, and starts no batch.
 		g.complain(ctx, "open ranges not counted", err)
@@ -259,6 +266,7 @@ func (g *governor) share(ctx context.Context, active []job.Job, decision throttl
 		schedule, err := g.calendars.of(j)
 		all[i] = termsOf(j, schedule, err, now, decision, fleet)
 	}
+	g.wanted.Store(int64(g.want(now, decision, active, holding, runnable, fleet)))
 	leases := g.shares.allocate(now, decision, all, slots, holding, runnable, fleet.perSlot)
 	for i, l := range leases {
 		leases[i].Name = names[l.Job]

@@ -91,6 +91,7 @@ type leadership struct {
 	gov    *governor
 	// noConsumer says that a job's consumer was deleted by somebody else.
 	noConsumer atomic.Bool
+	care       care
 
 	mu       sync.Mutex
 	jobs     []job.Job

@@ -22,6 +22,9 @@ type pace struct {
 	rows  int64
 	since time.Duration // that the rate was learned over
 	rate  float64       // rows/s
+
+	batches int64
+	moved   time.Time // when a batch was last seen, or batches became possible again
 }
 
 // note takes a new reading. A new phase starts over. The calendar is nil where the job has no windows.
@@ -48,6 +51,9 @@ func (p *pace) note(st job.Status, now time.Time, windows throttle.Calendar) {
 		p.since += dt
 	}
 	p.at, p.rows = now, st.Rows
+	if p.moved.IsZero() || st.Batches != p.batches || !st.State.Active() {
+		p.batches, p.moved = st.Batches, now
+	}
 }
 
 // phaseForecast is what was forecast of the phase that the job is in, in seconds.

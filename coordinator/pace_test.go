@@ -149,3 +149,27 @@ func TestViewsSumUpWhatWasLost(t *testing.T) {
 	watched, _ = v.lost("main", "j")
 	require.Zero(t, watched)
 }
+
+// A job stands still since its last batch; not since before a pause, nor since before this coordinator led.
+func TestPaceKnowsSinceWhenAJobStands(t *testing.T) {
+	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	var p pace
+	for _, turn := range []struct {
+		second  int
+		state   job.State
+		batches int64
+		moved   int
+	}{
+		{0, job.Running, 100, 0},
+		{60, job.Running, 100, 0},
+		{61, job.Running, 101, 61},
+		{120, job.Running, 101, 61},
+		{121, job.Paused, 101, 121},
+		{900, job.Paused, 101, 900},
+		{901, job.Verifying, 101, 900},
+	} {
+		at := noon.Add(time.Duration(turn.second) * time.Second)
+		p.note(job.Status{State: turn.state, Batches: turn.batches}, at, nil)
+		require.Equal(t, noon.Add(time.Duration(turn.moved)*time.Second), p.moved, "%+v", turn)
+	}
+}

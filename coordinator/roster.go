@@ -24,7 +24,7 @@ type roster struct {
 	mu      sync.Mutex
 	workers map[string]heard
 	done    map[job.ID]job.Work // since this roster began, by every worker
-	moves   int64               // how often a slot came, went, or took or ended a job's range
+	moves   int64               // how often a slot came, went, took or ended a job's range, or began or ceased to wait for a lock
 }
 
 type heard struct {
@@ -47,7 +47,7 @@ func (r *roster) hear(h job.Hello) {
 	if known {
 		h.Work = r.count(before.Work, h.Work)
 	}
-	if known == h.Leaving || !maps.Equal(jobsOf(before.Holding), jobsOf(h.Holding)) {
+	if known == h.Leaving || !maps.Equal(heldOf(before.Holding), heldOf(h.Holding)) {
 		r.moves++
 	}
 	if h.Leaving {
@@ -62,11 +62,12 @@ func (r *roster) hear(h job.Hello) {
 	}
 }
 
-// jobsOf is whose range each slot holds.
-func jobsOf(holding []job.Held) map[int]job.ID {
-	m := map[int]job.ID{}
+// heldOf is whose range each slot holds, and whether it waits; which range does not matter.
+func heldOf(holding []job.Held) map[int]job.Held {
+	m := map[int]job.Held{}
 	for _, h := range holding {
-		m[h.Slot] = h.Job
+		h.Range = 0
+		m[h.Slot] = h
 	}
 	return m
 }
@@ -105,6 +106,36 @@ func (r *roster) work(id job.ID) job.Work {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.done[id]
+}
+
+// present returns how many workers that reach a database were heard lately, and how many slots they have.
+func (r *roster) present(database string) (workers, slots int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range r.workers {
+		if r.now().Sub(w.at) <= silence && slices.Contains(w.Databases, database) {
+			workers++
+			slots += w.Slots
+		}
+	}
+	return workers, slots
+}
+
+// waiting counts the slots whose range of one of these jobs waits for a lock.
+func (r *roster) waiting(here map[job.ID]bool) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range r.workers {
+		if r.now().Sub(w.at) > silence {
+			continue
+		}
+		for _, held := range w.Holding {
+			if held.Waits && here[held.Job] {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // slots lists the slots that can serve a database, without those that carry a range of a job elsewhere, and says which slots hold a

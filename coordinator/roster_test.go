@@ -28,6 +28,26 @@ func TestTheRosterCountsWhatIsDoneWhileItListens(t *testing.T) {
 	require.Equal(t, int64(340), r.work("A").Rows)
 }
 
+func TestTheRosterCountsSlotsThatWaitForALock(t *testing.T) {
+	now := night
+	r := newRoster(func() time.Time { return now })
+	waits := job.Held{Slot: 0, Job: "A", Range: 3, Waits: true}
+	r.hear(hello("w1", 0, waits, job.Held{Slot: 1, Job: "A", Range: 4}))
+	moves := r.moved()
+	r.hear(hello("w2", 0, job.Held{Slot: 0, Job: "elsewhere", Waits: true}))
+	require.Equal(t, 1, r.waiting(map[job.ID]bool{"A": true}))
+	require.NotEqual(t, moves, r.moved())
+	moves = r.moved()
+	waits.Waits = false
+	r.hear(hello("w1", 0, waits, job.Held{Slot: 1, Job: "A", Range: 4}))
+	require.NotEqual(t, moves, r.moved(), "leases are shared out anew at once")
+	require.Zero(t, r.waiting(map[job.ID]bool{"A": true}))
+	waits.Waits = true
+	r.hear(hello("w1", 0, waits))
+	now = now.Add(silence + time.Second)
+	require.Zero(t, r.waiting(map[job.ID]bool{"A": true}), "a worker that is gone waits for nothing")
+}
+
 func TestTheRosterTellsWhenSlotsMove(t *testing.T) {
 	now := night
 	r := newRoster(func() time.Time { return now })

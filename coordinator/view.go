@@ -31,7 +31,8 @@ type Live struct {
 	Limiting []job.Reason
 	Stream   *job.StreamLag
 	Leases   int
-	Most     float64 // rows/s that caps allow; 0: no cap
+	Most     float64   // rows/s that caps allow; 0: no cap
+	Moved    time.Time // when a batch was last seen, or batches became possible again
 }
 
 // views holds what the leaderships here know, for people to read.
@@ -168,13 +169,14 @@ func (l *leadership) record(ctx context.Context) {
 			lag, err := l.c.cfg.Queue.Lag(ctx, j.Database, j.Name)
 			switch {
 			case err == nil:
+				lag.Expected = st.Ranges.Released + st.Ranges.Running
 				stream = &lag
 			case errors.Is(err, queue.ErrNoConsumer) && j.State.Active():
 				l.noConsumer.Store(true)
 			}
 			limiting, worst := "", 0.0
 			l.c.views.update(j.Database, j.ID, func(v *Live) {
-				v.Rate, v.ETA, v.Stream = p.rate, p.eta(st, now, windows, v.Most), stream
+				v.Rate, v.ETA, v.Stream, v.Moved = p.rate, p.eta(st, now, windows, v.Most), stream, p.moved
 				if !j.State.Active() {
 					v.Rate, v.Limiting = 0, nil
 				}

@@ -5,6 +5,8 @@
 #   test/setup.sh             PostgreSQL's server binaries
 #   test/setup.sh WORD ...    also, for each word:
 #     race         a C compiler, for Go's race detector
+#     systemd      systemd's programs, to run the units under
+#     prometheus   Prometheus, with promtool
 #     docker       Docker, both kinds of Compose, and what makes images from Debian's packages
 set -euo pipefail
 
@@ -53,6 +55,23 @@ if ! have_postgres; then
 	have_postgres || fail "apt-get installed postgresql, but there is no /usr/lib/postgresql/*/bin/initdb"
 fi
 
+install_compiler() {
+	have_compiler || install "C compiler, which Go's race detector needs" gcc libc6-dev
+}
+
+# Only the programs are wanted: nothing of it is started on this machine.
+install_systemd() {
+	[[ -x /usr/lib/systemd/systemd ]] && command -v systemd-analyze >/dev/null && return
+	install "systemd" systemd
+}
+
+# Only the programs are wanted: no service of the system.
+install_prometheus() {
+	command -v prometheus >/dev/null && command -v promtool >/dev/null && return
+	install "Prometheus" prometheus
+	! command -v systemctl >/dev/null || "${root[@]}" systemctl disable --now prometheus >/dev/null 2>&1 || true
+}
+
 # Only the programs are wanted: no service of the system. test/docker.sh starts a daemon where none answers.
 install_docker() {
 	command -v dockerd >/dev/null || install "Docker" docker.io iptables
@@ -83,8 +102,10 @@ install_compose_plugin() {
 
 for word in "$@"; do
 	case $word in
-	race) have_compiler || install "C compiler, which Go's race detector needs" gcc libc6-dev ;;
+	race) install_compiler ;;
+	systemd) install_systemd ;;
+	prometheus) install_prometheus ;;
 	docker) install_docker ;;
-	*) fail "there is no word $word: see the top of this file" ;;
+	*) fail "$word: not a word that it knows" ;;
 	esac
 done

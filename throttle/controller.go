@@ -21,6 +21,7 @@ type Sample struct {
 	WALPerRow   float64 // bytes of WAL that one row was measured to cost; 0: not measured
 	RowsPerSlot float64 // rows that one slot writes in a second of SQL time; 0: not known
 	Active      int     // slots that hold a range
+	Waiting     int     // of these, slots whose last batch waited for a lock in vain
 	Slots       int     // slots that are there
 	Cores       int     // of the server; 0: not known
 
@@ -66,6 +67,7 @@ type Decision struct {
 	RowsPerSec float64 // 0 is without limit; means nothing while Hold
 	Slots      int     // at most so many slots may have a lease; 0 is without limit
 	BatchScale float64 // the part of its target time that a batch may take, in (0, 1]; 0 counts as 1
+	Whole      Whole   // the same as RowsPerSec and Slots, for a fleet of any size; means nothing while Hold
 	Reasons    []Reason
 }
 

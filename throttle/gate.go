@@ -41,6 +41,13 @@ func (g *Gate) Fresh(now time.Time) bool {
 	return g.fresh(now)
 }
 
+// Heard returns when the last budget was accepted; zero before the first.
+func (g *Gate) Heard() time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.at
+}
+
 // Hold reports whether the last accepted budget stops every batch; true before the first.
 func (g *Gate) Hold() bool {
 	g.mu.Lock()

@@ -28,8 +28,8 @@ const (
 
 const (
 	budgetEvery = 500 * time.Millisecond // between two steps of the outer loop
-	besideLeast = 4                      // slots beside an application: one that waits for a lock must not stop the others
 	usedRecent  = 5 * time.Second        // for which a rate that was used is said to be what limits
+	waitsFor    = 5 * time.Second        // for which a slot counts as waiting for a lock after it did
 )
 
 // Governor is the controller of one database. It is made of
@@ -57,6 +57,9 @@ type Governor struct {
 	grant    grant
 	granted  float64   // rows per second of the last decision; +Inf: without limit
 	used     time.Time // when the fleet last used most of that
+
+	waiting int       // slots that wait for a lock, and have no part in what the fleet does,
+	waited  time.Time // when so many did last
 }
 
 // NewGovernor returns a governor that has seen no sample.
@@ -78,6 +81,7 @@ func (g *Governor) SetRules(r Rules) {
 func (g *Governor) Step(s Sample) Decision {
 	g.replays.step(s)
 	g.flow.note(s)
+	g.wait(s)
 	if dt := s.At.Sub(g.stepped); dt >= budgetEvery || g.stepped.IsZero() {
 		g.outer(s, dt)
 	}
@@ -90,11 +94,17 @@ func (g *Governor) Step(s Sample) Decision {
 	d.BatchScale = scale
 
 	rate, reason := g.rate()
+	if factor < 1 {
+		d.Whole.Part = factor
+	}
+	if !math.IsInf(rate, 1) {
+		d.Whole.RowsPerSec = rate
+	}
 	beside := slices.ContainsFunc(pressed, func(r Reason) bool { return r.Signal == SignalForeground })
 	rate = g.press(&d, s, rate, factor, beside)
-	if half := s.Cores / 2; beside && d.Slots > 0 && d.Slots == max(besideLeast, half) && d.Slots < s.Slots && s.Cores > 0 {
-		pressed = append(pressed, Reason{Signal: "slots", Observed: float64(d.Slots), Threshold: float64(s.Slots),
-			Text: fmt.Sprintf("%d of %d slots may work: half of the server's %d cores beside an application", d.Slots, s.Slots, s.Cores)})
+	if half := halfOf(s.Cores); beside && s.Cores > 0 && d.Slots > 0 && d.Slots <= half+g.waiting && d.Slots < s.Slots {
+		pressed = append(pressed, Reason{Signal: "slots", Observed: float64(half), Threshold: float64(s.Slots),
+			Text: fmt.Sprintf("%d of %d slots may work: at most half of the server's %d cores beside an application", min(half, d.Slots), s.Slots, s.Cores)})
 	} else if few := g.guard.limit(); few > 0 && few < s.Slots && d.Slots == few {
 		pressed = append(pressed, Reason{Signal: "slots", Observed: float64(few), Threshold: float64(s.Slots),
 			Text: fmt.Sprintf("%d of %d slots may work: as many as the foreground probe bears", few, s.Slots)})
@@ -166,12 +176,27 @@ func (g *Governor) rate() (float64, Reason) {
 	return rate, reason
 }
 
-// press takes the guard, half of the cores beside an application, and the pressure's factor into account. A factor counts for the slots too, and for what they could write
-// at most: a part of a rate that nobody reaches would slow nobody.
+// halfOf is how many slots may work beside an application.
+func halfOf(cores int) int { return max(1, cores/2) }
+
+// wait follows how many slots wait for a lock. A slot comes and goes between two tries, so the most of a while counts.
+func (g *Governor) wait(s Sample) {
+	if s.Waiting >= g.waiting || s.At.Sub(g.waited) > waitsFor {
+		g.waiting, g.waited = s.Waiting, s.At
+	}
+}
+
+// press takes the guard, half of the cores beside an application, and the pressure's factor into account. A factor counts for the
+// slots too, and for what they could write at most: a part of a rate that nobody reaches would slow nobody. Slots that wait for a lock
+// use nothing, so as many others may work: one row that somebody has locked must not stop a job.
 func (g *Governor) press(d *Decision, s Sample, rate, factor float64, beside bool) float64 {
 	d.Slots = g.guard.limit()
-	if half := max(besideLeast, s.Cores/2); beside && s.Cores > 0 && (d.Slots == 0 || half < d.Slots) {
+	if half := halfOf(s.Cores); beside && s.Cores > 0 && (d.Slots == 0 || half < d.Slots) {
 		d.Slots = half
+	}
+	d.Whole.Slots = d.Slots
+	if g.grant.slots > 0 && (d.Slots == 0 || g.grant.slots < d.Slots) {
+		d.Whole.Slots = g.grant.slots
 	}
 	if factor < 1 {
 		slots := s.Slots
@@ -180,14 +205,17 @@ func (g *Governor) press(d *Decision, s Sample, rate, factor float64, beside boo
 		}
 		if slots > 0 {
 			d.Slots = max(1, int(math.Ceil(factor*float64(slots))))
-			if s.RowsPerSlot > 0 {
-				rate = min(rate, float64(slots)*s.RowsPerSlot)
+			if s.RowsPerSlot > 0 { // the rate is shared by those that wait as well
+				rate = min(rate, float64(slots)*s.RowsPerSlot*float64(d.Slots+g.waiting)/float64(d.Slots))
 			}
 		}
 		rate *= max(factor, math.SmallestNonzeroFloat64) // 0 comes with a hold
 	}
 	if g.grant.slots > 0 && (d.Slots == 0 || g.grant.slots < d.Slots) {
 		d.Slots = g.grant.slots
+	}
+	if d.Slots > 0 {
+		d.Slots = max(d.Slots, min(d.Slots+g.waiting, s.Slots))
 	}
 	return rate
 }

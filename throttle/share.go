@@ -53,10 +53,15 @@ type Grant struct {
 // then by name, so some get nothing. Every job's slots get the same rate. Equal arguments give equal grants, sorted by worker
 // and slot. A rate that is negative or not a number grants nothing.
 func Allocate(s Supply, demands []Demand) []Grant {
+	slots := distinct(s.Slots)
+	return assign(slots, settle(s, slots, demands))
+}
+
+// settle works out how many of the slots each job gets, and at which rate.
+func settle(s Supply, slots []Slot, demands []Demand) []*share {
 	if !(s.Rate >= 0) {
 		return nil
 	}
-	slots := distinct(s.Slots)
 	shares := newShares(slots, demands)
 	rate := s.Rate
 	if rate == 0 {
@@ -70,7 +75,7 @@ func Allocate(s Supply, demands []Demand) []Grant {
 	shareSlots(carriers(most, shares, s.RowsPerSlot), shares)
 	shares = slices.DeleteFunc(shares, func(s *share) bool { return s.slots == 0 })
 	shareRate(rate, shares) // once more: what jobs without a slot leave belongs to the others
-	return assign(slots, shares)
+	return shares
 }
 
 // share is one job's part while it is worked out.

@@ -100,6 +100,7 @@ func (c *carrier) carry(ctx, stop context.Context) error {
 		if err == nil {
 			retry.Reset()
 			contended, unknown = 0, 0
+			c.slot.setWaits(false)
 			if finished {
 				return nil
 			}
@@ -121,6 +122,7 @@ func (c *carrier) carry(ctx, stop context.Context) error {
 		switch class {
 		case postgres.Contention:
 			c.sizer.Trouble()
+			c.slot.setWaits(true)
 			c.next = boundary{}
 			if contended++; contended >= patience {
 				return fmt.Errorf("waits for locks: %s", postgres.Describe(err))

@@ -60,6 +60,21 @@ func (s *slot) held() (job.Held, bool) {
 	return *s.holding, true
 }
 
+// setWaits notes whether the slot's range waits for a lock, and says so at once: others may work meanwhile.
+func (s *slot) setWaits(yes bool) {
+	s.mu.Lock()
+	changed := s.holding != nil && s.holding.Waits != yes
+	if changed {
+		held := *s.holding
+		held.Waits = yes
+		s.holding = &held
+	}
+	s.mu.Unlock()
+	if changed {
+		s.w.hello()
+	}
+}
+
 func (s *slot) setHolding(h *job.Held) {
 	s.mu.Lock()
 	s.holding = h

@@ -275,6 +275,20 @@ func (w *Worker) hello() {
 	}
 }
 
+// View is what this worker does now and has done, for people.
+func (w *Worker) View() job.WorkerView {
+	v := job.WorkerView{Slots: len(w.slots), Databases: map[string]job.WorkerIn{}}
+	for _, s := range w.slots {
+		if _, ok := s.held(); ok {
+			v.Busy++
+		}
+	}
+	for name, d := range w.desks {
+		v.Databases[name] = job.WorkerIn{Work: w.tally.sum(name), Reachable: d.isReachable(), Budget: d.gate.Heard()}
+	}
+	return v
+}
+
 func (w *Worker) onControl(c job.Control) {
 	if d := w.desks[c.Database]; d != nil {
 		d.control(c)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/observe"
@@ -329,7 +330,7 @@ func TestOpenAPIAndMetricsNeedNoToken(t *testing.T) {
 	}
 	code, _, body = b.do(t, http.MethodGet, "/metrics", "", "")
 	require.Equal(t, http.StatusOK, code)
-	require.Contains(t, body, `backfleet_job_rows_written_total{database="main",job="norm"} 10`)
+	require.Contains(t, body, `backfleet_job_rows_written_total{database="main",job_name="norm"} 10`)
 	code, _, _ = b.do(t, http.MethodGet, "/readyz", "", "")
 	require.Equal(t, http.StatusOK, code)
 }
@@ -337,7 +338,7 @@ func TestOpenAPIAndMetricsNeedNoToken(t *testing.T) {
 func TestHTTPClientAndInProcessAgree(t *testing.T) {
 	b := setup(t)
 	b.submit(t)
-	overHTTP, err := NewClient(b.http.URL+"/", "root-token", "ann@host")
+	overHTTP, err := NewClient(b.http.URL+"/", "root-token", "ann@host", nil)
 	require.NoError(t, err)
 	for _, c := range []*Client{overHTTP, b.client} {
 		q, err := c.Quarantine(t.Context(), "norm")
@@ -355,15 +356,15 @@ func TestHTTPClientAndInProcessAgree(t *testing.T) {
 	}
 	overHTTP.http.CloseIdleConnections()
 
-	gone, err := NewClient("http://127.0.0.1:1", "x", "y")
+	gone, err := NewClient("http://127.0.0.1:1", "x", "y", nil)
 	require.NoError(t, err)
 	_, err = gone.Jobs(t.Context(), "")
 	require.Contains(t, problem(t, err, Unavailable).Hint, "BACKFLEET_DATABASE_")
-	_, err = NewClient("localhost:80", "", "")
+	_, err = NewClient("localhost:80", "", "", nil)
 	_ = problem(t, err, Invalid)
 	wrong := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(wrong.Close)
-	c, err := NewClient(wrong.URL, "", "")
+	c, err := NewClient(wrong.URL, "", "", nil)
 	require.NoError(t, err)
 	_, err = c.Jobs(t.Context(), "")
 	require.Contains(t, problem(t, err, Internal).Detail, "not Backfleet's")
@@ -421,8 +422,8 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, strings.HasPrefix(l.Addr().String(), "127.0.0.1:"), "loopback by default")
 	ended := make(chan error, 1)
-	go func() { ended <- Serve(ctx, l, b.server) }()
-	c, err := NewClient("http://"+l.Addr().String(), "view-token", "")
+	go func() { ended <- Serve(ctx, l, b.server, zap.NewNop()) }()
+	c, err := NewClient("http://"+l.Addr().String(), "view-token", "", nil)
 	require.NoError(t, err)
 	_, err = c.Jobs(ctx, "")
 	require.NoError(t, err)

@@ -103,12 +103,16 @@ type LiveView struct {
 	Stream   *job.StreamLag
 	Rate     float64  // rows a second
 	ETA      *job.ETA // nil: not known
+	Moved    time.Time
 }
 
 // over returns the status with the live view laid over it: what the leader knows is newer than what the ledger holds, but for the
 // state. The view of a job that was just paused is of the time before.
 func (v LiveView) over(s job.Status) job.Status {
 	s.Live, s.Rate, s.ETA = true, v.Rate, v.ETA
+	if !v.Moved.IsZero() {
+		s.Moved = &v.Moved
+	}
 	if s.State != job.Planning && !s.State.Active() {
 		s.Rate, v.Limiting, v.Lag = 0, nil, nil // nobody looks for it at what it would wait for
 		if s.ETA != nil && s.ETA.Known() {

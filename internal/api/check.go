@@ -19,6 +19,10 @@ type Gate interface {
 	Signals(database string) []job.Signal
 	// Costs returns what reading them took so far, by source.
 	Costs(database string) []job.ReadCost
+	// Wanted returns how many slots the database could use now, 0 while it is held; not known where Go would not know.
+	Wanted(database string) (slots int, known bool)
+	// Fleet returns what is known of the fleet that serves the database; false where this process does not lead it.
+	Fleet(database string) (job.Fleet, bool)
 }
 
 // CheckAnswer is the answer of /check/{app}/{type}/{database}, in the convention of GitHub's freno, which gh-ost and others speak.

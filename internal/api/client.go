@@ -3,6 +3,8 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,13 +27,20 @@ type Client struct {
 	http  *http.Client
 }
 
-// NewClient calls the API at a URL with a bearer token. The actor is who the audit log shall name.
-func NewClient(base, token, actor string) (*Client, error) {
+// NewClient calls the API at a URL with a bearer token. The actor is who the audit log shall name. With https the server's certificate
+// is checked against the roots, or against the system's where they are nil.
+func NewClient(base, token, actor string, roots *x509.CertPool) (*Client, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, Fail(Invalid, fmt.Errorf("api: %q is not an address", base), "write http://127.0.0.1:8080")
 	}
-	return &Client{base: strings.TrimSuffix(base, "/"), token: token, actor: actor, http: &http.Client{Timeout: 5 * time.Minute}}, nil
+	c := &Client{base: strings.TrimSuffix(base, "/"), token: token, actor: actor, http: &http.Client{Timeout: 5 * time.Minute}}
+	if roots != nil {
+		c.http.Transport = &http.Transport{
+			Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		}
+	}
+	return c, nil
 }
 
 // InProcess calls a server of this process without a socket, as an admin.
@@ -257,6 +266,9 @@ func call[T any](ctx context.Context, c *Client, method, path string, body any) 
 		if errors.As(err, &u) {
 			err = u.Err
 		}
+		if hint, refused := untrusted(err, "--api-ca"); refused {
+			return answer, Fail(Invalid, fmt.Errorf("api: %s: %w", c.base, err), hint)
+		}
 		return answer, Fail(Unavailable, fmt.Errorf("api: %s: %w", c.base, err),
 			"is that coordinator up? Without --api, and with the DSN in BACKFLEET_DATABASE_<NAME>, the ledger is read directly")
 	}
@@ -268,7 +280,11 @@ func call[T any](ctx context.Context, c *Client, method, path string, body any) 
 	if got.StatusCode >= http.StatusBadRequest {
 		p := &Problem{}
 		if json.Unmarshal(raw, p) != nil || p.Kind == "" {
-			p = Fail(Internal, fmt.Errorf("api: %s answered %s, which is not Backfleet's", c.base, got.Status), "check --api")
+			hint := "check --api"
+			if bytes.Contains(raw, []byte("HTTPS server")) {
+				hint = "it speaks TLS: write https:// in --api"
+			}
+			p = Fail(Internal, fmt.Errorf("api: %s answered %s, which is not Backfleet's", c.base, got.Status), hint)
 		}
 		return answer, p
 	}

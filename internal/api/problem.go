@@ -100,6 +100,7 @@ func AsProblem(err error) *Problem {
 		network     *net.OpError
 		lookup      *net.DNSError
 	)
+	hint, distrusted := untrusted(err, "sslrootcert in the DSN")
 	switch {
 	case errors.As(err, &p):
 		return p
@@ -115,6 +116,8 @@ func AsProblem(err error) *Problem {
 		return Fail(Conflict, err, "")
 	case strings.HasPrefix(postgres.SQLState(err), "28"), postgres.SQLState(err) == "3D000":
 		return Fail(Refused, short(err), "correct the role, the password or the database name of its DSN")
+	case distrusted:
+		return Fail(Refused, short(err), hint)
 	case errors.As(err, &unreachable), errors.As(err, &connect):
 		return Fail(Unavailable, short(err), "is the server up and its DSN right? See backfleet doctor")
 	case errors.Is(err, context.DeadlineExceeded):

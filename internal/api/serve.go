@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 const (
@@ -17,9 +19,10 @@ const (
 )
 
 // Serve answers on the listener until ctx ends, then lets requests under way finish for a short time. It closes the listener
-// and returns nil after such an end.
-func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
+// and returns nil after such an end. What goes wrong with a single connection, such as its handshake, is logged.
+func Serve(ctx context.Context, l net.Listener, h http.Handler, log *zap.Logger) error {
 	server := &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout}
+	server.ErrorLog, _ = zap.NewStdLogAt(log, zap.WarnLevel) // no error: the level is a known one
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
 	select {

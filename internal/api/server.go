@@ -81,7 +81,7 @@ func New(cfg Config) *Server {
 		cfg.Health.Handle(s.mux)
 	}
 	if cfg.Metrics != nil {
-		cfg.Metrics.MustRegister(observe.Jobs(s.Statuses), observe.Signals(s.readings))
+		cfg.Metrics.MustRegister(observe.Jobs(s.Statuses), observe.Signals(s.readings), observe.Fleets(s.fleets))
 		s.mux.Handle("GET /metrics", observe.MetricsHandler(cfg.Metrics))
 	}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -161,7 +161,26 @@ func (s *Server) readings() map[string]observe.Readings {
 		return all
 	}
 	for _, db := range s.Databases {
-		all[db.Name] = observe.Readings{Signals: s.Gate.Signals(db.Name), Costs: s.Gate.Costs(db.Name)}
+		r := observe.Readings{Signals: s.Gate.Signals(db.Name), Costs: s.Gate.Costs(db.Name)}
+		if n, known := s.Gate.Wanted(db.Name); known {
+			r.Wanted = &n
+		}
+		all[db.Name] = r
+	}
+	return all
+}
+
+// fleets is what this process knows of each database's fleet, for metrics: nil where another leads.
+func (s *Server) fleets() map[string]*job.Fleet {
+	all := map[string]*job.Fleet{}
+	if s.Gate == nil {
+		return all
+	}
+	for _, db := range s.Databases {
+		all[db.Name] = nil
+		if f, ok := s.Gate.Fleet(db.Name); ok {
+			all[db.Name] = &f
+		}
 	}
 	return all
 }

@@ -26,6 +26,12 @@ func (g *gate) Costs(string) []job.ReadCost {
 	return []job.ReadCost{{Source: "lag", Reads: 20, Seconds: 0.25}}
 }
 
+func (g *gate) Wanted(database string) (int, bool) { return 5, database == "main" && !g.deaf }
+
+func (g *gate) Fleet(database string) (job.Fleet, bool) {
+	return job.Fleet{Epoch: 7, Workers: 2, Slots: 8}, database == "main"
+}
+
 func (g *gate) Go(database string) (bool, job.Reason, bool) {
 	if database != "main" || g.deaf {
 		return false, job.Reason{}, false
@@ -226,6 +232,10 @@ func TestMetricsShowTheSignalsAndWhatTheyCost(t *testing.T) {
 	require.NotContains(t, body, `backfleet_signal_value{database="main",signal="autovacuum"}`, "it has no time, so it was never read")
 	require.Contains(t, body, `backfleet_signal_reads_total{database="main",source="lag"} 20`)
 	require.Contains(t, body, `backfleet_signal_read_seconds_total{database="main",source="lag"} 0.25`)
+	require.Contains(t, body, `backfleet_wanted_slots{database="main"} 5`)
+	b.server.Gate = &gate{deaf: true}
+	_, _, body = b.do(t, http.MethodGet, "/metrics", "", "")
+	require.NotContains(t, body, "backfleet_wanted_slots{", "nobody knows")
 }
 
 // The leader looks at the hold a few times a second; what the ledger says is newer.

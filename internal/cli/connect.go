@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"maps"
 	"os"
@@ -25,7 +26,13 @@ func (a *app) client(ctx context.Context) (c *api.Client, done func(), err error
 				return nil, nil, usage("api-%w", err)
 			}
 		}
-		c, err = api.NewClient(a.api, token, actor())
+		var roots *x509.CertPool
+		if a.ca != "" {
+			if roots, err = api.ReadCA(a.ca); err != nil {
+				return nil, nil, usage("api-ca: %w", err)
+			}
+		}
+		c, err = api.NewClient(a.api, token, actor(), roots)
 		return c, func() {}, err
 	}
 	dbs, err := a.openAll(ctx, "backfleet cli", 2, true)
@@ -121,8 +128,12 @@ func (a *app) open(ctx context.Context, name, application string, conns int32) (
 	return database{name, pool, replicas[name]}, nil
 }
 
-// openError makes a DSN that cannot be read bad input; whoever does not answer stays unreachable.
+// openError makes a DSN that cannot be read bad input, and a server that refuses it, or that is not trusted, too; whoever does not
+// answer stays unreachable.
 func openError(err error) error {
+	if p := api.AsProblem(err); p.Kind == api.Refused {
+		return p
+	}
 	var unreachable *postgres.UnreachableError
 	if errors.As(err, &unreachable) || errors.Is(err, context.Canceled) {
 		return err

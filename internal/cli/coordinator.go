@@ -33,7 +33,8 @@ JetStream.`,
 			return a.runCoordinator(cmd.Context(), nats, served, state)
 		},
 	}
-	nats.add(cmd.Flags(), a)
+	nats.add(cmd.Flags(), a, "coordinator")
+	nats.addReplicas(cmd.Flags())
 	served.add(cmd.Flags(), "127.0.0.1:8080")
 	cmd.Flags().StringVar(&state, "state-dir", "", "directory for the API's token (default: coordinator under $XDG_STATE_HOME/backfleet)")
 	return cmd

@@ -71,7 +71,7 @@ changed. It exits 0 when nothing fails; warnings do not count.`,
 			return nil
 		},
 	}
-	nats.add(cmd.Flags(), a)
+	nats.add(cmd.Flags(), a, "worker")
 	return cmd
 }
 

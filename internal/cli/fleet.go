@@ -7,6 +7,7 @@ import (
 	"io"
 	"path/filepath"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/api"
@@ -49,6 +50,7 @@ type fleet struct {
 	db       database
 	lead     leader
 	health   *observe.Health
+	metrics  *prometheus.Registry
 	conn     *queue.Conn
 	connect  func(context.Context, string) (*queue.Conn, error)
 	joinable string // how other workers join; empty when they cannot
@@ -63,7 +65,7 @@ func (a *app) prepareFleet(ctx context.Context, p *parts, flags runFlags, db dat
 	if err != nil {
 		return nil, err
 	}
-	f := &fleet{id: processID(), job: spec.Name, workers: flags.workers, db: db, health: &observe.Health{}, log: log}
+	f := &fleet{id: processID(), job: spec.Name, workers: flags.workers, db: db, health: &observe.Health{}, metrics: observe.NewRegistry(), log: log}
 	if f.connect, f.joinable, err = a.natsOf(p, flags, dir, log); err != nil {
 		return nil, err
 	}
@@ -79,7 +81,7 @@ func (a *app) prepareFleet(ctx context.Context, p *parts, flags runFlags, db dat
 		return nil, err
 	}
 	f.served, err = a.serveAPI(ctx, p, flags.api, dir, api.Config{
-		Databases: dbs.served(), Live: f.lead, Gate: f.lead, Health: f.health, Metrics: observe.NewRegistry(), Log: log,
+		Databases: dbs.served(), Live: f.lead, Gate: f.lead, Health: f.health, Metrics: f.metrics, Log: log,
 	}, log)
 	return f, err
 }
@@ -99,7 +101,9 @@ func (f *fleet) start(ctx context.Context, a *app, p *parts) error {
 			return err
 		}
 		p.then("NATS of the worker", func() { drain(conn) })
-		p.start("worker", newCarrier(f.id, f.workers, databases{own}, conn, f.log))
+		carrier := newCarrier(f.id, f.workers, databases{own}, conn, f.log)
+		f.metrics.MustRegister(observe.ThisWorker(carrier.View))
+		p.start("worker", carrier.Run)
 	}
 	say(a.stderr, "API at %s: backfleet status %s --api %s --api-token-file %s", f.served.url, f.job, f.served.url, shellWord(f.served.tokenFile))
 	if f.joinable != "" {

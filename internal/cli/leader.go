@@ -96,7 +96,7 @@ func (l leader) Run(ctx context.Context) error { return l.coordinator.Run(ctx) }
 // Live implements api.Live.
 func (l leader) Live(database string, id job.ID) (api.LiveView, bool) {
 	v, ok := l.coordinator.Live(database, id)
-	return api.LiveView{Lag: v.Lag, Limiting: v.Limiting, Stream: v.Stream, Rate: v.Rate, ETA: v.ETA}, ok
+	return api.LiveView{Lag: v.Lag, Limiting: v.Limiting, Stream: v.Stream, Rate: v.Rate, ETA: v.ETA, Moved: v.Moved}, ok
 }
 
 // Signals implements api.Gate.
@@ -104,6 +104,14 @@ func (l leader) Signals(database string) []job.Signal { return l.coordinator.Sig
 
 // Costs implements api.Gate.
 func (l leader) Costs(database string) []job.ReadCost { return l.coordinator.Costs(database) }
+
+// Wanted implements api.Gate.
+func (l leader) Wanted(database string) (slots int, known bool) {
+	return l.coordinator.Wanted(database)
+}
+
+// Fleet implements api.Gate.
+func (l leader) Fleet(database string) (job.Fleet, bool) { return l.coordinator.Fleet(database) }
 
 // Go implements api.Gate.
 func (l leader) Go(database string) (ok bool, why job.Reason, known bool) {

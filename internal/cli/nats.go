@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -14,21 +16,42 @@ import (
 
 // natsFlags say how to reach NATS.
 type natsFlags struct {
-	url, creds, tokenFile, ca, cert, key string
+	url, creds, nkey, tokenFile, ca, cert, key, inbox string
+
+	replicas int // of what is created
 }
 
-func (n *natsFlags) add(f *pflag.FlagSet, a *app) {
+// add adds the flags of a process of this role. Each role has reply subjects of its own, so that none may hear another's.
+func (n *natsFlags) add(f *pflag.FlagSet, a *app, role string) {
 	f.StringVar(&n.url, "nats-url", a.env("BACKFLEET_NATS_URL"), "addresses of NATS, comma-separated: nats:// or tls:// (BACKFLEET_NATS_URL)")
 	f.StringVar(&n.creds, "nats-creds", a.env("BACKFLEET_NATS_CREDS"), "NATS credentials file (BACKFLEET_NATS_CREDS)")
+	f.StringVar(&n.nkey, "nats-nkey", a.env("BACKFLEET_NATS_NKEY"), "file with the seed of a NATS NKey (BACKFLEET_NATS_NKEY)")
 	f.StringVar(&n.tokenFile, "nats-token-file", a.env("BACKFLEET_NATS_TOKEN_FILE"), "file with the NATS token (BACKFLEET_NATS_TOKEN_FILE)")
 	f.StringVar(&n.ca, "nats-tls-ca", a.env("BACKFLEET_NATS_TLS_CA"), "CA certificates that NATS' own is checked against")
 	f.StringVar(&n.cert, "nats-tls-cert", a.env("BACKFLEET_NATS_TLS_CERT"), "client certificate for NATS")
 	f.StringVar(&n.key, "nats-tls-key", a.env("BACKFLEET_NATS_TLS_KEY"), "key of the client certificate")
+	f.StringVar(&n.inbox, "nats-inbox-prefix", cmp.Or(a.env("BACKFLEET_NATS_INBOX_PREFIX"), "_INBOX_"+role),
+		"what NATS' answers to this process are addressed to; its user must be allowed to subscribe to it")
+}
+
+// addReplicas adds the flag of those who create the stream.
+func (n *natsFlags) addReplicas(f *pflag.FlagSet) {
+	f.IntVar(&n.replicas, "nats-replicas", 0, "servers that hold a copy of the stream and the buckets, 1 to 5 "+
+		"(default: as they are; where they are created, 3 in a cluster and 1 on a single server)")
 }
 
 // options reads what the flags name. name shows in NATS' connection reports.
 func (n *natsFlags) options(name string, log *zap.Logger) (queue.Options, error) {
-	o := queue.Options{URL: n.url, Name: name, CredsFile: n.creds, CAFile: n.ca, CertFile: n.cert, KeyFile: n.key, Logger: log}
+	o := queue.Options{
+		URL: n.url, Name: name, CredsFile: n.creds, NKeySeedFile: n.nkey, CAFile: n.ca, CertFile: n.cert, KeyFile: n.key,
+		InboxPrefix: n.inbox, Replicas: n.replicas, Logger: log,
+	}
+	if n.replicas < 0 || n.replicas > 5 {
+		return o, usage("nats-replicas: %d is not between 1 and 5", n.replicas)
+	}
+	if given := slices.DeleteFunc([]string{n.creds, n.nkey, n.tokenFile}, func(s string) bool { return s == "" }); len(given) > 1 {
+		return o, usage("nats: %s are credentials of different kinds; give one of --nats-creds, --nats-nkey and --nats-token-file", strings.Join(given, ", "))
+	}
 	if n.tokenFile != "" {
 		b, err := os.ReadFile(n.tokenFile)
 		if err != nil {

@@ -28,7 +28,7 @@ type app struct {
 	environ        []string
 	now            func() time.Time
 
-	api, tokenFile      string
+	api, tokenFile, ca  string
 	logLevel, logFormat string
 	output              string
 }
@@ -109,6 +109,7 @@ they work while every coordinator is down.`,
 	f := root.PersistentFlags()
 	f.StringVar(&a.api, "api", a.env("BACKFLEET_API"), "address of the API, e.g. http://127.0.0.1:8080 (BACKFLEET_API)")
 	f.StringVar(&a.tokenFile, "api-token-file", a.env("BACKFLEET_API_TOKEN_FILE"), "file with the API's token (BACKFLEET_API_TOKEN_FILE)")
+	f.StringVar(&a.ca, "api-ca", a.env("BACKFLEET_API_CA"), "CA certificates that the certificate of an https API is checked against (BACKFLEET_API_CA; default: the system's)")
 	f.StringVar(&a.logLevel, "log-level", "info", "log from this level up: "+strings.Join(observe.LogLevels, ", "))
 	f.StringVar(&a.logFormat, "log-format", "console", "format of the log on stderr: "+strings.Join(observe.LogFormats, ", "))
 	f.StringVarP(&a.output, "output", "o", "text", "format of the answer on stdout: text, json")

@@ -55,7 +55,8 @@ The ledger is created in the database when it is missing. --state-dir keeps the 
 	f.StringVar(&flags.state, "state-dir", "", "directory for what is kept between runs (default: <database>-<job> under $XDG_STATE_HOME/backfleet)")
 	f.BoolVar(&flags.again, "again", false, "make a new job even if one of this name has ended; it does every row once more")
 	f.BoolVar(&flags.noSample, "no-sample", false, noSampleHelp)
-	flags.nats.add(f, a)
+	flags.nats.add(f, a, "coordinator")
+	flags.nats.addReplicas(f)
 	flags.api.add(f, "127.0.0.1:0")
 	return cmd
 }

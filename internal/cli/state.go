@@ -42,11 +42,14 @@ func (a *app) stateDir(flag, name string) (string, error) {
 // apiFlags say how the API is served.
 type apiFlags struct {
 	listen, tokens string
+	cert, key      string
 	openCheck      bool
 }
 
 func (f *apiFlags) add(fs *pflag.FlagSet, listen string) {
-	fs.StringVar(&f.listen, "listen", listen, "address of the API, metrics and health; its traffic is not encrypted, so stay on the loopback or behind TLS")
+	fs.StringVar(&f.listen, "listen", listen, "address of the API, metrics and health; beyond the loopback give it --tls-cert")
+	fs.StringVar(&f.cert, "tls-cert", "", "`file` with the API's certificate and its chain, in PEM; the API is then https. A renewed one is read without a restart")
+	fs.StringVar(&f.key, "tls-key", "", "`file` with the certificate's key, in PEM")
 	fs.StringVar(&f.tokens, "api-tokens", "", "`file` with more API tokens: lines of role, name and the token's SHA-256 in hex; role is viewer, operator or admin")
 	fs.BoolVar(&f.openCheck, "open-check", false, "answer GET /check/... without a token, for tools that cannot send one; whoever reaches the address can read what holds a database")
 }
@@ -73,24 +76,48 @@ func (a *app) serveAPI(ctx context.Context, p *parts, f apiFlags, dir string, cf
 			return e, usage("api-tokens: %w", err)
 		}
 	}
+	cert, err := f.certificate(log)
+	if err != nil {
+		return e, err
+	}
 	l, err := api.Listen(ctx, f.listen)
 	if err != nil {
 		return e, usage("%w", err)
 	}
 	e.url = "http://" + l.Addr().String()
+	if cert != nil {
+		l, e.url = cert.Over(l), "https://"+l.Addr().String()
+	}
 	urlFile := filepath.Join(dir, "api.url")
 	if err := os.WriteFile(urlFile, []byte(e.url+"\n"), 0o600); err != nil {
 		_ = l.Close()
 		return e, fmt.Errorf("state-dir: %w", err)
 	}
 	p.then("api.url", func() { _ = os.Remove(urlFile) }) // a stale address helps nobody
-	if !isLoopback(l.Addr().String()) {
+	if cert == nil && !isLoopback(l.Addr().String()) {
 		log.Warn("the API listens beyond the loopback without TLS", zap.String(observe.Address, l.Addr().String()))
 	}
 	e.server = api.New(cfg)
-	p.start("API", func(ctx context.Context) error { return api.Serve(ctx, l, e.server) })
+	p.start("API", func(ctx context.Context) error { return api.Serve(ctx, l, e.server, log) })
 	log.Debug("API ready", zap.String(observe.Address, e.url))
 	return e, nil
+}
+
+// certificate reads what the API shows with TLS; nil where it is to be plain.
+func (f apiFlags) certificate(log *zap.Logger) (*api.Certificate, error) {
+	switch {
+	case f.cert == "" && f.key == "":
+		return nil, nil
+	case f.cert == "":
+		return nil, usage("tls-cert: is missing; give the certificate of --tls-key")
+	case f.key == "":
+		return nil, usage("tls-key: is missing; give the key of --tls-cert")
+	}
+	c, err := api.ReadCertificate(f.cert, f.key, log)
+	if err != nil {
+		return nil, usage("tls-cert, tls-key: %w", err)
+	}
+	return c, nil
 }
 
 func readTokens(t *api.Tokens, path string) error {

@@ -82,14 +82,14 @@ func (l ledger) Health(ctx context.Context) (api.DatabaseHealth, error) {
 }
 
 // newCarrier makes a worker of this process.
-func newCarrier(id string, slots int, dbs databases, conn *queue.Conn, log *zap.Logger) func(context.Context) error {
+func newCarrier(id string, slots int, dbs databases, conn *queue.Conn, log *zap.Logger) *worker.Worker {
 	served := make([]worker.Database, len(dbs))
 	for i, db := range dbs {
 		served[i] = worker.Database{Name: db.name, Pool: db.pool, Ledger: store.New(db.pool, db.name)}
 	}
 	return worker.New(worker.Config{
 		ID: id, Slots: slots, Build: observe.ThisBuild().Version, Databases: served, Queue: conn, Logger: log,
-	}).Run
+	})
 }
 
 // drainTimeout bounds how long what was sent last may take to leave.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"regexp"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
@@ -35,7 +36,7 @@ It needs the DSN of each database that it shall serve (BACKFLEET_DATABASE_<NAME>
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runWorker(cmd.Context(), nats, flags) },
 	}
-	nats.add(cmd.Flags(), a)
+	nats.add(cmd.Flags(), a, "worker")
 	f := cmd.Flags()
 	f.IntVar(&flags.slots, "slots", 1, "ranges carried at once; each uses one connection to its database")
 	f.StringVar(&flags.id, "id", "", "name of this worker, unique in the fleet and new for each process (default: host-pid-random)")
@@ -77,26 +78,29 @@ func (a *app) runWorker(ctx context.Context, nats natsFlags, flags workerFlags) 
 	}
 	p.then("NATS", func() { drain(conn) })
 	health := &observe.Health{}
+	carrier := newCarrier(flags.id, flags.slots, dbs, conn, log)
 	if flags.listen != "" {
-		if err := serveMetrics(ctx, p, flags.listen, health, log); err != nil {
+		metrics := observe.NewRegistry()
+		metrics.MustRegister(observe.ThisWorker(carrier.View))
+		if err := serveMetrics(ctx, p, flags.listen, health, metrics, log); err != nil {
 			return err
 		}
 	}
 	watchFleet(p, health, dbs, conn)
-	p.start("worker", newCarrier(flags.id, flags.slots, dbs, conn, log))
+	p.start("worker", carrier.Run)
 	return p.wait(ctx)
 }
 
 // serveMetrics serves /metrics, /healthz and /readyz, which need no token.
-func serveMetrics(ctx context.Context, p *parts, address string, health *observe.Health, log *zap.Logger) error {
+func serveMetrics(ctx context.Context, p *parts, address string, health *observe.Health, metrics *prometheus.Registry, log *zap.Logger) error {
 	l, err := api.Listen(ctx, address)
 	if err != nil {
 		return usage("%w", err)
 	}
 	mux := http.NewServeMux()
 	health.Handle(mux)
-	mux.Handle("GET /metrics", observe.MetricsHandler(observe.NewRegistry()))
-	p.start("metrics", func(ctx context.Context) error { return api.Serve(ctx, l, mux) })
+	mux.Handle("GET /metrics", observe.MetricsHandler(metrics))
+	p.start("metrics", func(ctx context.Context) error { return api.Serve(ctx, l, mux, log) })
 	log.Info("metrics ready", zap.String(observe.Address, l.Addr().String()))
 	return nil
 }

@@ -38,6 +38,8 @@ type Held struct {
 	Slot  int `json:"slot"`
 	Job   ID  `json:"job"`
 	Range int `json:"range"`
+	// Waits says that the slot's last batch waited for a lock in vain: it uses nothing, and so must not count as one at work.
+	Waits bool `json:"waits,omitempty"`
 }
 
 // Lease is a share of a database's budget: one slot of one worker may serve one job at Rate.

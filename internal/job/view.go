@@ -35,6 +35,7 @@ type Status struct {
 	Forecast   *Forecast      `json:"forecast,omitempty"` // of the submit
 	Workers    []WorkerOnJob  `json:"workers,omitempty"`
 	Stream     *StreamLag     `json:"stream,omitempty"`
+	Moved      *time.Time     `json:"moved_at,omitempty"` // when a batch was last seen, or batches became possible again
 	By         string         `json:"submitted_by"`
 	Submitted  time.Time      `json:"submitted_at"`
 	Started    *time.Time     `json:"started_at,omitempty"`
@@ -52,6 +53,26 @@ type Lag struct {
 type StreamLag struct {
 	Pending    uint64 `json:"pending"`
 	AckPending int    `json:"ack_pending"`
+	// Expected is how many messages the ledger said there are, read right before: ranges released or running.
+	Expected int `json:"expected"`
+}
+
+// Fleet is what the coordinator that leads a database knows of itself and of the fleet that serves it.
+type Fleet struct {
+	Epoch     int64
+	Workers   int       // heard lately
+	Slots     int       // theirs that may serve this database
+	HeldSince time.Time // when the hold began that stops every batch now; zero: none does
+	Read      time.Time // when the replicas were last read; before the first time, when this leadership began
+	Stream    StreamCare
+}
+
+// StreamCare is what a leader had to do since it leads so that the stream held what the ledger says.
+type StreamCare struct {
+	Compared time.Time // when ledger and stream were last compared in full, for every job; zero: not yet
+	Missing  int       // ranges released whose message that comparison did not find
+	Lost     int64     // ranges that went out anew because their message was not in the stream
+	Expired  int64     // ranges taken back because their worker's lease ran out
 }
 
 // WorkerOnJob is a worker that carries a range of the job now.
@@ -60,6 +81,20 @@ type WorkerOnJob struct {
 	Range  int    `json:"range"`
 	Rows   int64  `json:"rows"`
 	Error  string `json:"last_error,omitempty"` // why its last retry was needed
+}
+
+// WorkerView is what one worker does now and has done since its process began.
+type WorkerView struct {
+	Slots     int
+	Busy      int // slots that carry a range
+	Databases map[string]WorkerIn
+}
+
+// WorkerIn is a worker's view of one database.
+type WorkerIn struct {
+	Work      Work // of all jobs together; fills only
+	Reachable bool
+	Budget    time.Time // when the last budget was heard; zero: none yet
 }
 
 // RangeCounts counts the ranges of a job's present phase by state.

@@ -45,7 +45,8 @@ const (
 // Jobs exports job statuses. It reads them at each scrape, so that what is shown is what the ledger holds; a read that
 // fails sets backfleet_jobs_scrape_error to 1 and shows no job, rather than stale figures.
 func Jobs(read Statuses) prometheus.Collector {
-	labels := []string{"database", "job"}
+	// Not "job": that label is Prometheus' own name of who is scraped, and would hide behind it.
+	labels := []string{"database", "job_name"}
 	c := &jobs{read: read}
 	desc := func(name, help string, more ...string) *prometheus.Desc {
 		d := prometheus.NewDesc("backfleet_"+name, help, slices.Concat(labels, more), nil)
@@ -72,6 +73,9 @@ func Jobs(read Statuses) prometheus.Collector {
 	c.maxWorkers = desc("job_workers_max", "The job's own limit on slots.")
 	c.pending = desc("job_stream_pending", "Messages of the job's consumer that no worker has yet.")
 	c.ackPending = desc("job_stream_ack_pending", "Messages of the job's consumer that a worker has and has not acked.")
+	c.expected = desc("job_stream_expected", "Messages that the ledger said there are when the two above were read: ranges released or running.")
+	c.moved = desc("job_last_batch_timestamp_seconds", "When a batch was last seen to commit, or batches became possible again.")
+	c.planned = desc("job_planned", "1 once every range of the job is in the ledger.")
 	c.open = desc("job_ranges_open", "Ranges that are not at their end, in the stream or still in the ledger: the consumer lag to scale on.")
 	c.failed = prometheus.NewDesc("backfleet_jobs_scrape_error", "1 when the ledger could not be read for this scrape.", nil, nil)
 	c.all = append(c.all, c.failed)
@@ -83,7 +87,7 @@ type jobs struct {
 	all  []*prometheus.Desc
 
 	failed, state, estimate, rows, batches, retries, fraction, rate, etaLow, etaHigh, limiting, lost, ranges, quarantine, lag, missing, held, workers,
-	maxWorkers, pending, ackPending, open *prometheus.Desc
+	maxWorkers, pending, ackPending, expected, moved, planned, open *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
@@ -157,6 +161,11 @@ func (c *jobs) job(s job.Status, emit func(prometheus.ValueType, *prometheus.Des
 	if s.Stream != nil {
 		gauge(c.pending, float64(s.Stream.Pending))
 		gauge(c.ackPending, float64(s.Stream.AckPending))
+		gauge(c.expected, float64(s.Stream.Expected))
+	}
+	gauge(c.planned, truth(s.Planned))
+	if s.Moved != nil {
+		gauge(c.moved, seconds(*s.Moved))
 	}
 }
 

@@ -6,15 +6,16 @@ import (
 	"github.com/backfleet/backfleet/internal/job"
 )
 
-// Readings is what one database's signals said last, and what reading them took.
+// Readings is what one database's signals said last, what reading them took, and how many slots may follow from them.
 type Readings struct {
 	Signals []job.Signal
 	Costs   []job.ReadCost
+	Wanted  *int // nil: not known
 }
 
 type signals struct {
-	read                      func() map[string]Readings
-	value, blind, reads, cost *prometheus.Desc
+	read                              func() map[string]Readings
+	value, blind, reads, cost, wanted *prometheus.Desc
 }
 
 // Signals exports what is read of the databases that are led here, by database. Of several readings of one signal the first is shown.
@@ -29,12 +30,14 @@ func Signals(read func() map[string]Readings) prometheus.Collector {
 		blind: desc("signal_blind", "1 where the last attempt to read a signal failed.", "signal"),
 		reads: desc("signal_reads_total", "Readings of a source of signals since this coordinator leads.", "source"),
 		cost:  desc("signal_read_seconds_total", "Seconds that readings of a source took, on the server and on the way to it.", "source"),
+		wanted: prometheus.NewDesc("backfleet_wanted_slots", "Slots of workers that the database's jobs could use of its budget now; 0 while it is held. "+
+			"Scale the fleet by it. Absent where another coordinator leads.", []string{"database"}, nil),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *signals) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.value, c.blind, c.reads, c.cost} {
+	for _, d := range []*prometheus.Desc{c.value, c.blind, c.reads, c.cost, c.wanted} {
 		ch <- d
 	}
 }
@@ -42,6 +45,9 @@ func (c *signals) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (c *signals) Collect(ch chan<- prometheus.Metric) {
 	for database, r := range c.read() {
+		if r.Wanted != nil {
+			ch <- prometheus.MustNewConstMetric(c.wanted, prometheus.GaugeValue, float64(*r.Wanted), database)
+		}
 		shown := map[*prometheus.Desc]map[string]bool{}
 		emit := func(kind prometheus.ValueType, d *prometheus.Desc, v float64, label string) {
 			if shown[d] == nil {

@@ -2,11 +2,13 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // replicaPrefix begins the variables that name replicas to be asked directly.
@@ -41,7 +43,7 @@ func Replicas(environ []string, databases map[string]Source) (map[string]map[str
 			return nil, fmt.Errorf("%s: is empty; give it a DSN such as postgres://backfleet@standby1:5432/app", src.Variable)
 		}
 		if _, err := pgx.ParseConfig(src.dsn); err != nil {
-			return nil, unreadable(fmt.Sprintf("replica %q of database %q", name, database), src)
+			return nil, unreadable(fmt.Sprintf("replica %q of database %q", name, database), src, err)
 		}
 		if found[database] == nil {
 			found[database] = map[string]Source{}
@@ -56,7 +58,7 @@ func Replicas(environ []string, databases map[string]Source) (map[string]map[str
 func Connect(ctx context.Context, what string, src Source, application string) (*pgx.Conn, error) {
 	cfg, err := pgx.ParseConfig(src.dsn)
 	if err != nil {
-		return nil, unreadable(what, src)
+		return nil, unreadable(what, src, err)
 	}
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 5 * time.Second
@@ -72,7 +74,12 @@ func Connect(ctx context.Context, what string, src Source, application string) (
 	return conn, nil
 }
 
-// unreadable tells of a DSN that cannot be parsed. The driver's error quotes parts of it, so only its position is told.
-func unreadable(what string, src Source) error {
+// unreadable tells of a DSN that cannot be parsed. The driver's error quotes parts of it, so only its position is told, and what is
+// wrong with its TLS, which is in files.
+func unreadable(what string, src Source, err error) error {
+	var parse *pgconn.ParseConfigError
+	if errors.As(err, &parse) && parse.Unwrap() != nil && strings.Contains(parse.Error(), "failed to configure TLS") {
+		return fmt.Errorf("%s: TLS as the DSN in %s has it: %w; see its sslmode and its files", what, src.Variable, parse.Unwrap())
+	}
 	return fmt.Errorf("%s: %s is not a DSN that can be read; write postgres://user@host:5432/dbname", what, src.Variable)
 }

@@ -109,7 +109,7 @@ type PoolOptions struct {
 func Open(ctx context.Context, name string, src Source, opt PoolOptions) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(src.dsn)
 	if err != nil {
-		return nil, unreadable(fmt.Sprintf("database %q", name), src)
+		return nil, unreadable(fmt.Sprintf("database %q", name), src, err)
 	}
 	cfg.MaxConns = opt.MaxConns
 	if cfg.MaxConns == 0 {

@@ -25,6 +25,8 @@ type Conn struct {
 	batches  bool // the stream takes atomic batches
 	log      *zap.Logger
 	display  every // what is written for people to read, and what would flood the log
+	touch    *touch
+	proof    string // where the answers to what is shown come
 	closed   chan struct{}
 	once     sync.Once
 
@@ -36,7 +38,7 @@ type Conn struct {
 }
 
 func newConn(o Options) *Conn {
-	return &Conn{
+	c := &Conn{
 		names:    names{o.Prefix},
 		replicas: o.Replicas,
 		log:      o.Logger,
@@ -44,6 +46,8 @@ func newConn(o Options) *Conn {
 		changed:  make(chan struct{}),
 		closed:   make(chan struct{}),
 	}
+	c.touch = newTouch(c.moveOn)
+	return c
 }
 
 // OnReconnect registers f, which runs in its own goroutine after each reconnect. It does not run for the first connect.
@@ -89,6 +93,7 @@ func (c *Conn) Drain(ctx context.Context) error {
 func (c *Conn) Close() {
 	c.once.Do(func() { close(c.closed) })
 	c.nc.Close()
+	c.touch.forget()
 }
 
 // change returns a channel that is closed when the connection next goes away or comes back.
@@ -104,6 +109,7 @@ func (c *Conn) pulse() {
 }
 
 func (c *Conn) disconnected(nc *nats.Conn, err error) {
+	c.touch.forget()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pulse()
@@ -128,7 +134,7 @@ func (c *Conn) reconnected(nc *nats.Conn) {
 // asyncError is the only place where the server's denial of a permission shows: the request itself just times out.
 func (c *Conn) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	if errors.Is(err, nats.ErrPermissionViolation) {
-		c.log.Error("NATS denied a permission; grant this role what the documentation lists", zap.Error(err))
+		c.log.Error("NATS denied a permission; grant its role what deploy/nats/accounts.conf lists", zap.Error(err))
 		return
 	}
 	fields := []zap.Field{zap.Error(err)}

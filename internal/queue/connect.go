@@ -21,6 +21,8 @@ const (
 	publishWindow  = 512
 	publishPending = 16 * publishWindow
 	publishTimeout = 10 * time.Second // over the longest election measured, 8.6 s
+
+	clusterNotAvailable = jetstream.ErrorCode(10008) // it has no leader
 )
 
 // Options says how to reach NATS. At most one kind of credential is expected.
@@ -81,6 +83,10 @@ func connect(ctx context.Context, at string, o Options, extra ...nats.Option) (*
 		jetstream.WithPublishAsyncMaxPending(publishPending),
 		jetstream.WithPublishAsyncTimeout(publishTimeout),
 		jetstream.WithDefaultTimeout(publishTimeout))
+	if err == nil {
+		c.proof = nc.NewInbox()
+		_, err = nc.Subscribe(c.proof, c.shown)
+	}
 	if err == nil {
 		err = c.probe(ctx)
 	}
@@ -184,11 +190,14 @@ func (c *Conn) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, firstConnect)
 	defer cancel()
 	_, err := c.js.Stream(ctx, bucketStream(c.names.workersBucket()))
+	var api *jetstream.APIError
 	switch {
 	case err == nil, errors.Is(err, jetstream.ErrStreamNotFound):
 		return nil
 	case errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
 		return errNoAPIAnswer
+	case errors.As(err, &api) && api.ErrorCode == clusterNotAvailable:
+		return fmt.Errorf("%w: %w", errNoAPIAnswer, err)
 	}
 	return err
 }

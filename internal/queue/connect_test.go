@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
@@ -170,32 +171,42 @@ func TestTLS(t *testing.T) {
 	refused(t, Options{URL: strings.Replace(plain.url(), "nats://", "tls://", 1), CAFile: ca}, ErrTLS, "does not speak TLS")
 }
 
-// permissions are those of the documentation: what a worker and a coordinator need, and no more.
-const permissions = `
-accounts { BF { jetstream: enabled, users: [
-  {user: worker, password: p, permissions: {
-    publish: ["$JS.API.CONSUMER.MSG.NEXT.BACKFLEET.*", "$JS.ACK.BACKFLEET.*.>", "$JS.API.DIRECT.GET.KV_backfleet_control",
-      "$JS.API.STREAM.INFO.KV_backfleet_workers", "$KV.backfleet_workers.>", "backfleet.worker.>"]
-    subscribe: ["_INBOX_worker.>", "backfleet.ctl.>"] }}
-  {user: coordinator, password: p, permissions: {
-    publish: ["backfleet.range.>", "backfleet.ctl.>", "$KV.backfleet_control.>", "$JS.API.INFO",
-      "$JS.API.STREAM.*.BACKFLEET", "$JS.API.STREAM.*.KV_backfleet_control", "$JS.API.STREAM.*.KV_backfleet_workers",
-      "$JS.API.CONSUMER.*.BACKFLEET", "$JS.API.CONSUMER.*.BACKFLEET.>", "$JS.API.DIRECT.GET.KV_backfleet_control.>",
-      "$JS.ACK.BACKFLEET.>"]
-    subscribe: ["_INBOX_coord.>", "backfleet.worker.>"] }}
-]}}`
+// roles returns the account that is shipped, with keys of this test, and the files of their seeds.
+func roles(t *testing.T) (config string, seeds map[string]string) {
+	t.Helper()
+	seeds = map[string]string{}
+	for _, role := range []string{"worker", "coordinator", "operator", "viewer"} {
+		key, err := nkeys.CreateUser()
+		if err != nil {
+			t.Fatal(err)
+		}
+		seed, seedErr := key.Seed()
+		public, publicErr := key.PublicKey()
+		seeds[role] = filepath.Join(t.TempDir(), role+".nk")
+		if err := errors.Join(seedErr, publicErr, os.WriteFile(seeds[role], seed, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("BACKFLEET_"+strings.ToUpper(role)+"_NKEY", public)
+	}
+	text, err := os.ReadFile("../../deploy/nats/accounts.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text), seeds
+}
 
 func TestTheRolesNeedNoMoreThanTheirPermissions(t *testing.T) {
+	permissions, seeds := roles(t)
 	p := startProcess(t, permissions)
 	logs, observed := observer.New(zap.WarnLevel)
-	coordinator := p.connect(t, Options{User: "coordinator", Password: "p", InboxPrefix: "_INBOX_coord", Logger: zap.New(logs)})
+	coordinator := p.connect(t, Options{NKeySeedFile: seeds["coordinator"], InboxPrefix: "_INBOX_coordinator", Logger: zap.New(logs)})
 	ensure(t, coordinator)
 	consumer(t, coordinator, 10)
 	put(t, coordinator, control(1, job.Running))
 	put(t, coordinator, control(2, job.Running))
 	want(t, coordinator, Published, refs(3, 1)...)
 
-	worker := p.connect(t, Options{User: "worker", Password: "p", InboxPrefix: "_INBOX_worker", Logger: zap.New(logs)})
+	worker := p.connect(t, Options{NKeySeedFile: seeds["worker"], InboxPrefix: "_INBOX_worker", Logger: zap.New(logs)})
 	hellos := make(chan job.Hello, 1)
 	stop, err := coordinator.SubscribeHellos(func(h job.Hello) { hellos <- h })
 	if err != nil {

@@ -24,6 +24,8 @@ func (c *Conn) EnsureConsumer(ctx context.Context, database, name string, maxAck
 	if err := checkNames(database, name); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
 	_, err := c.js.CreateOrUpdateConsumer(ctx, c.names.stream(), jetstream.ConsumerConfig{
 		Durable:       c.names.consumer(database, name),
 		Description:   description,
@@ -47,6 +49,8 @@ func (c *Conn) Lag(ctx context.Context, database, name string) (job.StreamLag, e
 	if err := checkNames(database, name); err != nil {
 		return job.StreamLag{}, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
 	consumer, err := c.js.Consumer(ctx, c.names.stream(), c.names.consumer(database, name))
 	if err != nil {
 		return job.StreamLag{}, explain("read consumer "+c.names.consumer(database, name), err)
@@ -62,10 +66,12 @@ func (c *Conn) Inventory(ctx context.Context, database, name string) (map[int]st
 		return nil, err
 	}
 	op := fmt.Sprintf("list the messages of job %s on %s", name, database)
-	stream, err := c.js.Stream(ctx, c.names.stream())
+	stream, err := c.lookUp(ctx, c.names.stream())
 	if err != nil {
 		return nil, explain(op, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout) // there may be a hundred thousand
+	defer cancel()
 	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(c.names.job(database, name)))
 	if err != nil {
 		return nil, explain(op, err)
@@ -89,7 +95,9 @@ func (c *Conn) Purge(ctx context.Context, database, name string) error {
 		return err
 	}
 	op := fmt.Sprintf("purge the messages of job %s on %s", name, database)
-	stream, err := c.js.Stream(ctx, c.names.stream())
+	stream, err := c.lookUp(ctx, c.names.stream())
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
 	if err == nil {
 		err = stream.Purge(ctx, jetstream.WithPurgeSubject(c.names.job(database, name)))
 	}
@@ -109,6 +117,8 @@ func (c *Conn) EndJob(ctx context.Context, database, name string) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
 	err = c.js.DeleteConsumer(ctx, c.names.stream(), c.names.consumer(database, name))
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return explain("delete consumer "+c.names.consumer(database, name), err)

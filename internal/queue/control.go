@@ -52,7 +52,7 @@ func (c *Conn) PutControl(ctx context.Context, ctl job.Control) error {
 func (c *Conn) storeControl(ctx context.Context, key string, ctl job.Control, data []byte) error {
 	bucket := c.names.controlBucket()
 	subject := bucketSubject(bucket, key)
-	stream, err := c.js.Stream(ctx, bucketStream(bucket))
+	stream, err := c.lookUp(ctx, bucketStream(bucket))
 	if err != nil {
 		return err
 	}
@@ -109,9 +109,4 @@ func (c *Conn) PublishBudget(b job.Budget) error {
 		c.show(c.names.controlBucket(), key, data)
 	}
 	return nil
-}
-
-// show writes a value for display without waiting for the bucket's answer.
-func (c *Conn) show(bucket, key string, data []byte) {
-	c.reply(bucketSubject(bucket, key), data)
 }

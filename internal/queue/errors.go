@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -32,7 +33,7 @@ var (
 	// ErrNoConsumer is what Pull and Lag return when the job has no consumer: not yet, or no more.
 	ErrNoConsumer = errors.New("the job has no consumer")
 	// ErrNoStream is what the coordinator's calls return when the stream or a bucket is gone; see [Conn.EnsureStream].
-	ErrNoStream = errors.New("the stream does not exist")
+	ErrNoStream = errors.New("the stream does not exist, or has no leader")
 	// ErrVersion is what Pull returns for a message that a newer release published; the message was put back.
 	ErrVersion = errors.New("the message is of a newer release")
 	// ErrForgotten is what Done returns when a server that was restarted does not know the delivery: it comes again.
@@ -92,6 +93,8 @@ func diagnose(at string, err error) error {
 		return fail(ErrTLS, "give the certificate authority that signed the server's certificate as the CA file")
 	case errors.As(err, &host):
 		return fail(ErrTLS, "use a host name that the server's certificate names")
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return fail(ErrTLS, "renew the server's certificate, or set this machine's clock")
 	case errors.As(err, &record), errors.Is(err, nats.ErrSecureConnWanted):
 		return fail(ErrTLS, "the server does not speak TLS; leave the TLS files and the tls:// scheme away, or turn TLS on at the server")
 	case errors.Is(err, nats.ErrSecureConnRequired):
@@ -133,13 +136,13 @@ func explain(op string, err error) error {
 		return fmt.Errorf("%s: %w", op, ErrNoConsumer)
 	case errors.Is(err, nats.ErrReconnectBufExceeded):
 		return fmt.Errorf("%s: NATS is not connected", op)
-	case errors.Is(err, nats.ErrNoResponders):
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: JetStream does not answer; it is starting, electing a leader, or off: %w", op, err)
 	}
 	if errors.As(err, &api) {
 		switch api.ErrorCode {
 		case 10005: // no suitable peers for placement
-			return fmt.Errorf("%s: %w; the NATS cluster has fewer JetStream servers than the replicas asked for", op, err)
+			return fmt.Errorf("%s: %w; the NATS cluster has fewer JetStream servers than the replicas asked for; start the others, or ask for fewer replicas", op, err)
 		case 10074: // replicas > 1 not supported in non-clustered mode
 			return fmt.Errorf("%s: %w; ask for 1 replica on a single NATS server", op, err)
 		case 10065: // subjects overlap with an existing stream

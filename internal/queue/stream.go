@@ -17,6 +17,8 @@ const (
 	maxMessageSize = 8 << 10
 	dedupWindow    = 2 * time.Minute
 	workersTTL     = 15 * time.Second
+	lookTimeout    = 3 * time.Second
+	changeTimeout  = 10 * time.Second // over the longest election of the servers' own leader
 	endedTTL       = 10 * time.Minute // how long the control of an ended job is still shown to late workers
 )
 
@@ -93,8 +95,17 @@ func bucketConfig(bucket, description string) jetstream.StreamConfig {
 	}
 }
 
+// lookUp finds a stream. Nobody answers for one whose leader is being elected, so it asks only for a moment.
+func (c *Conn) lookUp(ctx context.Context, name string) (jetstream.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	return c.js.Stream(ctx, name)
+}
+
 func (c *Conn) ensure(ctx context.Context, want jetstream.StreamConfig) (created bool, err error) {
-	stream, err := c.js.Stream(ctx, want.Name)
+	stream, err := c.lookUp(ctx, want.Name)
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		want.Replicas = c.replicasToCreate()
 		if _, err := c.js.CreateStream(ctx, want); err != nil {

@@ -120,8 +120,7 @@ func (b *bench) hold(ctx context.Context, p profile, c contender, rep int) (h he
 	if last.rows >= int64(tr.table.rows) {
 		return h, fmt.Errorf("all %d rows were written before the profile was over: give it more -long-rows or a shorter -profile", tr.table.rows)
 	}
-	err = tr.pool.QueryRow(ctx, `SELECT coalesce(string_agg(limiting || ' ' || n, ', ' ORDER BY n DESC), 'no governor')
-		FROM (SELECT limiting, count(*) AS n FROM backfleet.samples GROUP BY 1) AS s`).Scan(&h.limits)
+	h.limits, err = tr.limits(ctx)
 	if err := errors.Join(err, end()); err != nil {
 		return h, err
 	}
@@ -140,6 +139,13 @@ func (b *bench) hold(ctx context.Context, p profile, c contender, rep int) (h he
 		}
 	}
 	return h, b.keepTrace(fmt.Sprintf("lag %s %s %d", p.name, c.name, rep+1), tr.truth, trace)
+}
+
+// limits is what the fleet said held it back, and in how many of its samples.
+func (t *trial) limits(ctx context.Context) (text string, err error) {
+	err = t.pool.QueryRow(ctx, `SELECT coalesce(string_agg(limiting || ' ' || n, ', ' ORDER BY n DESC), 'no governor')
+		FROM (SELECT limiting, count(*) AS n FROM backfleet.samples GROUP BY 1) AS s`).Scan(&text)
+	return text, err
 }
 
 // progress is how far a contender was.

@@ -50,6 +50,7 @@ var parts = []part{
 	{"foreground", "against the usual script, beside an application", foreground, false},
 	{"fence", "what the ledger costs a batch", fenceCost, false},
 	{"scale", "100,000 ranges planned and published; memory", scale, false},
+	{"sizing", "bytes of a range in ledger and stream, sessions, sums over millions of ranges", sizing, true},
 	{"lag", "a standby's lag while its replay is slowed, against a throttle that stops and goes", lag, true},
 	{"stop", "batches that start after they should not", stop, false},
 	{"signals", "what governing a database costs, with few slots and with many", signalCost, false},

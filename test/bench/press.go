@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -24,6 +25,7 @@ type pressed struct {
 	p50, p99    float64 // of updates, ms
 	readP99     float64
 	done, wrong int64
+	limits      string
 }
 
 // of picks one quantity of each repetition.
@@ -47,8 +49,8 @@ func (b *bench) contend(ctx context.Context, reps int, traffic bool, all ...cont
 				return nil, fmt.Errorf("%s: %w", c.name, err)
 			}
 			results[c.name] = append(results[c.name], p)
-			b.say("  round %d: %s: %s rows/s, updates p50 %.1f p99 %.1f ms, reads p99 %.1f ms, %d operations, %d failed",
-				rep+1, c.name, number(p.rate), p.p50, p.p99, p.readP99, p.done, p.wrong)
+			b.say("  round %d: %s: %s rows/s, updates p50 %.1f p99 %.1f ms, reads p99 %.1f ms, %d operations, %d failed; %s",
+				rep+1, c.name, number(p.rate), p.p50, p.p99, p.readP99, p.done, p.wrong, p.limits)
 		}
 	}
 	return results, nil
@@ -90,7 +92,8 @@ func (b *bench) press(ctx context.Context, c contender, traffic bool) (p pressed
 	update, read := stats.Ops["update"], stats.Ops["read"]
 	p.p50, p.p99, p.readP99 = ms(update.P50), ms(update.P99), ms(read.P99)
 	p.done, p.wrong = stats.All.Done, stats.All.Errors
-	if err := end(); err != nil {
+	p.limits, err = tr.limits(ctx)
+	if err := errors.Join(err, end()); err != nil {
 		return p, err
 	}
 	p.rate = float64(after-before) / took.Seconds()

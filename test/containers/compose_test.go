@@ -59,9 +59,10 @@ func TestComposeFleet(t *testing.T) {
 				return f.metric(`sum(up{job="worker"})`) == 8 && f.metric(`sum(up{job="coordinator"})`) == 2
 			})
 			f.until("the standby's lag is known", func() bool {
-				return f.metric(`count(backfleet_job_replica_lag_seconds{job="count", replica="standby"})`) == 1
+				return f.metric(`count(backfleet_job_replica_lag_seconds{job_name="count", replica="standby"})`) == 1
 			})
 			require.Equal(t, "running", f.status().State, "the fleet grows under work")
+			require.Positive(t, f.alerts(), "Prometheus knows the alerts")
 			f.cli("set", "count", "throttle.max_rows_per_second=0")
 			f.until("the job is complete", func() bool {
 				st := f.status()
@@ -85,7 +86,7 @@ func TestComposeFleet(t *testing.T) {
 			require.EqualValues(t, rows, report.Rows)
 			t.Logf("%d of 8 workers carried ranges", len(report.Workers))
 			f.until("Prometheus knows what was written", func() bool {
-				return f.metric(`max(backfleet_job_rows_written_total{job="count"})`) == rows
+				return f.metric(`max(backfleet_job_rows_written_total{job_name="count"})`) == rows
 			})
 
 			begun = time.Now()
@@ -217,6 +218,26 @@ func (f *fleet) metric(query string) float64 {
 	_, err := fmt.Sscan(answer.Data.Result[0].Value[1].(string), &v)
 	require.NoError(f, err)
 	return v
+}
+
+// alerts is how many alert rules Prometheus has; each must have been evaluated without an error, or not yet.
+func (f *fleet) alerts() (n int) {
+	f.Helper()
+	var answer struct {
+		Data struct {
+			Groups []struct {
+				Rules []struct{ Name, Health string }
+			}
+		}
+	}
+	f.get(f.prom+"/api/v1/rules?type=alert", &answer)
+	for _, g := range answer.Data.Groups {
+		for _, r := range g.Rules {
+			require.Contains(f, []string{"ok", "unknown"}, r.Health, r.Name)
+		}
+		n += len(g.Rules)
+	}
+	return n
 }
 
 func (f *fleet) get(address string, into any) {

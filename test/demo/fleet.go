@@ -23,6 +23,7 @@ check: path_norm = lower(path)
 rows_per_range: %d
 throttle:
   lag: {target: 1s}
+  signals: {foreground: off}  # else one slot would work beside this traffic on two cores, for ten minutes
 `
 
 // databaseVariable hands the DSN to backfleet: by the environment, never by a file or the process list.

@@ -31,7 +31,8 @@ type fleet struct {
 	bin  string
 	dsn  string
 	pool *pgxpool.Pool
-	nats *harness.NATSServer // nil: embedded in `backfleet run`
+	nats *harness.NATSServer // nil: a cluster, or embedded in `backfleet run`
+	trio *harness.NATSCluster
 	dir  string
 	file string // the spec
 	job  string
@@ -96,7 +97,9 @@ throttle:
 // begin starts NATS, a coordinator and workers, submits the job, and starts the OLTP writers.
 func (f *fleet) begin(workers int) (coordinator *harness.Process, fleet []*harness.Process) {
 	f.t.Helper()
-	f.nats = harness.NATS(f.t)
+	if f.trio == nil {
+		f.nats = harness.NATS(f.t)
+	}
 	f.must("db", "init")
 	coordinator = f.coordinator()
 	f.awaitLeader(nil) // it hears the workers' first word
@@ -108,11 +111,20 @@ func (f *fleet) begin(workers int) (coordinator *harness.Process, fleet []*harne
 	return coordinator, fleet
 }
 
-func (f *fleet) coordinator() *harness.Process {
+// natsURL is where the fleet finds NATS.
+func (f *fleet) natsURL() string {
+	if f.trio != nil {
+		return f.trio.URL()
+	}
+	return f.nats.URL()
+}
+
+func (f *fleet) coordinator(args ...string) *harness.Process {
 	f.t.Helper()
 	state, err := os.MkdirTemp(f.dir, "coordinator")
 	require.NoError(f.t, err)
-	p := f.start("coordinator", "--nats-url", f.nats.URL(), "--listen", "127.0.0.1:0", "--state-dir", state)
+	args = append([]string{"coordinator", "--nats-url", f.natsURL(), "--listen", "127.0.0.1:0", "--state-dir", state}, args...)
+	p := f.start(args...)
 	f.coordinators = append(f.coordinators, p)
 	return p
 }
@@ -121,7 +133,7 @@ func (f *fleet) coordinator() *harness.Process {
 func (f *fleet) worker(slots int, args ...string) *harness.Process {
 	f.t.Helper()
 	f.workers++
-	args = append([]string{"worker", "--nats-url", f.nats.URL(), "--slots", fmt.Sprint(slots), "--id", fmt.Sprintf("w%d", f.workers)}, args...)
+	args = append([]string{"worker", "--nats-url", f.natsURL(), "--slots", fmt.Sprint(slots), "--id", fmt.Sprintf("w%d", f.workers)}, args...)
 	return f.start(args...)
 }
 

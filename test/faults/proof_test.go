@@ -98,7 +98,7 @@ func (f *fleet) proveStream() {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
 	defer cancel()
-	nc, err := nats.Connect(f.nats.URL())
+	nc, err := nats.Connect(f.natsURL())
 	require.NoError(f.t, err)
 	defer nc.Close()
 	js, err := jetstream.New(nc)

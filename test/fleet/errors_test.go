@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/ranges"
+	"github.com/backfleet/backfleet/test/harness"
 )
 
 // Invariant 8: poison rows are set aside, each alone and with its error; all others are done once. The job is not `complete`
@@ -93,6 +95,25 @@ func TestALockedRowIsWaitedFor(t *testing.T) {
 	locked := time.Now()
 	j := f.submit(counterSpec)
 	f.until("all other ranges are done, and three seconds are over", func() bool { return f.done(j) == 4 && time.Since(locked) > 3*time.Second })
+	require.Equal(t, job.Running, f.status(j).State)
+	release()
+	r := f.completes(j)
+	require.Positive(t, r.Retries)
+	f.once()
+}
+
+// Beside an application few slots may work. One that waits for a lock does not count among them, or a row that somebody has locked
+// would stop the job.
+func TestALockedRowStopsNoOtherRangeBesideAnApplication(t *testing.T) {
+	f := stage(t, counter(40_000)...)
+	load := harness.Writer{Pool: f.admin, Clients: 4, Rate: 100, Ops: []harness.Op{
+		harness.SQL("read", 1, "select n from t where id = $1", func(r *rand.Rand) []any { return []any{r.IntN(40_000) + 1} }),
+	}}.Start(t.Context())
+	defer load.Stop()
+	release := f.lock("select from t where id = 500 for update") // in the first range
+	f.start()
+	j := f.submit(counterSpec)
+	f.until("all other ranges are done", func() bool { return f.done(j) == 39 })
 	require.Equal(t, job.Running, f.status(j).State)
 	release()
 	r := f.completes(j)

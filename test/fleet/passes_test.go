@@ -14,6 +14,7 @@ import (
 )
 
 // inPasses is the counter's job in strided order: ranges of one chunk, of several batches a pass.
+// The slots work side by side as if nobody else were there: that is what these tests are about.
 func inPasses(passes, rate int) string {
 	return fmt.Sprintf(`
 name: count
@@ -23,7 +24,7 @@ check: n %% 1000 = 1
 late_rows: ignore
 rows_per_range: 4000
 batch: {passes: %d, max_rows: 150}
-throttle: {max_rows_per_second: %d}
+throttle: {max_rows_per_second: %d, signals: {foreground: off}}
 `, passes, rate)
 }
 

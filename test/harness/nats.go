@@ -21,6 +21,15 @@ type NATSOption func(*natsOptions)
 type natsOptions struct {
 	jetstream bool
 	config    []string
+	route     func(from, to string, port int) (int, error)
+}
+
+func newNATSOptions(opts []NATSOption) natsOptions {
+	o := natsOptions{jetstream: true, route: func(_, _ string, port int) (int, error) { return port, nil }}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o
 }
 
 // WithoutJetStream starts a NATS server that has no JetStream.
@@ -33,6 +42,8 @@ func WithNATSConfig(lines ...string) NATSOption {
 
 // NATSServer is a nats-server process with a JetStream store of its own. Its port stays the same over restarts.
 type NATSServer struct {
+	// Name is what it calls itself.
+	Name string
 	// Port is its client port on 127.0.0.1.
 	Port int
 	// StoreDir holds JetStream's files.
@@ -50,11 +61,16 @@ var natsReady = regexp.MustCompile(`Server is ready`)
 
 // StartNATS starts a nats-server with JetStream, built from the version in go.mod.
 func (e *Env) StartNATS(opts ...NATSOption) (*NATSServer, error) {
-	o := natsOptions{jetstream: true}
-	for _, opt := range opts {
-		opt(&o)
+	n, err := e.newNATS("harness", newNATSOptions(opts))
+	if err != nil {
+		return nil, err
 	}
-	bin := "nats-server"
+	return n, n.Start()
+}
+
+// newNATS writes the configuration of a server that is not started yet.
+func (e *Env) newNATS(name string, o natsOptions) (*NATSServer, error) {
+	bin := "nats-server" // a container's image has it on its PATH
 	if !e.contained {
 		var err error
 		if bin, err = buildNATS(); err != nil {
@@ -70,9 +86,9 @@ func (e *Env) StartNATS(opts ...NATSOption) (*NATSServer, error) {
 		return nil, err
 	}
 	n := &NATSServer{
-		Port: port, StoreDir: filepath.Join(dir, "store"), env: e, bin: bin, config: filepath.Join(dir, "nats.conf"),
+		Name: name, Port: port, StoreDir: filepath.Join(dir, "store"), env: e, bin: bin, config: filepath.Join(dir, "nats.conf"),
 	}
-	lines := []string{fmt.Sprintf("listen: \"127.0.0.1:%d\"", port), "server_name: harness"}
+	lines := []string{fmt.Sprintf("listen: \"127.0.0.1:%d\"", port), "server_name: " + name}
 	if o.jetstream {
 		lines = append(lines, fmt.Sprintf("jetstream: {store_dir: %q}", n.StoreDir))
 	}
@@ -80,7 +96,7 @@ func (e *Env) StartNATS(opts ...NATSOption) (*NATSServer, error) {
 	if err := os.WriteFile(n.config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("write the NATS configuration: %w", err)
 	}
-	return n, n.Start()
+	return n, nil
 }
 
 // URL is the address for clients.
@@ -143,6 +159,9 @@ func (n *NATSServer) Process() *Process {
 
 // Log is the log of the current process.
 func (n *NATSServer) Log() string { return n.Process().Output() }
+
+// NATSBinary builds the nats-server of go.mod's version, and returns its path.
+func NATSBinary() (string, error) { return buildNATS() }
 
 // buildNATS returns the nats-server of go.mod's version, built at most once on this machine.
 func buildNATS() (string, error) {

@@ -170,6 +170,24 @@ func NATS(t testing.TB, opts ...NATSOption) *NATSServer {
 	return n
 }
 
+// ClusteredNATS starts a NATS cluster for this test. Its servers' logs are printed when the test fails.
+func ClusteredNATS(t testing.TB, size int, opts ...NATSOption) *NATSCluster {
+	t.Helper()
+	c, err := Environment(t).StartNATSCluster(size, opts...)
+	if err != nil {
+		t.Fatalf("start a NATS cluster: %v", err)
+	}
+	t.Cleanup(func() {
+		for _, n := range c.Servers {
+			n.Process().end()
+			if t.Failed() {
+				t.Logf("the log of NATS server %s:\n%s", n.Name, tail(n.Log(), 50))
+			}
+		}
+	})
+	return c
+}
+
 // Backfleet builds the backfleet command, once for the test process, and returns its path.
 func Backfleet(t testing.TB) string {
 	t.Helper()

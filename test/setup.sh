@@ -9,6 +9,7 @@
 #     pgbouncer    PgBouncer
 #     systemd      systemd's programs, to run the units under
 #     prometheus   Prometheus, with promtool
+#     docker       Docker, both kinds of Compose, and what makes images from Debian's packages
 set -euo pipefail
 
 fail() {
@@ -100,6 +101,36 @@ install_prometheus() {
 	! command -v systemctl >/dev/null || "${root[@]}" systemctl disable --now prometheus >/dev/null 2>&1 || true
 }
 
+# Only the programs are wanted: no service of the system. test/docker.sh starts a daemon where none answers.
+install_docker() {
+	command -v dockerd >/dev/null || install "Docker" docker.io iptables
+	command -v docker-compose >/dev/null || install "Compose, the classic" docker-compose
+	command -v mmdebstrap >/dev/null || install "mmdebstrap" mmdebstrap
+	docker compose version >/dev/null 2>&1 || install_compose_plugin
+}
+
+# Compose as a plugin of the docker command is in Debian from 13 on. Its package is one program without libraries, so an older Debian
+# takes that program out of it.
+install_compose_plugin() {
+	local work mirror plugins=/usr/local/lib/docker/cli-plugins
+	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Codename: $(. /etc/os-release && echo "$VERSION_CODENAME")" | head -n 1)
+	echo "setup: no docker compose: apt-get download docker-compose from Debian 13" >&2
+	work=$(mktemp -d)
+	mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" >"$work/sources.list"
+	local apt_get=(apt-get -qq -o Dir::Etc::SourceList="$work/sources.list" -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists="$work/lists"
+		-o Dir::Cache="$work/cache" -o Dir::State::Status=/dev/null -o Acquire::Languages=none -o APT::Sandbox::User="$(id -un)")
+	"${apt_get[@]}" update >&2
+	(cd "$work" && "${apt_get[@]}" download docker-compose >&2)
+	dpkg-deb --extract "$work"/docker-compose_*.deb "$work/extracted"
+	[[ $(id -u) -eq 0 ]] || root=(sudo -n)
+	"${root[@]}" mkdir -p "$plugins"
+	"${root[@]}" cp "$work/extracted/usr/libexec/docker/cli-plugins/docker-compose" "$plugins/"
+	rm -rf "$work"
+	docker compose version >&2
+}
+
+
 cd "$(dirname "$0")/.."
 for word in "$@"; do
 	case $word in
@@ -108,6 +139,7 @@ for word in "$@"; do
 	pgbouncer) install_pgbouncer ;;
 	systemd) install_systemd ;;
 	prometheus) install_prometheus ;;
+	docker) install_docker ;;
 	*) fail "$word: not a word that it knows" ;;
 	esac
 done

@@ -25,9 +25,12 @@ type Cluster struct {
 // StartPostgres sets up and starts a primary and its standbys, and waits until they stream.
 func (e *Env) StartPostgres(opts ...PostgresOption) (*Cluster, error) {
 	o := newPostgresOptions(opts)
-	bin, err := o.bin()
-	if err != nil {
-		return nil, err
+	bin := "" // a container's image has the programs on its PATH
+	if !e.contained {
+		var err error
+		if bin, err = o.bin(); err != nil {
+			return nil, err
+		}
 	}
 	user, err := postgresUser()
 	if err != nil {

@@ -156,6 +156,9 @@ func (s *Server) Kill() error {
 	if s.proc == nil || !s.proc.Running() {
 		return nil
 	}
+	if s.proc.signals != nil { // a container's processes and shared memory end with its first process
+		return s.proc.Kill()
+	}
 	postmaster := s.proc.PID()
 	// Frozen, the postmaster forks no child that the list would miss.
 	if err := s.proc.Stop(); err != nil {
@@ -231,6 +234,7 @@ func (s *Server) command(program string, args ...string) Command {
 	}
 	return Command{
 		Path: program, Args: args, Dir: s.Dir, User: s.user, environ: postgresEnv(),
+		Image:   "postgres",
 		OnDeath: syscall.SIGQUIT, // an immediate shutdown, which frees shared memory
 	}
 }

@@ -7,6 +7,7 @@
 #     race         a C compiler, for Go's race detector
 #     systemd      systemd's programs, to run the units under
 #     prometheus   Prometheus, with promtool
+#     net          the ip command, to make network namespaces
 set -euo pipefail
 
 fail() {
@@ -71,11 +72,16 @@ install_prometheus() {
 	! command -v systemctl >/dev/null || "${root[@]}" systemctl disable --now prometheus >/dev/null 2>&1 || true
 }
 
+install_ip() {
+	command -v ip >/dev/null || install "ip command, which makes network namespaces" iproute2
+}
+
 for word in "$@"; do
 	case $word in
 	race) install_compiler ;;
 	systemd) install_systemd ;;
 	prometheus) install_prometheus ;;
+	net) install_ip ;;
 	*) fail "$word: not a word that it knows" ;;
 	esac
 done

@@ -29,7 +29,7 @@ demo: ## a whole backfill on this machine, with real servers and real data (DEMO
 	@$(GO) run ./test/demo $(DEMOFLAGS)
 
 test: ## all tests, with real PostgreSQL and NATS servers (TESTFLAGS=-v shows each)
-	@test/setup.sh race versions pgbouncer systemd prometheus
+	@test/setup.sh race versions pgbouncer systemd prometheus net
 	$(GO) test -race -timeout 10m $(TESTFLAGS) $(PACKAGES)
 	$(GO) test -p 1 -timeout 15m $(TESTFLAGS) ./test/...
 	$(GO) -C test/deploy/chart test -timeout 15m $(TESTFLAGS) ./...

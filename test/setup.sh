@@ -10,6 +10,7 @@
 #     systemd      systemd's programs, to run the units under
 #     prometheus   Prometheus, with promtool
 #     docker       Docker, both kinds of Compose, and what makes images from Debian's packages
+#     net          the ip command, to make network namespaces
 set -euo pipefail
 
 fail() {
@@ -130,6 +131,9 @@ install_compose_plugin() {
 	docker compose version >&2
 }
 
+install_ip() {
+	command -v ip >/dev/null || install "ip command, which makes network namespaces" iproute2
+}
 
 cd "$(dirname "$0")/.."
 for word in "$@"; do
@@ -140,6 +144,7 @@ for word in "$@"; do
 	systemd) install_systemd ;;
 	prometheus) install_prometheus ;;
 	docker) install_docker ;;
+	net) install_ip ;;
 	*) fail "$word: not a word that it knows" ;;
 	esac
 done

@@ -107,7 +107,7 @@ func (c *carrier) committed(s statement.Step, took time.Duration, rows int64) {
 	c.moved(s)
 	c.rows += rows
 	c.batches++
-	c.sizer.Observe(s.Keys, took)
+	c.sizer.Observe(s.Keys, c.desk.trips.without(took)) // rows are locked for as long as the server works, not while the answer is on its way
 	c.poison.passed(c.next.end)
 }
 

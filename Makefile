@@ -3,34 +3,54 @@
 GO        ?= go
 TESTFLAGS ?=
 TOOL      := $(GO) tool -modfile=test/tools/go.mod
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+COMMIT    ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+IMAGE     ?= backfleet:$(VERSION)
+STAMP      = -X github.com/backfleet/backfleet/internal/observe.version=$(VERSION) \
+             -X github.com/backfleet/backfleet/internal/observe.commit=$(COMMIT)
 # Everything but the whole-fleet tests; these run under the race detector.
 PACKAGES   = $(shell $(GO) list ./... | grep -v '/backfleet/test/')
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint fmt vuln bench fuzz clean
+.PHONY: help build image demo test containers contained lint fmt vuln bench chaos fuzz clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## build bin/backfleet
-	$(GO) build -trimpath -o bin/backfleet ./cmd/backfleet
+build: ## build bin/backfleet, static and with its version
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(STAMP)" -o bin/backfleet ./cmd/backfleet
+
+image: ## build the container image (IMAGE=name:tag VERSION=v1.2.3)
+	docker build -f deploy/image/Dockerfile --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) \
+		--build-arg CREATED=$$(date -u +%Y-%m-%dT%H:%M:%SZ) -t $(IMAGE) $(IMAGEFLAGS) .
 
 demo: ## a whole backfill on this machine, with real servers and real data (DEMOFLAGS="--rows 1000000 --keep")
 	@test/setup.sh
 	@$(GO) run ./test/demo $(DEMOFLAGS)
 
 test: ## all tests, with real PostgreSQL and NATS servers (TESTFLAGS=-v shows each)
-	@test/setup.sh race systemd prometheus net
+	@test/setup.sh race versions pgbouncer systemd prometheus net
 	$(GO) test -race -timeout 10m $(TESTFLAGS) $(PACKAGES)
 	$(GO) test -p 1 -timeout 15m $(TESTFLAGS) ./test/...
 	$(GO) -C test/deploy/chart test -timeout 15m $(TESTFLAGS) ./...
 	$(GO) -C test/grafana test $(TESTFLAGS) ./...
+
+containers: ## what needs Docker: the image, Compose, and tests whose servers run in containers (starts a daemon where none runs)
+	@test/setup.sh docker
+	test/docker.sh $(MAKE) --no-print-directory contained
+contained:
+	test/images/build.sh
+	$(GO) -C test/containers test -count=1 -timeout 10m $(TESTFLAGS) ./...
+	BACKFLEET_TEST_SERVERS=containers $(GO) test -count=1 -timeout 5m $(TESTFLAGS) ./test/harness
+	BACKFLEET_TEST_SERVERS=containers $(GO) test -count=1 -timeout 5m $(TESTFLAGS) -run '^(TestEveryRowExactlyOnce|TestAnotherCoordinatorGoesOn)$$' ./test/fleet
+	BACKFLEET_TEST_SERVERS=containers $(GO) test -count=1 -timeout 5m $(TESTFLAGS) -run '^(TestKillNATS|TestServers)$$/^PostgresDies$$' ./test/faults
 
 lint: ## gofmt, go vet, staticcheck, golangci-lint with the import rules, govulncheck
 	@unformatted=$$(gofmt -l .); \
 	if [ -n "$$unformatted" ]; then echo "not gofmt'd (run make fmt):"; echo "$$unformatted"; exit 1; fi
 	$(GO) mod tidy -diff
 	$(GO) vet ./...
+	$(GO) -C test/containers vet ./...
 	$(TOOL) staticcheck ./...
 	$(TOOL) golangci-lint run
 	@test/vuln.sh
@@ -41,6 +61,10 @@ fmt: ## format all Go files
 bench: ## the benchmarks, as ratios within one run (test/bench)
 	@test/setup.sh
 	$(GO) run ./test/bench $(BENCHFLAGS)
+
+chaos: ## a real fleet under random faults, then its whole history checked (SEED=n MINUTES=m; else a random seed and 3)
+	@test/setup.sh
+	@$(GO) run ./test/chaos -seed $(or $(SEED),0) -minutes $(or $(MINUTES),3) $(CHAOSFLAGS)
 
 fuzz: ## every fuzz test for a short time (FUZZTIME=20s each)
 	@test/fuzz.sh

@@ -7,6 +7,9 @@
 //
 //	func TestMain(m *testing.M) { harness.Main(m) }
 //
+// With BACKFLEET_TEST_SERVERS=containers the same tests have PostgreSQL and NATS in containers instead (testcontainers-go, images that
+// test/images/build.sh makes), each a child process that stands for its container.
+//
 // Nothing outlives the program: every child carries a parent-death signal, ports are reserved by file locks, and
 // directories that a killed program left behind are removed by the next one. Only Linux gives all of that.
 package harness

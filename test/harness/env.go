@@ -27,11 +27,18 @@ type Env struct {
 	clusters  []*Cluster
 	dirs      int
 	backfleet func() (string, error)
+	// contained says that servers run in containers, by the program that containers builds.
+	contained  bool
+	containers func() (string, error)
 }
 
 // NewEnv creates a run directory, readable by the user that PostgreSQL runs as, and removes the directories of
 // programs that were killed before they could.
 func NewEnv() (*Env, error) {
+	contained, err := inContainers()
+	if err != nil {
+		return nil, err
+	}
 	base, err := baseDir()
 	if err != nil {
 		return nil, err
@@ -54,8 +61,9 @@ func NewEnv() (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Env{dir: dir, lock: lock, starts: make(chan func()), quit: make(chan struct{})}
+	e := &Env{dir: dir, lock: lock, starts: make(chan func()), quit: make(chan struct{}), contained: contained}
 	e.backfleet = sync.OnceValues(e.buildBackfleet)
+	e.containers = sync.OnceValues(e.buildContainers)
 	go e.starter()
 	return e, nil
 }
@@ -159,6 +167,7 @@ func sweep(base string) {
 	dirs, _ := filepath.Glob(filepath.Join(base, "run-*"))
 	for _, dir := range dirs {
 		if lock, err := lockFile(filepath.Join(dir, "lock"), false); err == nil {
+			unmountAll(dir)
 			os.RemoveAll(dir)
 			lock.Close()
 		}

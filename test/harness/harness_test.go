@@ -3,6 +3,7 @@ package harness_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -42,6 +43,15 @@ func TestStandbyStreams(t *testing.T) {
 	require.Equal(t, 1001, count(t, c.DSN("postgres")))
 	require.Equal(t, "standby2", c.Primary.Name)
 	require.Len(t, c.Standbys, 1)
+}
+
+// Servers are where BACKFLEET_TEST_SERVERS wants them: a container's first process is number one of its own.
+func TestServersRunWhereTheyShould(t *testing.T) {
+	c := harness.Postgres(t)
+	content, err := os.ReadFile(filepath.Join(c.Primary.DataDir(), "postmaster.pid"))
+	require.NoError(t, err)
+	pid, _, _ := strings.Cut(string(content), "\n")
+	require.Equal(t, os.Getenv(harness.ServersVariable) == "containers", pid == "1")
 }
 
 func TestPostgresSurvivesKill(t *testing.T) {
@@ -127,16 +137,21 @@ func TestProcess(t *testing.T) {
 // A program that is killed leaves no server behind. This test's own binary plays the program.
 func TestNothingOutlivesAKilledProgram(t *testing.T) {
 	p := harness.Start(t, os.Args[0], []string{"-test.run=^TestVictim$", "-test.v"}, []string{victim + "=1"})
-	m, err := p.WaitForOutput(regexp.MustCompile(`children: (\d+) (\d+) in (\S+)`), time.Minute)
+	m, err := p.WaitForOutput(regexp.MustCompile(`server at (\S+), child (\d+) in (\S+)`), time.Minute)
 	require.NoError(t, err)
 	require.DirExists(t, m[3])
 	require.NoError(t, p.Kill())
-	for _, pid := range m[1:3] {
-		require.Eventually(t, func() bool {
-			stat, err := os.ReadFile("/proc/" + pid + "/stat")
-			return err != nil || strings.Contains(string(stat), ") Z ")
-		}, 30*time.Second, 10*time.Millisecond, "process %s still runs", pid)
-	}
+	require.Eventually(t, func() bool {
+		conn, err := net.DialTimeout("tcp", m[1], time.Second)
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
+	}, 30*time.Second, 10*time.Millisecond, "the server still answers")
+	require.Eventually(t, func() bool {
+		stat, err := os.ReadFile("/proc/" + m[2] + "/stat")
+		return err != nil || strings.Contains(string(stat), ") Z ")
+	}, 30*time.Second, 10*time.Millisecond, "the child still runs")
 	// The next program removes what it left on disk.
 	env, err := harness.NewEnv()
 	require.NoError(t, err)
@@ -156,14 +171,6 @@ func TestVictim(t *testing.T) {
 	c := harness.Postgres(t)
 	frozen := harness.Start(t, "/bin/sleep", []string{"3600"}, nil)
 	require.NoError(t, frozen.Stop())
-	fmt.Printf("children: %s %d in %s\n", pid(t, c), frozen.PID(), filepath.Dir(c.Primary.Dir))
+	fmt.Printf("server at 127.0.0.1:%d, child %d in %s\n", c.Primary.Port, frozen.PID(), filepath.Dir(c.Primary.Dir))
 	<-t.Context().Done() // killed here
-}
-
-func pid(t *testing.T, c *harness.Cluster) string {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Join(c.Primary.DataDir(), "postmaster.pid"))
-	require.NoError(t, err)
-	line, _, _ := strings.Cut(string(content), "\n")
-	return line
 }

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -129,7 +130,14 @@ func (l *Link) set(ways []Way, change func(*way)) {
 }
 
 func (l *Link) listen() error {
-	listener, err := net.Listen("tcp", l.address())
+	// A process that is just being forked has a copy of the socket that had the port before, until it executes its program.
+	ctx, cancel := context.WithTimeout(context.Background(), listenMost)
+	defer cancel()
+	var listener net.Listener
+	err := poll(ctx, "listen on "+l.address(), func(context.Context) (err error) {
+		listener, err = net.Listen("tcp", l.address())
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -201,6 +209,7 @@ type parcel struct {
 
 const (
 	parcelMost = 16 << 10
+	listenMost = 2 * time.Second
 	underWay   = 64 // parcels; a sender that has more waits, as for a full TCP window
 )
 

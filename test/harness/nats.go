@@ -70,9 +70,12 @@ func (e *Env) StartNATS(opts ...NATSOption) (*NATSServer, error) {
 
 // newNATS writes the configuration of a server that is not started yet.
 func (e *Env) newNATS(name string, o natsOptions) (*NATSServer, error) {
-	bin, err := buildNATS()
-	if err != nil {
-		return nil, err
+	bin := "nats-server" // a container's image has it on its PATH
+	if !e.contained {
+		var err error
+		if bin, err = buildNATS(); err != nil {
+			return nil, err
+		}
 	}
 	port, err := e.Port()
 	if err != nil {
@@ -106,7 +109,7 @@ func (n *NATSServer) Start() error {
 	if n.proc != nil && n.proc.Running() {
 		return errors.New("start nats-server: it runs already")
 	}
-	proc, err := n.env.Start(Command{Path: n.bin, Args: []string{"-c", n.config}})
+	proc, err := n.env.Start(Command{Path: n.bin, Args: []string{"-c", n.config}, Image: "nats"})
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,8 @@ type Process struct {
 	output *output
 	done   chan struct{}
 	err    error // valid once done is closed
+	// signals is the way to a program in a container; nil for this machine's own.
+	signals io.Writer
 }
 
 // Command says what to start.
@@ -40,6 +42,8 @@ type Command struct {
 	User *syscall.Credential
 	// environ replaces this program's environment when set.
 	environ []string
+	// Image names the image to run this in, by the Path's last element, where servers run in containers; empty: never.
+	Image string
 	// OnDeath is what the child receives when this program ends without ending it; SIGKILL if zero.
 	OnDeath syscall.Signal
 }
@@ -48,7 +52,20 @@ type Command struct {
 // this program only, which then decides in which order things end.
 func (e *Env) Start(c Command) (*Process, error) {
 	p := &Process{name: filepath.Base(c.Path), output: newOutput(c.Tee), done: make(chan struct{})}
+	contained := e.contained && c.Image != ""
+	if contained {
+		var err error
+		if c, err = e.contain(c); err != nil {
+			return nil, err
+		}
+	}
 	p.cmd = exec.Command(c.Path, c.Args...)
+	if contained {
+		var err error
+		if p.signals, err = p.cmd.StdinPipe(); err != nil {
+			return nil, fmt.Errorf("start %s: %w", c.Path, err)
+		}
+	}
 	p.cmd.Env = slices.Concat(c.environ, c.Env)
 	if c.environ == nil {
 		p.cmd.Env = append(os.Environ(), c.Env...)
@@ -76,7 +93,7 @@ func (e *Env) Start(c Command) (*Process, error) {
 	return p, nil
 }
 
-// PID is the process id.
+// PID is the process id. Of a program in a container it is that of the program which runs it there.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Done is closed once the process has ended and its output is complete.
@@ -84,8 +101,13 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Signal sends a signal. A process that has ended is no error.
 func (p *Process) Signal(sig syscall.Signal) error {
-	err := p.cmd.Process.Signal(sig)
-	if err != nil && !errors.Is(err, os.ErrProcessDone) {
+	var err error
+	if p.signals != nil {
+		err = signalContained(p.signals, sig)
+	} else {
+		err = p.cmd.Process.Signal(sig)
+	}
+	if err != nil && !errors.Is(err, os.ErrProcessDone) && p.Running() {
 		return fmt.Errorf("send %s to %s (pid %d): %w", sig, p.name, p.PID(), err)
 	}
 	return nil
@@ -123,7 +145,11 @@ func (p *Process) Wait(timeout time.Duration) (int, error) {
 	if p.err != nil && !errors.As(p.err, &exit) && !errors.Is(p.err, exec.ErrWaitDelay) {
 		return 0, fmt.Errorf("wait for %s: %w", p.name, p.err)
 	}
-	return p.cmd.ProcessState.ExitCode(), nil
+	code := p.cmd.ProcessState.ExitCode()
+	if p.signals != nil && code > 128 { // Docker's way to tell a signal
+		code = -1
+	}
+	return code, nil
 }
 
 // Running says whether the process has not ended yet.

@@ -156,6 +156,9 @@ func (s *Server) Kill() error {
 	if s.proc == nil || !s.proc.Running() {
 		return nil
 	}
+	if s.proc.signals != nil { // a container's processes and shared memory end with its first process
+		return s.proc.Kill()
+	}
 	postmaster := s.proc.PID()
 	// Frozen, the postmaster forks no child that the list would miss.
 	if err := s.proc.Stop(); err != nil {
@@ -208,7 +211,7 @@ func (s *Server) removeSharedMemory() {
 	os.Remove(path)
 }
 
-// run runs one of PostgreSQL's programs to its end.
+// run runs one of PostgreSQL's programs, or another by its path, to its end as the server's user.
 func (s *Server) run(program string, args ...string) error {
 	p, err := s.env.Start(s.command(program, args...))
 	if err != nil {
@@ -226,8 +229,12 @@ func (s *Server) run(program string, args ...string) error {
 }
 
 func (s *Server) command(program string, args ...string) Command {
+	if !filepath.IsAbs(program) {
+		program = filepath.Join(s.bin, program)
+	}
 	return Command{
-		Path: filepath.Join(s.bin, program), Args: args, Dir: s.Dir, User: s.user, environ: postgresEnv(),
+		Path: program, Args: args, Dir: s.Dir, User: s.user, environ: postgresEnv(),
+		Image:   "postgres",
 		OnDeath: syscall.SIGQUIT, // an immediate shutdown, which frees shared memory
 	}
 }

@@ -252,6 +252,12 @@ func Start(t testing.TB, path string, args []string, env []string) *Process {
 	return p
 }
 
+// Pool opens a pool on a DSN, closed when the test ends.
+func Pool(t testing.TB, dsn string) *pgxpool.Pool {
+	t.Helper()
+	return openPool(t, dsn)
+}
+
 func openPool(t testing.TB, dsn string) *pgxpool.Pool {
 	t.Helper()
 	pool, err := pgxpool.New(context.Background(), dsn)

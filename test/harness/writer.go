@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -170,7 +171,8 @@ func (l *Load) Stats() Stats {
 		s.Took = time.Since(l.started)
 	}
 	var all tally
-	for name, t := range l.ops {
+	for _, name := range slices.Sorted(maps.Keys(l.ops)) { // in this order, so that the same counts give the same answer
+		t := l.ops[name]
 		s.Ops[name] = t.stats()
 		all.latency.Merge(&t.latency)
 		all.errors += t.errors

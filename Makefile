@@ -12,7 +12,7 @@ STAMP      = -X github.com/backfleet/backfleet/internal/observe.version=$(VERSIO
 PACKAGES   = $(shell $(GO) list ./... | grep -v '/backfleet/test/')
 
 .DEFAULT_GOAL := help
-.PHONY: help build image demo test containers contained lint fmt vuln bench fuzz clean
+.PHONY: help build image demo test containers contained lint fmt vuln bench chaos fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +29,7 @@ demo: ## a whole backfill on this machine, with real servers and real data (DEMO
 	@$(GO) run ./test/demo $(DEMOFLAGS)
 
 test: ## all tests, with real PostgreSQL and NATS servers (TESTFLAGS=-v shows each)
-	@test/setup.sh race systemd prometheus
+	@test/setup.sh race versions pgbouncer systemd prometheus net
 	$(GO) test -race -timeout 10m $(TESTFLAGS) $(PACKAGES)
 	$(GO) test -p 1 -timeout 15m $(TESTFLAGS) ./test/...
 	$(GO) -C test/deploy/chart test -timeout 15m $(TESTFLAGS) ./...
@@ -62,6 +62,10 @@ fmt: ## format all Go files
 bench: ## the benchmarks, as ratios within one run (test/bench)
 	@test/setup.sh
 	$(GO) run ./test/bench $(BENCHFLAGS)
+
+chaos: ## a real fleet under random faults, then its whole history checked (SEED=n MINUTES=m; else a random seed and 3)
+	@test/setup.sh
+	@$(GO) run ./test/chaos -seed $(or $(SEED),0) -minutes $(or $(MINUTES),3) $(CHAOSFLAGS)
 
 fuzz: ## every fuzz test for a short time (FUZZTIME=20s each)
 	@test/fuzz.sh

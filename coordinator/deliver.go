@@ -151,7 +151,7 @@ func (d *delivery) control(ctx context.Context, j job.Job) error {
 		return nil
 	}
 	err := d.c.cfg.Queue.PutControl(ctx, job.Control{
-		Version: job.ProtocolVersion, Database: j.Database, Job: j.ID, Name: j.Name, State: j.State, Revision: j.Revision, Limits: j.Limits,
+		Version: job.ProtocolVersion, Epoch: d.ledger.Epoch, Database: j.Database, Job: j.ID, Name: j.Name, State: j.State, Revision: j.Revision, Limits: j.Limits,
 	})
 	if err != nil && !errors.Is(err, queue.ErrStaleControl) {
 		return err

@@ -15,6 +15,7 @@ import (
 
 const (
 	renewTimeout = 3 * time.Second // two renewals may be lost before the leadership lapses
+	reachTimeout = time.Second     // for an answer of NATS
 	jobsEvery    = 200 * time.Millisecond
 	longestTick  = 2 * time.Minute // of the loops that do more than read; a freeze of thousands of partitions takes a part of it
 )
@@ -41,9 +42,14 @@ func (c *Coordinator) candidate(ctx context.Context, db Database) {
 	})
 }
 
+// tryLead takes or renews the leadership, unless NATS is out of reach: whom no worker hears must not lead, for another may be heard.
+// Where nobody reaches it the leadership lapses, and whoever is the first to reach it again leads.
 func (c *Coordinator) tryLead(ctx context.Context, s *store.Store) (*store.Leader, error) {
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
+	if err := c.cfg.Queue.Reach(ctx, reachTimeout); err != nil {
+		return nil, err
+	}
 	return s.Lead(ctx, c.cfg.Name)
 }
 

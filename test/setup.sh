@@ -5,9 +5,12 @@
 #   test/setup.sh             PostgreSQL's server binaries
 #   test/setup.sh WORD ...    also, for each word:
 #     race         a C compiler, for Go's race detector
+#     versions     the server binaries of every major version of PostgreSQL that is supported, from npm
+#     pgbouncer    PgBouncer
 #     systemd      systemd's programs, to run the units under
 #     prometheus   Prometheus, with promtool
 #     docker       Docker, both kinds of Compose, and what makes images from Debian's packages
+#     net          the ip command, to make network namespaces
 set -euo pipefail
 
 fail() {
@@ -55,6 +58,33 @@ if ! have_postgres; then
 	have_postgres || fail "apt-get installed postgresql, but there is no /usr/lib/postgresql/*/bin/initdb"
 fi
 
+# The versions' directory must be readable by the user that PostgreSQL runs as, so root's is not in its home: see
+# versionsDir in test/harness. The package's install script only makes links; it is run here because npm may refuse to.
+install_versions() {
+	local want=test/versions dir=${BACKFLEET_TEST_VERSIONS:-${XDG_CACHE_HOME:-$HOME/.cache}/backfleet/versions}
+	[[ $(id -u) -ne 0 ]] || dir=${BACKFLEET_TEST_VERSIONS:-/var/cache/backfleet/versions}
+	cmp -s "$want/package-lock.json" "$dir/installed" && return
+	[[ $(uname -sm) == "Linux x86_64" ]] || fail "the PostgreSQL versions are pinned for Linux on x86-64 only"
+	command -v npm >/dev/null || install "npm, which the PostgreSQL versions come from" nodejs npm
+	mkdir -p "$dir"
+	cp "$want/package.json" "$want/package-lock.json" "$dir/"
+	echo "setup: PostgreSQL 14 to 18: npm ci in $dir" >&2
+	(umask 022 && cd "$dir" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2)
+	local package
+	for package in "$dir"/node_modules/postgresql-*; do
+		(cd "$package" && node scripts/hydrate-symlinks.js && chmod -R go+rX .)
+		"$package/native/bin/postgres" --version >&2
+	done
+	cp "$want/package-lock.json" "$dir/installed"
+}
+
+# Only the program is wanted: no service of the system.
+install_pgbouncer() {
+	command -v pgbouncer >/dev/null || [[ -x /usr/sbin/pgbouncer ]] && return
+	install "PgBouncer" pgbouncer
+	! command -v systemctl >/dev/null || "${root[@]}" systemctl disable --now pgbouncer >/dev/null 2>&1 || true
+}
+
 install_compiler() {
 	have_compiler || install "C compiler, which Go's race detector needs" gcc libc6-dev
 }
@@ -83,11 +113,12 @@ install_docker() {
 # Compose as a plugin of the docker command is in Debian from 13 on. Its package is one program without libraries, so an older Debian
 # takes that program out of it.
 install_compose_plugin() {
-	local work plugins=/usr/local/lib/docker/cli-plugins
+	local work mirror plugins=/usr/local/lib/docker/cli-plugins
+	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Codename: $(. /etc/os-release && echo "$VERSION_CODENAME")" | head -n 1)
 	echo "setup: no docker compose: apt-get download docker-compose from Debian 13" >&2
 	work=$(mktemp -d)
 	mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
-	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main" >"$work/sources.list"
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" >"$work/sources.list"
 	local apt_get=(apt-get -qq -o Dir::Etc::SourceList="$work/sources.list" -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists="$work/lists"
 		-o Dir::Cache="$work/cache" -o Dir::State::Status=/dev/null -o Acquire::Languages=none -o APT::Sandbox::User="$(id -un)")
 	"${apt_get[@]}" update >&2
@@ -100,12 +131,20 @@ install_compose_plugin() {
 	docker compose version >&2
 }
 
+install_ip() {
+	command -v ip >/dev/null || install "ip command, which makes network namespaces" iproute2
+}
+
+cd "$(dirname "$0")/.."
 for word in "$@"; do
 	case $word in
 	race) install_compiler ;;
+	versions) install_versions ;;
+	pgbouncer) install_pgbouncer ;;
 	systemd) install_systemd ;;
 	prometheus) install_prometheus ;;
 	docker) install_docker ;;
+	net) install_ip ;;
 	*) fail "$word: not a word that it knows" ;;
 	esac
 done

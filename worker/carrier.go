@@ -129,9 +129,12 @@ func (c *carrier) carry(ctx, stop context.Context) error {
 			}
 			c.note(ctx, err)
 		case postgres.Connection, postgres.Exhausted:
-			done, err := c.reclaim(ctx, stop, err)
-			if done || err != nil {
-				return err
+			done, end := c.reclaim(ctx, stop, err)
+			if done || end != nil {
+				return end
+			}
+			if class == postgres.Exhausted {
+				c.note(ctx, err)
 			}
 		case postgres.Permission:
 			return c.pauseJob(ctx, fmt.Errorf("a privilege is missing: %s; `backfleet db grants` prints what the role needs", postgres.Describe(err)))
@@ -248,6 +251,10 @@ func (c *carrier) claimAnew(ctx context.Context) error {
 	c.target.Schema, c.target.Name = claim.Schema, claim.Table
 	c.next, c.poison = boundary{}, isolation{}
 	c.at, c.marks = claim.Checkpoint, marks{}
+	// The job as well: a failover may have taken its revision back, and what is then said of it would count for less than what was read.
+	if c.job, err = c.desk.db.Ledger.Get(ctx, c.claim.Ref.Job); err != nil {
+		return fmt.Errorf("read the job: %w", err)
+	}
 	c.beat()
 	return nil
 }
@@ -288,7 +295,8 @@ func (c *carrier) failJob(ctx context.Context, cause error) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
-	if _, err := c.desk.db.Ledger.Fail(ctx, c.claim.Ref.Job, c.claim.Owner, postgres.Describe(cause)); err != nil {
+	reason := fmt.Sprintf("a batch of %s: %s; once that is mended, `backfleet retry %s` goes on", before, postgres.Describe(cause), c.claim.Ref.Name)
+	if _, err := c.desk.db.Ledger.Fail(ctx, c.claim.Ref.Job, c.claim.Owner, reason); err != nil {
 		return fmt.Errorf("end the job (%s): %w", postgres.Describe(cause), err)
 	}
 	c.log.Error("job failed", zap.String("cause", postgres.Describe(cause)))

@@ -17,6 +17,7 @@ type desk struct {
 	now      func() time.Time
 	gate     *throttle.Gate
 	controls queue.Latest
+	trips    trips // to this database
 
 	mu        sync.Mutex
 	reachable bool

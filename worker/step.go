@@ -107,7 +107,7 @@ func (c *carrier) committed(s statement.Step, took time.Duration, rows int64) {
 	c.moved(s)
 	c.rows += rows
 	c.batches++
-	c.sizer.Observe(s.Keys, took)
+	c.sizer.Observe(s.Keys, c.desk.trips.without(took)) // rows are locked for as long as the server works, not while the answer is on its way
 	c.poison.passed(c.next.end)
 }
 
@@ -256,12 +256,14 @@ func (c *carrier) read(ctx context.Context, sql statement.SQL, collect func(pgx.
 	return err
 }
 
-// connectSQL readies a session. lock_timeout must stay below deadlock_timeout, so that it is the batch that yields.
-const connectSQL = `select set_config('search_path', $1, false),
+// connectSQL readies a session; $2 makes the setting one of this statement only. lock_timeout must stay below deadlock_timeout, so that
+// it is the batch that yields.
+const connectSQL = `select set_config('search_path', $1, $2),
  extract(epoch from current_setting('deadlock_timeout')::interval)::float8 * 1000`
 
-// connect takes a session for this range. The search path is set for the session as well as in each transaction: statements are
-// prepared before the transaction begins.
+// connect takes a session for this range. The search path is set for the session as well as in each transaction, for statements are
+// prepared before the transaction begins; but not behind a pooler, where none is prepared, and where the application would find it in
+// the session next.
 func (c *carrier) connect(ctx context.Context) error {
 	if c.conn != nil {
 		return nil
@@ -274,7 +276,7 @@ func (c *carrier) connect(ctx context.Context) error {
 	}
 	c.conn = conn
 	var deadlockMillis float64
-	err = conn.QueryRow(ctx, connectSQL, c.job.SearchPath).Scan(nil, &deadlockMillis)
+	err = conn.QueryRow(ctx, connectSQL, c.job.SearchPath, !postgres.KeepsSession(conn.Conn())).Scan(nil, &deadlockMillis)
 	if err != nil {
 		c.dropConn()
 		return fmt.Errorf("connect: %w", err)

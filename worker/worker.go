@@ -234,8 +234,12 @@ func (w *Worker) probe(ctx context.Context, d *desk) {
 	defer tick.Stop()
 	for {
 		try, cancel := context.WithTimeout(ctx, databaseTry)
+		began := time.Now()
 		reachable := d.db.Pool.Ping(try) == nil
 		cancel()
+		if reachable {
+			d.trips.add(time.Since(began))
+		}
 		if ctx.Err() != nil {
 			return // the worker ends, not the database
 		}

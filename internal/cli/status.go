@@ -198,6 +198,11 @@ func troubleText(s job.Status) string {
 			parts = append(parts, plural(p.n, p.what))
 		}
 	}
+	for _, wk := range s.Workers {
+		if wk.Error != "" {
+			return strings.Join(append(parts, fmt.Sprintf("last on range %d: %s", wk.Range, wk.Error)), ", ")
+		}
+	}
 	return strings.Join(parts, ", ")
 }
 

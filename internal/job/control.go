@@ -2,15 +2,30 @@ package job
 
 import "time"
 
-// Control is what the coordinator wants of a job now. Workers keep the one with the highest revision.
+// Control is what the coordinator wants of a job now. Workers keep the newest: see [Control.Newer].
 type Control struct {
 	Version  int    `json:"v"`
+	Epoch    int64  `json:"epoch,omitempty"` // of the leadership that says it; 0: the previous release does not tell
 	Database string `json:"db"`
 	Job      ID     `json:"job"`
 	Name     string `json:"name"`
 	State    State  `json:"state"`
 	Revision int64  `json:"rev"`
 	Limits   Limits `json:"limits"`
+}
+
+// Newer reports whether c replaces other. A failover may take revisions back, and even a job: what is said on a later WAL timeline,
+// with which an epoch begins, replaces all that was said before. On the same it is a later job of the name, else a higher revision;
+// ULIDs sort by time.
+func (c Control) Newer(other Control) bool {
+	const timeline = 32
+	if here, there := c.Epoch>>timeline, other.Epoch>>timeline; here != there && here != 0 && there != 0 {
+		return here > there
+	}
+	if c.Job != other.Job {
+		return c.Job > other.Job
+	}
+	return c.Revision > other.Revision
 }
 
 // Hello is what a worker announces every second.

@@ -67,6 +67,9 @@ func Connect(ctx context.Context, what string, src Source, application string) (
 	if application != "" {
 		cfg.RuntimeParams["application_name"] = clip(application, 63)
 	}
+	if err := poolerGuard()(ctx, cfg); err != nil {
+		return nil, fmt.Errorf("%s: cannot connect: %s", what, Describe(err))
+	}
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("%s: cannot connect: %s", what, Describe(err))

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -24,7 +25,10 @@ type Settings struct {
 	SynchronousCommit string
 	LockTimeout       time.Duration
 	StatementTimeout  time.Duration
+	IdleTimeout       time.Duration // between its statements, before the server ends it; 0 means 10 s
 }
+
+const defaultIdleTimeout = 10 * time.Second
 
 // settingsSQL pins formats and row security, and takes the rest as parameters. idle_in_transaction_session_timeout ends a
 // transaction whose worker was stopped in the middle; jit only costs in statements this short.
@@ -32,7 +36,7 @@ const settingsSQL = `select set_config('DateStyle', 'ISO, MDY', true), set_confi
  set_config('IntervalStyle', 'postgres', true), set_config('extra_float_digits', '1', true),
  set_config('row_security', 'off', true), set_config('jit', 'off', true),
  set_config('plan_cache_mode', 'force_custom_plan', true),
- set_config('idle_in_transaction_session_timeout', '10000', true),
+ set_config('idle_in_transaction_session_timeout', $7, true),
  set_config('application_name', $1, true), set_config('backfleet.job', $2, true),
  set_config('synchronous_commit', $3, true), set_config('lock_timeout', $4, true),
  set_config('statement_timeout', $5, true),
@@ -43,6 +47,7 @@ func (s Settings) Statement() (sql string, args []any) {
 	ms := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 	return settingsSQL, []any{
 		clip(s.Application, 63), s.Job, s.SynchronousCommit, ms(s.LockTimeout), ms(s.StatementTimeout), s.SearchPath,
+		ms(cmp.Or(s.IdleTimeout, defaultIdleTimeout)),
 	}
 }
 

@@ -73,6 +73,17 @@ func (c *Conn) Healthy() error {
 	return fmt.Errorf("NATS has been away for %s (%w); reconnecting", time.Since(c.away).Round(time.Second), c.cause)
 }
 
+// Reach returns nil once the server has answered, else why it did not within d. Unlike [Conn.Healthy] it sees a link that hangs.
+func (c *Conn) Reach(ctx context.Context, d time.Duration) error {
+	if err := c.Healthy(); err != nil {
+		return err
+	}
+	if err := c.flush(ctx, d); err != nil {
+		return fmt.Errorf("NATS does not answer: %w", err)
+	}
+	return nil
+}
+
 // Drain sends what is buffered, lets subscriptions finish, and closes. It closes at once when ctx ends first.
 func (c *Conn) Drain(ctx context.Context) error {
 	defer c.Close()

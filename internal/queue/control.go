@@ -20,7 +20,7 @@ const (
 )
 
 // PutControl tells every worker what is wanted of a job: at once, on core NATS, and for those who ask later, in the control
-// bucket. The bucket refuses an older revision with [ErrStaleControl]. An error means that the bucket may be behind: the
+// bucket. The bucket refuses an older one with [ErrStaleControl]. An error means that the bucket may be behind: the
 // workers that were listening have heard it all the same. The control of an ended job goes away after ten minutes.
 func (c *Conn) PutControl(ctx context.Context, ctl job.Control) error {
 	if err := checkNames(ctl.Database, ctl.Name); err != nil {
@@ -65,7 +65,7 @@ func (c *Conn) storeControl(ctx context.Context, key string, ctl job.Control, da
 	default:
 		last = m.Sequence
 		var have job.Control
-		if json.Unmarshal(m.Data, &have) == nil && newer(have, ctl) {
+		if json.Unmarshal(m.Data, &have) == nil && have.Newer(ctl) {
 			return fmt.Errorf("%w: revision %d of job %s", ErrStaleControl, have.Revision, have.Job)
 		}
 	}
@@ -80,14 +80,6 @@ func (c *Conn) storeControl(ctx context.Context, key string, ctl job.Control, da
 		return errLostUpdate
 	}
 	return err
-}
-
-// newer reports whether a replaces b: a later job of the same name, else a higher revision. ULIDs sort by time.
-func newer(a, b job.Control) bool {
-	if a.Job != b.Job {
-		return a.Job > b.Job
-	}
-	return a.Revision > b.Revision
 }
 
 // PublishBudget tells the workers of a database its budget, on core NATS. It does not wait for anything. The control bucket

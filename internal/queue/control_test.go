@@ -99,6 +99,27 @@ func TestTheBucketKeepsTheHighestRevision(t *testing.T) {
 	eventually(t, 2*time.Second, "the later job", func() bool { ctl, _ := w.Get("main", "users"); return ctl.Job == next.Job })
 }
 
+// A failover takes revisions back, and even a job: what is said on the later timeline counts. The previous release tells no epoch.
+func TestAControlOfALaterTimelineReplacesAHigherRevision(t *testing.T) {
+	_, c := embed(t)
+	on := func(timeline, term, revision int64, state job.State) job.Control {
+		ctl := control(revision, state)
+		ctl.Epoch = timeline<<32 + term
+		return ctl
+	}
+	w := watch(t, c)
+	put(t, c, on(1, 1, 7, job.Paused))
+	put(t, c, on(2, 1, 5, job.Running))
+	eventually(t, 2*time.Second, "the later timeline", func() bool { return w.revision() == 5 })
+	for _, stale := range []job.Control{on(1, 9, 8, job.Paused), on(2, 2, 4, job.Paused), control(4, job.Paused)} {
+		if err := c.PutControl(t.Context(), stale); !errors.Is(err, ErrStaleControl) {
+			t.Errorf("revision %d of epoch %x: %v, want ErrStaleControl", stale.Revision, stale.Epoch, err)
+		}
+	}
+	put(t, c, control(6, job.Paused)) // of the previous release's leader
+	eventually(t, 2*time.Second, "a leader that tells no epoch", func() bool { return w.revision() == 6 })
+}
+
 func TestConcurrentPutsEndWithTheHighestRevision(t *testing.T) {
 	_, c := embed(t)
 	var wg sync.WaitGroup

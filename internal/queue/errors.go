@@ -38,7 +38,7 @@ var (
 	ErrVersion = errors.New("the message is of a newer release")
 	// ErrForgotten is what Done returns when a server that was restarted does not know the delivery: it comes again.
 	ErrForgotten = errors.New("the server does not know this delivery")
-	// ErrStaleControl is what PutControl returns when a higher revision, or a later job of the same name, stands already.
+	// ErrStaleControl is what PutControl returns when a newer one stands already: see [job.Control.Newer].
 	ErrStaleControl = errors.New("a newer control is published")
 )
 

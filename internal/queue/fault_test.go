@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -290,5 +291,32 @@ func TestAnsweredOrUnknownWhenNATSDiesUnderAPublish(t *testing.T) {
 	t.Logf("killed in mid-publish: %v, %d in the stream", counts, len(held))
 	if counts[Published] == 0 || counts[Unknown] == 0 {
 		t.Errorf("outcomes %v", counts)
+	}
+}
+
+// A server that hangs keeps its connections: only a question that it does not answer tells.
+func TestReachSeesAServerThatHangs(t *testing.T) {
+	p := startProcess(t, "")
+	c := p.connect(t, Options{})
+	if err := c.Reach(t.Context(), 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Healthy(); err != nil {
+		t.Fatalf("it is seen without a question: %v", err)
+	}
+	var err error
+	eventually(t, 5*time.Second, "the server hangs", func() bool { // the signal takes a moment
+		err = c.Reach(t.Context(), 100*time.Millisecond)
+		return err != nil
+	})
+	mentions(t, err, "NATS does not answer")
+	if err := p.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Reach(t.Context(), 10*time.Second); err != nil {
+		t.Fatal(err)
 	}
 }

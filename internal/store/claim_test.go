@@ -54,6 +54,7 @@ func TestAnUnknownCommitIsSettledByANewClaim(t *testing.T) {
 	require.NoError(t, err, "its own lease stands in nobody's way")
 	require.Equal(t, lost.Checkpoint, next.Checkpoint, "the commit was lost")
 	require.Equal(t, lost.Fence+1, next.Fence)
+	require.Equal(t, lost.Attempts, next.Attempts, "who claims anew is alive: it is no attempt that somebody died of")
 
 	sc.fill(to(next, key(4), false))
 	after, err := again(next)

@@ -172,7 +172,7 @@ func (s *Store) SetLimits(ctx context.Context, id job.ID, by string, limits job.
 		if ifRevision != 0 && ifRevision != j.Revision {
 			return j, &RevisionError{fmt.Sprintf("job %q", j.Name), j.Revision, ifRevision}
 		}
-		rows, err := tx.Query(ctx, q("job_limits"), id, limits)
+		rows, err := tx.Query(ctx, q("job_limits"), id, jsonb{limits})
 		if err != nil {
 			return j, err
 		}

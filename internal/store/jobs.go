@@ -49,26 +49,8 @@ var ErrNotFound = errors.New("no such job")
 // Submit stores a job. The same name with the same spec returns the job that is there, ended or not, so that running a file twice
 // never does a row twice; with another spec it is a SpecChangedError.
 func (s *Store) Submit(ctx context.Context, by string, n NewJob) (job.Job, error) {
-	spec, err := json.Marshal(n.Spec)
-	if err != nil {
-		return job.Job{}, err
-	}
-	limits, err := json.Marshal(n.Spec.Limits)
-	if err != nil {
-		return job.Job{}, err
-	}
-	key, err := json.Marshal(n.Key)
-	if err != nil {
-		return job.Job{}, err
-	}
-	var forecast []byte // NULL without one
-	if n.Forecast != nil {
-		if forecast, err = json.Marshal(n.Forecast); err != nil {
-			return job.Job{}, err
-		}
-	}
 	var out job.Job
-	err = s.tx(ctx, "submit", func(tx pgx.Tx) error {
+	err := s.tx(ctx, "submit", func(tx pgx.Tx) error {
 		// Two submits of one name must not both find nothing.
 		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock(hashtextextended('backfleet.submit.' || $1, 0))", n.Spec.Name); err != nil {
 			return err
@@ -85,8 +67,8 @@ func (s *Store) Submit(ctx context.Context, by string, n NewJob) (job.Job, error
 		case !errors.Is(err, ErrNotFound):
 			return err
 		}
-		rows, err := tx.Query(ctx, q("job_insert"), ulid.Make().String(), n.Spec.Name, s.database, spec, n.Spec.Hash(), limits,
-			key, n.Idempotent, max(n.Passes, 1), n.SearchPath, n.Estimate, n.EstimateBy, by, forecast)
+		rows, err := tx.Query(ctx, q("job_insert"), ulid.Make().String(), n.Spec.Name, s.database, jsonb{n.Spec}, n.Spec.Hash(),
+			jsonb{n.Spec.Limits}, jsonb{n.Key}, n.Idempotent, max(n.Passes, 1), n.SearchPath, n.Estimate, n.EstimateBy, by, jsonb{n.Forecast})
 		if err != nil {
 			return err
 		}
@@ -242,6 +224,6 @@ func event(ctx context.Context, tx pgx.Tx, id job.ID, by, action string, detail 
 	if id != "" {
 		jobID = (*string)(&id)
 	}
-	_, err := tx.Exec(ctx, q("event"), jobID, by, action, detail)
+	_, err := tx.Exec(ctx, q("event"), jobID, by, action, jsonb{detail})
 	return err
 }

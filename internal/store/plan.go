@@ -341,7 +341,7 @@ func (l *Leader) End(ctx context.Context, id job.ID, to job.State, reason string
 			return err
 		}
 		report.State, report.Reason, report.Ended = to, reason, &out.Ended
-		_, err = tx.Exec(ctx, q("report_store"), id, report)
+		_, err = tx.Exec(ctx, q("report_store"), id, jsonb{report})
 		return err
 	})
 	return out, err

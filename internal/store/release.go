@@ -66,7 +66,11 @@ func (s *Store) HasOpen(ctx context.Context, id job.ID) (bool, error) {
 
 // Runnable counts the ranges of each job that a slot could take now, up to most, in one query for all jobs.
 func (s *Store) Runnable(ctx context.Context, ids []job.ID, most int) (map[job.ID]int, error) {
-	rows, err := s.pool.Query(ctx, q("runnable"), ids, most)
+	texts := make([]string, len(ids))
+	for i, id := range ids {
+		texts[i] = string(id)
+	}
+	rows, err := s.pool.Query(ctx, q("runnable"), texts, most)
 	if err != nil {
 		return nil, s.explain("count runnable ranges", err)
 	}

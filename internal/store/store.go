@@ -73,6 +73,8 @@ func New(pool *pgxpool.Pool, database string) *Store {
 		SynchronousCommit: "local",
 		LockTimeout:       5 * time.Second,
 		StatementTimeout:  30 * time.Second,
+		// Whoever was stopped in the middle must not keep the leadership or a range from its successor.
+		IdleTimeout: 3 * time.Second,
 	}}
 }
 

@@ -105,7 +105,7 @@ func (s *Store) throttle(ctx context.Context, by, action string, ifRevision int6
 			return &RevisionError{fmt.Sprintf("the throttle of database %q", s.database), have, ifRevision}
 		}
 		next = change(old, now)
-		if err := tx.QueryRow(ctx, q("throttle_set"), next).Scan(&revision); err != nil {
+		if err := tx.QueryRow(ctx, q("throttle_set"), jsonb{next}).Scan(&revision); err != nil {
 			return err
 		}
 		return event(ctx, tx, "", by, action, map[string]any{"old": old, "new": next})

@@ -88,7 +88,8 @@ func (f *fleet) proveRows(want job.State) (report job.Report) {
 	require.Equal(f.t, done, report.Rows, "the ledger counts what the table holds")
 
 	var open int
-	require.NoError(f.t, f.pool.QueryRow(ctx, "SELECT count(*) FROM backfleet.ranges WHERE state <> 'done'").Scan(&open))
+	require.NoError(f.t, f.pool.QueryRow(ctx, `SELECT count(*) FROM backfleet.ranges
+		WHERE state <> 'done' AND job_id = $1`, report.Job).Scan(&open))
 	require.Zero(f.t, open, "ranges that are not done")
 	return report
 }

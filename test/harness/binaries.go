@@ -22,7 +22,7 @@ var ErrNoPostgres = errors.New("no PostgreSQL server binaries found: install the
 func PostgresBin() (string, error) {
 	if dir := os.Getenv("BACKFLEET_TEST_PG_BIN"); dir != "" {
 		if !hasServer(dir) {
-			return "", fmt.Errorf("BACKFLEET_TEST_PG_BIN=%s holds no initdb, postgres and pg_basebackup", dir)
+			return "", fmt.Errorf("BACKFLEET_TEST_PG_BIN=%s holds no initdb and postgres", dir)
 		}
 		return dir, nil
 	}
@@ -39,8 +39,40 @@ func PostgresBin() (string, error) {
 	return "", ErrNoPostgres
 }
 
+// Majors are the major versions of PostgreSQL that Backfleet supports.
+var Majors = []int{14, 15, 16, 17, 18}
+
+// PostgresBinOf finds the binaries of one major version where `test/setup.sh versions` has put them. They are the server's only: no
+// psql, no pg_basebackup.
+func PostgresBinOf(major int) (string, error) {
+	cache, err := versionsDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "node_modules", fmt.Sprintf("postgresql-%d", major), "native", "bin")
+	if !hasServer(dir) {
+		return "", fmt.Errorf("no PostgreSQL %d in %s: run test/setup.sh versions", major, dir)
+	}
+	return dir, nil
+}
+
+// versionsDir is where test/setup.sh keeps the other versions: root's must be readable by the user that PostgreSQL runs as.
+func versionsDir() (string, error) {
+	if dir := os.Getenv("BACKFLEET_TEST_VERSIONS"); dir != "" {
+		return dir, nil
+	}
+	if os.Getuid() == 0 {
+		return "/var/cache/backfleet/versions", nil
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find the cache of PostgreSQL versions: %w", err)
+	}
+	return filepath.Join(cache, "backfleet", "versions"), nil
+}
+
 func hasServer(dir string) bool {
-	for _, name := range []string{"initdb", "postgres", "pg_basebackup"} {
+	for _, name := range []string{"initdb", "postgres"} {
 		if _, err := exec.LookPath(filepath.Join(dir, name)); err != nil {
 			return false
 		}

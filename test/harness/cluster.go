@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -27,7 +28,7 @@ func (e *Env) StartPostgres(opts ...PostgresOption) (*Cluster, error) {
 	bin := "" // a container's image has the programs on its PATH
 	if !e.contained {
 		var err error
-		if bin, err = PostgresBin(); err != nil {
+		if bin, err = o.bin(); err != nil {
 			return nil, err
 		}
 	}
@@ -46,9 +47,6 @@ func (e *Env) StartPostgres(opts ...PostgresOption) (*Cluster, error) {
 	e.mu.Lock()
 	e.clusters = append(e.clusters, c)
 	e.mu.Unlock()
-	if err := primary.Start(); err != nil {
-		return nil, err
-	}
 	for n := range o.standbys {
 		standby, err := e.newServer(fmt.Sprintf("standby%d", n+1), bin, user, o.settings)
 		if err != nil {
@@ -58,6 +56,14 @@ func (e *Env) StartPostgres(opts ...PostgresOption) (*Cluster, error) {
 			return nil, err
 		}
 		c.Standbys = append(c.Standbys, standby)
+	}
+	if err := primary.Start(); err != nil {
+		return nil, err
+	}
+	for _, standby := range c.Standbys {
+		if err := primary.exec("SELECT pg_create_physical_replication_slot('" + standby.Name + "', true)"); err != nil {
+			return nil, err
+		}
 		if err := standby.Start(); err != nil {
 			return nil, err
 		}
@@ -82,11 +88,10 @@ func (s *Server) init(hba []string) error {
 	return os.WriteFile(path, []byte(strings.Join(hba, "\n")+"\n"+string(content)), 0o600)
 }
 
-// clone makes a standby of the primary that streams under the standby's name.
+// clone makes a standby, which streams under its own name, of a primary that has not been started yet: a copy of the directory is then
+// all that it takes, and the versions that come without pg_basebackup can have one too.
 func (s *Server) clone(primary *Server) error {
-	err := s.run("pg_basebackup", "--pgdata="+s.DataDir(), "--dbname="+primary.DSN("postgres"),
-		"--checkpoint=fast", "--wal-method=stream", "--no-sync", "--create-slot", "--slot="+s.Name)
-	if err != nil {
+	if err := s.run("/bin/cp", "-a", primary.DataDir(), s.DataDir()); err != nil {
 		return err
 	}
 	if err := s.writeFile("standby.signal", ""); err != nil {
@@ -100,6 +105,19 @@ func (s *Server) follow(primary *Server) error {
 	return s.appendFile("postgresql.auto.conf", fmt.Sprintf(
 		"primary_conninfo = 'host=127.0.0.1 port=%d user=postgres sslmode=disable application_name=%s'\n"+
 			"primary_slot_name = '%s'\n", primary.Port, s.Name, s.Name))
+}
+
+// FailoverDSN is a connection string of a database that leads to whichever server takes writes.
+func (c *Cluster) FailoverDSN(database string) string {
+	var hosts []string
+	for _, s := range c.servers() {
+		hosts = append(hosts, fmt.Sprintf("127.0.0.1:%d", s.Port))
+	}
+	return "postgres://postgres@" + strings.Join(hosts, ",") + "/" + database + "?sslmode=disable&target_session_attrs=read-write"
+}
+
+func (c *Cluster) servers() []*Server {
+	return slices.Concat([]*Server{c.Primary}, c.Standbys, c.Former)
 }
 
 // DSN is the connection string of a database on the primary.
@@ -141,7 +159,7 @@ func (c *Cluster) Promote(standby int) error {
 func (c *Cluster) Stop() error {
 	var errs []error
 	// Immediate: nothing will be read from these directories again, and a frozen client cannot delay it.
-	for _, s := range append(append([]*Server{c.Primary}, c.Standbys...), c.Former...) {
+	for _, s := range c.servers() {
 		errs = append(errs, s.StopImmediate())
 	}
 	return errors.Join(errs...)

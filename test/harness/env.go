@@ -167,6 +167,7 @@ func sweep(base string) {
 	dirs, _ := filepath.Glob(filepath.Join(base, "run-*"))
 	for _, dir := range dirs {
 		if lock, err := lockFile(filepath.Join(dir, "lock"), false); err == nil {
+			unmountAll(dir)
 			os.RemoveAll(dir)
 			lock.Close()
 		}

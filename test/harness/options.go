@@ -4,9 +4,18 @@ package harness
 type PostgresOption func(*postgresOptions)
 
 type postgresOptions struct {
+	version  int // the major; 0: the machine's own
 	standbys int
 	settings map[string]string
 	hba      []string
+}
+
+// bin is the directory of the binaries.
+func (o postgresOptions) bin() (string, error) {
+	if o.version != 0 {
+		return PostgresBinOf(o.version)
+	}
+	return PostgresBin()
 }
 
 func newPostgresOptions(opts []PostgresOption) postgresOptions {
@@ -28,6 +37,11 @@ func newPostgresOptions(opts []PostgresOption) postgresOptions {
 		opt(&o)
 	}
 	return o
+}
+
+// WithVersion chooses a major version of Majors instead of the machine's own PostgreSQL.
+func WithVersion(major int) PostgresOption {
+	return func(o *postgresOptions) { o.version = major }
 }
 
 // WithStandby adds n streaming standbys named standby1, standby2, ... with a replication slot each.

@@ -211,7 +211,7 @@ func (s *Server) removeSharedMemory() {
 	os.Remove(path)
 }
 
-// run runs one of PostgreSQL's programs to its end.
+// run runs one of PostgreSQL's programs, or another by its path, to its end as the server's user.
 func (s *Server) run(program string, args ...string) error {
 	p, err := s.env.Start(s.command(program, args...))
 	if err != nil {
@@ -229,8 +229,11 @@ func (s *Server) run(program string, args ...string) error {
 }
 
 func (s *Server) command(program string, args ...string) Command {
+	if !filepath.IsAbs(program) {
+		program = filepath.Join(s.bin, program)
+	}
 	return Command{
-		Path: filepath.Join(s.bin, program), Args: args, Dir: s.Dir, User: s.user, environ: postgresEnv(),
+		Path: program, Args: args, Dir: s.Dir, User: s.user, environ: postgresEnv(),
 		Image:   "postgres",
 		OnDeath: syscall.SIGQUIT, // an immediate shutdown, which frees shared memory
 	}

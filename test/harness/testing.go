@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -170,6 +171,42 @@ func NATS(t testing.TB, opts ...NATSOption) *NATSServer {
 	return n
 }
 
+// LinkTo opens a link for this test to the server of a URL, such as a DSN; see [Link].
+func LinkTo(t testing.TB, server string) *Link {
+	t.Helper()
+	return LinkAt(t, "127.0.0.1", server)
+}
+
+// LinkAt does the same on another address of this machine.
+func LinkAt(t testing.TB, host, server string) *Link {
+	t.Helper()
+	to, err := linkTo(server)
+	var l *Link
+	if err == nil {
+		l, err = Environment(t).StartLinkAt(host, to)
+	}
+	if err != nil {
+		t.Fatalf("open a link: %v", err)
+	}
+	t.Cleanup(l.Close)
+	return l
+}
+
+// NewHost makes a network namespace for this test; see [Host]. Where the kernel does not let it, the test is skipped, for no package can
+// help: links, which need no leave, break in the same ways above TCP.
+func NewHost(t testing.TB) *Host {
+	t.Helper()
+	h, err := Environment(t).StartHost()
+	if errors.Is(err, ErrNoNamespaces) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatalf("make a host: %v", err)
+	}
+	t.Cleanup(h.Close)
+	return h
+}
+
 // ClusteredNATS starts a NATS cluster for this test. Its servers' logs are printed when the test fails.
 func ClusteredNATS(t testing.TB, size int, opts ...NATSOption) *NATSCluster {
 	t.Helper()
@@ -213,6 +250,12 @@ func Start(t testing.TB, path string, args []string, env []string) *Process {
 		}
 	})
 	return p
+}
+
+// Pool opens a pool on a DSN, closed when the test ends.
+func Pool(t testing.TB, dsn string) *pgxpool.Pool {
+	t.Helper()
+	return openPool(t, dsn)
 }
 
 func openPool(t testing.TB, dsn string) *pgxpool.Pool {

@@ -171,7 +171,7 @@ func (l *Load) Stats() Stats {
 		s.Took = time.Since(l.started)
 	}
 	var all tally
-	for _, name := range slices.Sorted(maps.Keys(l.ops)) { // in this order, so that the same counts give the same answer
+	for _, name := range slices.Sorted(maps.Keys(l.ops)) { // in one order, so that the same counts are the same Stats
 		t := l.ops[name]
 		s.Ops[name] = t.stats()
 		all.latency.Merge(&t.latency)

@@ -59,7 +59,15 @@ func NewProbe(connect func(context.Context) (*pgx.Conn, error), now func() time.
 
 // Dial opens connections as a pool does, beside it: they wait for no other user of the pool.
 func Dial(pool *pgxpool.Pool) func(context.Context) (*pgx.Conn, error) {
-	return func(ctx context.Context) (*pgx.Conn, error) { return pgx.ConnectConfig(ctx, pool.Config().ConnConfig) }
+	return func(ctx context.Context) (*pgx.Conn, error) {
+		config := pool.Config()
+		if config.BeforeConnect != nil {
+			if err := config.BeforeConnect(ctx, config.ConnConfig); err != nil {
+				return nil, err
+			}
+		}
+		return pgx.ConnectConfig(ctx, config.ConnConfig)
+	}
 }
 
 // SetBatches says whether batches run now. Call it when that changes: before the first batch of a run, when a hold has drained, and

@@ -48,7 +48,8 @@ SELECT index, generation, coalesce(owner, ''), reply_subject FROM backfleet.rang
 -- One of: released and free; running with an expired lease; running and mine, claimed anew after an unknown commit.
 UPDATE backfleet.ranges r
    SET state = 'running', fence = r.fence + 1, claim_token = gen_random_uuid(), owner = $4, reply_subject = $5,
-       lease_until = clock_timestamp() + interval '10 seconds', attempts = r.attempts + 1, claims = r.claims + 1,
+       lease_until = clock_timestamp() + interval '10 seconds', claims = r.claims + 1,
+       attempts = r.attempts + CASE WHEN r.fence = $6 AND r.claim_token = $7::uuid THEN 0 ELSE 1 END, -- whoever claims anew is alive
        started_at = coalesce(r.started_at, clock_timestamp())
   FROM backfleet.jobs j
  WHERE r.job_id = $1 AND r.index = $2 AND r.generation = $3 AND j.id = r.job_id

@@ -134,3 +134,32 @@ func TestSizerProperties(t *testing.T) {
 		}
 	})
 }
+
+// Where Min rows never fit into statement_timeout, the size goes on halving, to one row, and is back at Min once rows are cheap again.
+func TestTroubleGoesBelowTheLeastSize(t *testing.T) {
+	s := NewSizer(SizerConfig{Min: 10, Max: 1000, Start: 40})
+	for range 4 {
+		s.Trouble()
+	}
+	if n := s.Next(1000); n != 2 {
+		t.Fatalf("after four halvings of 40: %d rows", n)
+	}
+	for range 20 {
+		s.Observe(2, 800*time.Millisecond)
+		if n := s.Next(1000); n != 2 {
+			t.Fatalf("it grew to %d rows of 0.4 s", n)
+		}
+	}
+	for range 20 {
+		s.Observe(s.Next(1000), 20*time.Microsecond)
+	}
+	if n := s.Next(1000); n < 10 {
+		t.Fatalf("cheap rows, and still %d", n)
+	}
+	for range 20 {
+		s.Trouble()
+	}
+	if n := s.Next(1000); n != 1 {
+		t.Fatalf("never less than one row: %d", n)
+	}
+}

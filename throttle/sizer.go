@@ -133,10 +133,10 @@ func (s *Sizer) resize(rows int) {
 	} else if float64(rows) >= math.Floor(s.size)/2 {
 		most *= sizerGrowth
 	}
-	if s.cautious == 0 && s.ideal() >= float64(s.cfg.Min) {
+	s.size = s.clamp(min(s.ideal(), most))
+	if s.size >= float64(s.cfg.Min) {
 		s.floor = float64(s.cfg.Min)
 	}
-	s.size = s.clamp(min(s.ideal(), most))
 }
 
 // ideal is the size that takes the target at the learned cost.

@@ -138,7 +138,7 @@ var builtins = []Builtin{
 	},
 	{
 		Name: SignalForeground,
-		Rule: Rule{Soft: 2, Hard: None(), Factor: 0.9, BatchScale: foregroundTime, Hysteresis: true, Unit: "sessions", Text: "application at work:"},
+		Rule: Rule{Soft: 2, Hard: None(), Factor: 0.8, BatchScale: foregroundTime, Hysteresis: true, Unit: "sessions", Text: "application at work:"},
 		What: "sessions of others that did something in the last second: with an application to spare batches are shorter, slots take half of the cores at most, and the probe is strict",
 		Cost: "part of the look at the sessions",
 	},

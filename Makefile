@@ -31,19 +31,20 @@ demo: ## a whole backfill on this machine, with real servers and real data (DEMO
 test: ## all tests, with real PostgreSQL and NATS servers (TESTFLAGS=-v shows each)
 	@test/setup.sh race versions pgbouncer systemd prometheus net
 	$(GO) test -race -timeout 10m $(TESTFLAGS) $(PACKAGES)
-	$(GO) test -p 1 -timeout 15m $(TESTFLAGS) ./test/...
+	$(GO) test -p 1 -timeout 30m $(TESTFLAGS) ./test/...
 	$(GO) -C test/deploy/chart test -timeout 15m $(TESTFLAGS) ./...
 	$(GO) -C test/grafana test $(TESTFLAGS) ./...
 
+# The tests that ask most of their servers: start, restart, kill, stream, failing and coming back under a whole fleet.
+CONTAINED = ^(TestStandbyStreams|TestServersRunWhereTheyShould|TestPostgresSurvivesKill|TestNATSStore|TestNothingOutlivesAKilledProgram|TestVictim|$\
+	TestEveryRowExactlyOnce|TestAnotherCoordinatorGoesOn|TestKillNATS|TestServers)$$/^(PostgresDies)?$$
 containers: ## what needs Docker: the image, Compose, and tests whose servers run in containers (starts a daemon where none runs)
 	@test/setup.sh docker
 	test/docker.sh $(MAKE) --no-print-directory contained
 contained:
 	test/images/build.sh
 	$(GO) -C test/containers test -count=1 -timeout 10m $(TESTFLAGS) ./...
-	BACKFLEET_TEST_SERVERS=containers $(GO) test -count=1 -timeout 5m $(TESTFLAGS) ./test/harness
-	BACKFLEET_TEST_SERVERS=containers $(GO) test -count=1 -timeout 5m $(TESTFLAGS) -run '^(TestEveryRowExactlyOnce|TestAnotherCoordinatorGoesOn)$$' ./test/fleet
-	BACKFLEET_TEST_SERVERS=containers $(GO) test -count=1 -timeout 5m $(TESTFLAGS) -run '^(TestKillNATS|TestServers)$$/^PostgresDies$$' ./test/faults
+	BACKFLEET_TEST_SERVERS=containers $(GO) test -count=1 -timeout 10m $(TESTFLAGS) -run '$(CONTAINED)' ./test/harness ./test/fleet ./test/faults
 
 lint: ## gofmt, go vet, staticcheck, golangci-lint with the import rules, govulncheck
 	@unformatted=$$(gofmt -l .); \

@@ -27,7 +27,8 @@ set +m
 finish() {
 	kill "$daemon" 2>/dev/null || true
 	wait "$daemon" 2>/dev/null || true
-	rm -rf "$run" || true
+	umount "$run"/exec/netns/* 2>/dev/null || true # the daemon leaves its network namespace mounted
+	rm -rf "$run"
 }
 trap finish EXIT
 trap 'exit 130' INT TERM

@@ -26,7 +26,7 @@ const (
 // SizerConfig bounds a [Sizer]. A zero field takes its default.
 type SizerConfig struct {
 	Target time.Duration // how long a batch should take, SQL time only
-	Min    int           // rows; never less, however dear a row is
+	Min    int           // rows; not less, however dear a row is, unless such a batch was rolled back for its length
 	Max    int           // rows; never more, however cheap a row is
 	Start  int           // rows of the first batch
 }
@@ -43,6 +43,7 @@ type Sizer struct {
 	dev      float64 // mean absolute deviation of the cost
 	doubted  bool    // the last batch was an outlier that was not learned
 	cautious int     // batches that may not grow the size
+	floor    float64 // rows: Min, or less after trouble
 }
 
 // NewSizer returns a sizer that has seen no batch.
@@ -54,6 +55,7 @@ func NewSizer(cfg SizerConfig) *Sizer {
 		Max:    positive(cfg.Max, DefaultBatchMax),
 	}
 	s.cfg.Min = min(s.cfg.Min, s.cfg.Max)
+	s.floor = float64(s.cfg.Min)
 	s.size = s.clamp(float64(positive(cfg.Start, DefaultBatchStart)))
 	return s
 }
@@ -83,8 +85,9 @@ func (s *Sizer) Observe(rows int, d time.Duration) {
 }
 
 // Trouble tells of a batch that was rolled back for its length: a lock or statement timeout, or a deadlock. The size halves
-// and does not grow for the next three batches.
+// and does not grow for the next three batches. It may go below Min, to one row: where each row takes long, Min of them may never fit.
 func (s *Sizer) Trouble() {
+	s.floor = max(1, min(s.floor, s.size/2))
 	s.size = s.clamp(s.size / 2)
 	s.cautious = sizerCautious
 }
@@ -95,6 +98,7 @@ func (s *Sizer) SetLimits(target time.Duration, maxRows int) {
 	s.cfg.Target = positive(target, DefaultBatchTarget)
 	s.cfg.Max = positive(maxRows, DefaultBatchMax)
 	s.cfg.Min = min(s.cfg.Min, s.cfg.Max)
+	s.floor = min(s.floor, float64(s.cfg.Min))
 	s.size = s.clamp(min(s.size, s.ideal()))
 }
 
@@ -130,6 +134,9 @@ func (s *Sizer) resize(rows int) {
 		most *= sizerGrowth
 	}
 	s.size = s.clamp(min(s.ideal(), most))
+	if s.size >= float64(s.cfg.Min) {
+		s.floor = float64(s.cfg.Min)
+	}
 }
 
 // ideal is the size that takes the target at the learned cost.
@@ -141,7 +148,7 @@ func (s *Sizer) ideal() float64 {
 }
 
 func (s *Sizer) clamp(size float64) float64 {
-	return min(max(size, float64(s.cfg.Min)), float64(s.cfg.Max))
+	return min(max(size, s.floor), float64(s.cfg.Max))
 }
 
 func positive[T int | time.Duration](v, otherwise T) T {

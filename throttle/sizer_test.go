@@ -97,7 +97,7 @@ func TestSizerTrouble(t *testing.T) {
 	for range 20 {
 		s.Trouble()
 	}
-	require.Equal(t, 10, s.Next(math.MaxInt))
+	require.Equal(t, 1, s.Next(math.MaxInt))
 }
 
 func TestSizerSetLimits(t *testing.T) {
@@ -116,21 +116,51 @@ func TestSizerProperties(t *testing.T) {
 		low := rapid.IntRange(1, 100).Draw(t, "min")
 		high := rapid.IntRange(low, 20000).Draw(t, "max")
 		s := NewSizer(SizerConfig{Min: low, Max: high, Start: rapid.IntRange(1, 30000).Draw(t, "start")})
-		size := s.Next(math.MaxInt)
+		size, least := s.Next(math.MaxInt), low
 		for range rapid.IntRange(1, 60).Draw(t, "batches") {
 			limit := rapid.IntRange(0, 30000).Draw(t, "limit")
 			rows := s.Next(limit)
 			require.LessOrEqual(t, rows, limit)
 			if rapid.IntRange(0, 9).Draw(t, "trouble") == 0 {
 				s.Trouble()
+				least = 1 // from then on the smallest size is no bound, until it is reached again
 			} else {
 				s.Observe(rows, time.Duration(rapid.Int64Range(-1, int64(time.Minute)).Draw(t, "d")))
 			}
 			next := s.Next(math.MaxInt)
 			require.LessOrEqual(t, float64(next), 1.5*float64(size)+2)
-			require.GreaterOrEqual(t, next, low)
+			require.GreaterOrEqual(t, next, least)
 			require.LessOrEqual(t, next, high)
 			size = next
 		}
 	})
+}
+
+// Where Min rows never fit into statement_timeout, the size goes on halving, to one row, and is back at Min once rows are cheap again.
+func TestTroubleGoesBelowTheLeastSize(t *testing.T) {
+	s := NewSizer(SizerConfig{Min: 10, Max: 1000, Start: 40})
+	for range 4 {
+		s.Trouble()
+	}
+	if n := s.Next(1000); n != 2 {
+		t.Fatalf("after four halvings of 40: %d rows", n)
+	}
+	for range 20 {
+		s.Observe(2, 800*time.Millisecond)
+		if n := s.Next(1000); n != 2 {
+			t.Fatalf("it grew to %d rows of 0.4 s", n)
+		}
+	}
+	for range 60 {
+		s.Observe(s.Next(1000), 20*time.Microsecond)
+	}
+	if n := s.Next(1000); n < 10 {
+		t.Fatalf("cheap rows, and still %d", n)
+	}
+	for range 20 {
+		s.Trouble()
+	}
+	if n := s.Next(1000); n != 1 {
+		t.Fatalf("never less than one row: %d", n)
+	}
 }

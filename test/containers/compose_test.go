@@ -36,12 +36,16 @@ throttle: {max_rows_per_second: 1500}
 
 // The fleet of deploy/compose comes up, grows under work, proves a job and is scraped, with both implementations of Compose.
 func TestComposeFleet(t *testing.T) {
-	for name, command := range map[string][]string{
-		"plugin":  {"docker", "compose"},
-		"classic": {"docker-compose"},
+	for name, kind := range map[string]struct {
+		command   []string
+		api, prom string // ports
+	}{
+		"plugin":  {[]string{"docker", "compose"}, "18080-18089", "19091"},
+		"classic": {[]string{"docker-compose"}, "18090-18099", "19092"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := project(t, name, command)
+			t.Parallel()
+			f := project(t, name, kind.command, "BACKFLEET_API_PORTS="+kind.api, "PROMETHEUS_PORT="+kind.prom)
 			t.Log(f.compose("version"))
 			begun := time.Now()
 			f.compose("up", "--detach", "--scale", "worker=2")
@@ -105,11 +109,12 @@ type fleet struct {
 	command []string
 	env     []string
 	token   string
-	api     []string
+	api     string
 	prom    string
 }
 
-func project(t *testing.T, name string, command []string) *fleet {
+func project(t *testing.T, name string, command []string, env ...string) *fleet {
+	t.Helper()
 	jobs := t.TempDir()
 	require.NoError(t, os.Chmod(jobs, 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(jobs, "count.yaml"), []byte(countJob), 0o644))
@@ -117,8 +122,8 @@ func project(t *testing.T, name string, command []string) *fleet {
 	require.NoError(t, err)
 	f := &fleet{T: t, name: "backfleet-test-" + name, command: append(command, "-f", file)}
 	f.env = append(os.Environ(), "COMPOSE_PROJECT_NAME="+f.name, "BACKFLEET_IMAGE="+image, "POSTGRES_IMAGE=backfleet-test/postgres",
-		"NATS_IMAGE=backfleet-test/nats", "PROMETHEUS_IMAGE=backfleet-test/prometheus", "BACKFLEET_JOBS="+jobs,
-		"BACKFLEET_API_PORTS=18080-18089", "PROMETHEUS_PORT=19091")
+		"NATS_IMAGE=backfleet-test/nats", "PROMETHEUS_IMAGE=backfleet-test/prometheus", "BACKFLEET_JOBS="+jobs)
+	f.env = append(f.env, env...)
 	t.Cleanup(func() {
 		if t.Failed() {
 			logs, _ := f.run(context.Background(), "logs", "--no-color", "--tail", "40")
@@ -192,9 +197,9 @@ func (f *fleet) status() (st status) {
 	f.Helper()
 	if f.token == "" {
 		f.token = f.compose("exec", "-T", "primary", "cat", "/run/backfleet/api.token")
-		f.api = []string{f.address("coordinator", "8080")}
+		f.api = f.address("coordinator", "8080")
 	}
-	f.get(f.api[0]+"/v1/jobs/count", &st)
+	f.get(f.api+"/v1/jobs/count", &st)
 	return st
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -160,8 +161,8 @@ func (f *fleet) resume(old reign) {
 	})
 }
 
-// refuses checks that the ledger takes no write and the workers no budget of a leadership that is over: for a while every worker hears
-// far more holds of the old epoch than budgets of the new one, and goes on at its pace.
+// refuses checks that the ledger takes no write and the workers no budget of a leadership that is over: while every worker hears far more
+// holds of the old epoch than budgets of the new one, batches go on.
 func (f *fleet) refuses(old reign) {
 	f.t.Helper()
 	ctx := f.t.Context()
@@ -173,18 +174,32 @@ func (f *fleet) refuses(old reign) {
 	nc, err := nats.Connect(f.nats.URL())
 	require.NoError(f.t, err)
 	defer nc.Close()
-	const lasting = 2 * time.Second
-	began, rows := time.Now(), f.rowsDone()
-	for seq := int64(1) << 40; time.Since(began) < lasting; seq++ {
-		hold, err := json.Marshal(job.Budget{Version: job.ProtocolVersion, Database: "main", Epoch: old.epoch, Seq: seq, Hold: true})
-		require.NoError(f.t, err)
-		require.NoError(f.t, nc.Publish("backfleet.ctl.throttle.main", hold))
-		time.Sleep(5 * time.Millisecond) // the pace of the flood
+	var sent atomic.Int64
+	ctx, stop := context.WithCancel(ctx)
+	var flood sync.WaitGroup
+	defer flood.Wait()
+	defer stop()
+	flood.Go(func() {
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			hold, err := json.Marshal(job.Budget{
+				Version: job.ProtocolVersion, Database: "main", Epoch: old.epoch, Seq: forged + sent.Load(), Hold: true,
+			})
+			if err == nil && nc.Publish("backfleet.ctl.throttle.main", hold) == nil {
+				sent.Add(1)
+			}
+			<-tick.C
+		}
+	})
+	f.await("the workers hear the old epoch", func(context.Context) (bool, error) { return sent.Load() >= 200, nil })
+	for range 5 {
+		f.awaitMore()
 	}
-	require.NoError(f.t, nc.Flush())
-	pace := float64(f.rowsDone()-rows) / time.Since(began).Seconds()
-	require.Greater(f.t, pace, 4_000.0, "rows a second, of 8000")
 }
+
+// forged is above the seq of every budget that a leader has sent: it alone would make a budget the newest.
+const forged = int64(1) << 40
 
 // hearing keeps what governors say, and when each worker last said that it is there.
 type hearing struct {
@@ -244,7 +259,7 @@ func (h *hearing) after(old, next int64) (n int) {
 	begun := false
 	for _, b := range h.budgets {
 		begun = begun || b.Epoch == next
-		if begun && b.Epoch == old && b.Seq < 1<<40 {
+		if begun && b.Epoch == old && b.Seq < forged {
 			n++
 		}
 	}

@@ -29,7 +29,7 @@ func (f *fleet) beginWith(start func()) {
 // A worker whose link to Postgres is cut loses its range to another, and works on once the link is back.
 func TestWorkerLosesPostgres(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, shape{rows: 150_000, perRange: perRange, rate: 8_000})
+	f := newFleet(t, shape{rows: 250_000, perRange: perRange, rate: 8_000})
 	var w1 *member
 	f.beginWith(func() { w1 = f.linkedWorker(1); f.worker(1) })
 	f.awaitShare(0.05)
@@ -82,7 +82,7 @@ func TestBatchArrivesLate(t *testing.T) {
 	for name, passes := range orders {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newFleet(t, shape{rows: 150_000, perRange: perRange, rate: 8_000, passes: passes})
+			f := newFleet(t, shape{rows: 250_000, perRange: perRange, rate: 8_000, passes: passes})
 			dsn := f.dsn
 			var w1 *member
 			f.beginWith(func() {
@@ -122,7 +122,7 @@ func TestBatchArrivesLate(t *testing.T) {
 // A commit whose answer is lost with the connection is settled by a new claim of the same worker.
 func TestAnswersLost(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, shape{rows: 150_000, perRange: perRange, rate: 8_000})
+	f := newFleet(t, shape{rows: 250_000, perRange: perRange, rate: 8_000})
 	var w1 *member
 	f.beginWith(func() { w1 = f.linkedWorker(1) })
 	f.awaitShare(0.05)
@@ -185,7 +185,7 @@ func TestSlowLinks(t *testing.T) {
 	took := time.Since(began)
 	r, b := count()
 	size, pace := (r-rows)/(b-batches), (r-rows)/took.Seconds()
-	require.Greater(t, size, 300.0, "rows a batch, of 500")
+	require.Greater(t, size, 100.0, "rows a batch, of at most 500; ten are the least")
 	f.mend(append(c.both(), w1.both()...))
 	f.unleash()
 	f.prove(fmt.Sprintf("with 80 ms there and back, 2 MiB/s: %.0f rows a batch, %.0f rows/s", size, pace))
@@ -196,7 +196,7 @@ func TestSlowLinks(t *testing.T) {
 func TestHostUnplugged(t *testing.T) {
 	t.Parallel()
 	host := harness.NewHost(t)
-	f := newFleet(t, shape{rows: 150_000, perRange: perRange, rate: 8_000})
+	f := newFleet(t, shape{rows: 250_000, perRange: perRange, rate: 8_000})
 	var w1 *harness.Process
 	f.beginWith(func() {
 		db, nats := harness.LinkAt(t, host.Gateway, f.dsn), harness.LinkAt(t, host.Gateway, f.nats.URL())

@@ -26,7 +26,9 @@ type Cluster struct {
 func (e *Env) StartPostgres(opts ...PostgresOption) (*Cluster, error) {
 	o := newPostgresOptions(opts)
 	bin := "" // a container's image has the programs on its PATH
-	if !e.contained {
+	if e.contained && o.version != 0 {
+		return nil, fmt.Errorf("start PostgreSQL %d: the image has another version; run this test without %s", o.version, ServersVariable)
+	} else if !e.contained {
 		var err error
 		if bin, err = o.bin(); err != nil {
 			return nil, err

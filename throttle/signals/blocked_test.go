@@ -64,7 +64,7 @@ func TestAnApplicationAtWorkIsSpared(t *testing.T) {
 		return len(o.reasons) > 0
 	})
 	require.InDelta(t, 0.2, o.scale, 0)
-	require.InDelta(t, 0.8, o.factor, 0)
+	require.InDelta(t, 0.9, o.factor, 0)
 	require.Regexp(t, `^application at work: \d+ sessions`, o.reasons[0].Text)
 }
 

@@ -55,7 +55,7 @@ func TestWantedSlotsFollowTheBudget(t *testing.T) {
 		value, _, _ := strings.Cut(rest, "\n")
 		return strconv.ParseFloat(value, 64)
 	}
-	const lag = `backfleet_job_ranges_open{database="main",job="scaled"}`
+	const lag = `backfleet_job_ranges_open{database="main",job_name="scaled"}`
 	awaitWanted := func(what string, least, most, waiting float64) {
 		t.Helper()
 		var wanted, open, peak float64

@@ -19,6 +19,9 @@ import (
 // unfair is how far a measured share or rate may be from what it should be. The tests of this file measure, so each runs alone.
 const unfair = 0.05
 
+// uneven is how far the rows of a few seconds may be from their limit: thirty-two processes share the two cores with the database.
+const uneven = 0.1
+
 // The fleet may grow from one worker to 32 and shrink to two in mid-run, half of those that go by SIGKILL: the database is pressed as
 // before, and no budget on the way is above the limit.
 func TestScale(t *testing.T) {
@@ -65,7 +68,7 @@ func TestScale(t *testing.T) {
 	f.awaitSQL("no range is held by a worker that is gone", "SELECT count(*) <= 2 FROM backfleet.ranges WHERE state = 'running'")
 
 	for _, p := range []press{one, many, two} {
-		require.InEpsilon(t, rate, p.rows, unfair, "rows a second: one worker %v, 32 %v, two %v", one, many, two)
+		require.InEpsilon(t, rate, p.rows, uneven, "rows a second: one worker %v, 32 %v, two %v", one, many, two)
 	}
 	require.LessOrEqual(t, heard.most(), rate*1.0001, "the leases of one budget add up to more than the limit")
 	f.unleash()

@@ -202,7 +202,7 @@ func TestFairShares(t *testing.T) {
 				t.Errorf("job %d of %s, weight %d, had a share of %.3f, not %.3f", n, d.name, w, share, fair)
 			}
 		}
-		require.InEpsilon(t, d.most, sum/took, unfair, "rows a second of %s", d.name)
+		require.InEpsilon(t, d.most, sum/took, uneven, "rows a second of %s", d.name)
 		notes += "; "
 	}
 	t.Log(notes)
@@ -275,7 +275,7 @@ func (d *target) awaitPace(t *testing.T) {
 		now := sum(d.done(t))
 		pace := (now - before) / took
 		since, before = time.Now(), now
-		return pace >= (1-unfair)*d.most, nil
+		return pace >= (1-uneven)*d.most, nil
 	})
 }
 

@@ -237,7 +237,7 @@ check: counter = 1
 rows_per_range: 2000
 weight: %d
 batch: {max_rows: 200}
-throttle: {lag: {target: 5s, soft: 20s, hard: 30s}}
+throttle: {lag: {target: 5s, soft: 20s, hard: 30s}, signals: {foreground: off, probe: off, active_backends: off}}
 `, d.job(n), d.name, n, weight)
 		require.NoError(t, os.WriteFile(file, []byte(spec), 0o600))
 		files = append(files, file)

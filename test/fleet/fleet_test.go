@@ -28,7 +28,7 @@ import (
 func TestMain(m *testing.M) { harness.Main(m) }
 
 const (
-	patience = 40 * time.Second
+	patience = 90 * time.Second
 	glance   = 20 * time.Millisecond
 	slots    = 4
 )

@@ -22,7 +22,7 @@ import (
 
 const (
 	pollEvery = 10 * time.Millisecond
-	patience  = 120 * time.Second// for what must come; the bounds that matter are asserted on measured times
+	patience  = 120 * time.Second // for what must come; the bounds that matter are asserted on measured times
 )
 
 // fleet is one job on one database with the processes that carry it.

@@ -55,7 +55,11 @@ func sessionsTerminated(t *testing.T, _ *harness.Cluster, f *fleet) {
 		longest = max(longest, f.awaitMore())
 	}
 	require.LessOrEqual(t, longest, 5*time.Second)
-	require.NotEmpty(t, logged(workers[0], "claiming anew", "57P01"), "no batch was hit")
+	hit := 0 // of either: which of them may work is the governor's to say
+	for _, w := range workers {
+		hit += len(logged(w, "claiming anew", "57P01"))
+	}
+	require.Positive(t, hit, "no batch was hit")
 	f.unleash()
 	f.prove(fmt.Sprintf("%d sessions ended in 8 rounds; batches again within %s", ended, short(longest)))
 }

@@ -20,7 +20,7 @@ import (
 const unfair = 0.05
 
 // uneven is how far the rows of a few seconds may be from their limit: thirty-two processes share the two cores with the database.
-const uneven = 0.1
+const uneven = 0.15
 
 // The fleet may grow from one worker to 32 and shrink to two in mid-run, half of those that go by SIGKILL: the database is pressed as
 // before, and no budget on the way is above the limit.

@@ -138,6 +138,7 @@ func (c *Coordinator) Fleet(database string) (job.Fleet, bool) {
 	}
 	f := g.fleet()
 	f.Workers, f.Slots = c.roster.present(database)
+	f.Lag, f.Members = g.lags(), c.roster.members(database)
 	return f, true
 }
 

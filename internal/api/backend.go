@@ -23,6 +23,7 @@ type Ledger interface {
 	Controls
 	Brake
 	Throttle
+	Shown
 }
 
 // Reader reads jobs.

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -31,6 +32,10 @@ type memory struct {
 	sample   Sample
 	refusals job.Refusals
 	warnings []string
+	cells    []job.Cell
+	mapsRead int
+	point    *job.Point // the newest sample
+	asked    int        // how often all jobs were read
 }
 
 func (m *memory) Find(_ context.Context, nameOrID string) (job.Job, error) {
@@ -261,4 +266,26 @@ func (m *memory) set(id job.ID, change func(*job.Job)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	change(m.get(id))
+}
+
+func (m *memory) Cells(context.Context, job.ID, int, int) (int, []job.Cell, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mapsRead++
+	return 0, slices.Clone(m.cells), m.down
+}
+
+func (m *memory) Range(_ context.Context, _ job.ID, index int) (job.RangeDetail, error) {
+	if index > 7 {
+		return job.RangeDetail{}, fmt.Errorf("range %d: %w", index, store.ErrNotFound)
+	}
+	return job.RangeDetail{Index: index, Span: "[1, 2)"}, nil
+}
+
+func (m *memory) History(context.Context, job.ID, time.Time, int) ([]job.Point, error) {
+	return []job.Point{{Rate: 5}}, nil
+}
+
+func (m *memory) LastPoint(context.Context, job.ID, time.Duration) (*job.Point, error) {
+	return m.point, nil
 }

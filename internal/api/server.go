@@ -41,8 +41,10 @@ type Config struct {
 // Server is the API as an http.Handler.
 type Server struct {
 	Config
-	mux *http.ServeMux
-	api huma.API
+	mux  *http.ServeMux
+	api  huma.API
+	hub  *hub
+	maps *mapCache
 }
 
 // New makes a server. With Metrics it registers the jobs' collector there, so a registry serves one server only.
@@ -76,6 +78,8 @@ func New(cfg Config) *Server {
 	s.databaseOperations()
 	s.throttleOperations()
 	s.checkOperation()
+	s.hub, s.maps = newHub(s.overview), newMapCache()
+	s.shownOperations()
 
 	if cfg.Health != nil {
 		cfg.Health.Handle(s.mux)

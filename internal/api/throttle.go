@@ -88,13 +88,24 @@ func (s *Server) throttle(ctx context.Context, in *DatabasePath) (*out[DatabaseT
 	if err != nil {
 		return nil, err
 	}
-	answer := DatabaseThrottle{Database: db.Name, Jobs: []JobThrottle{}}
-	if answer.Rules, answer.Revision, err = db.Ledger.Throttle(ctx); err != nil {
-		return nil, err
-	}
 	h, err := db.Ledger.Health(ctx)
 	if err != nil {
 		return nil, err
+	}
+	jobs, err := db.Ledger.Jobs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := s.throttleNow(ctx, db, h, jobs)
+	return &out[DatabaseThrottle]{answer}, err
+}
+
+// throttleNow tells what holds a database back of which its health and its jobs were just read.
+func (s *Server) throttleNow(ctx context.Context, db Database, h DatabaseHealth, jobs []job.Job) (DatabaseThrottle, error) {
+	answer := DatabaseThrottle{Database: db.Name, Jobs: []JobThrottle{}}
+	var err error
+	if answer.Rules, answer.Revision, err = db.Ledger.Throttle(ctx); err != nil {
+		return answer, err
 	}
 	answer.Brake, answer.Leader = h.Brake, h.Leader
 	if s.Gate != nil {
@@ -109,11 +120,7 @@ func (s *Server) throttle(ctx context.Context, in *DatabasePath) (*out[DatabaseT
 		why := h.Brake.Why()
 		answer.Go = &Verdict{Reason: &why}
 	}
-	jobs, err := db.Ledger.Jobs(ctx)
-	if err != nil {
-		return nil, err
-	}
-	open := slices.DeleteFunc(jobs, func(j job.Job) bool { return j.State.Ended() })
+	open := slices.DeleteFunc(slices.Clone(jobs), func(j job.Job) bool { return j.State.Ended() })
 	answer.Signals = signalRules(open)
 	if s.Gate != nil {
 		answer.Signals = read(answer.Signals, s.Gate.Signals(db.Name))
@@ -127,7 +134,7 @@ func (s *Server) throttle(ctx context.Context, in *DatabasePath) (*out[DatabaseT
 		}
 		answer.Jobs = append(answer.Jobs, line)
 	}
-	return &out[DatabaseThrottle]{answer}, nil
+	return answer, nil
 }
 
 func scheduleNow(l job.Limits, rules job.DatabaseRules, now time.Time) ScheduleNow {

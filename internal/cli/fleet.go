@@ -105,6 +105,7 @@ func (f *fleet) start(ctx context.Context, a *app, p *parts) error {
 		f.metrics.MustRegister(observe.ThisWorker(carrier.View))
 		p.start("worker", carrier.Run)
 	}
+	say(a.stderr, "dashboard: %s", f.served.dashboard)
 	say(a.stderr, "API at %s: backfleet status %s --api %s --api-token-file %s", f.served.url, f.job, f.served.url, shellWord(f.served.tokenFile))
 	if f.joinable != "" {
 		say(a.stderr, "more workers: %s", f.joinable)

@@ -65,6 +65,16 @@ type Fleet struct {
 	HeldSince time.Time // when the hold began that stops every batch now; zero: none does
 	Read      time.Time // when the replicas were last read; before the first time, when this leadership began
 	Stream    StreamCare
+	Lag       map[string]Lag // by replica, as last read
+	Members   []Member       // by name
+}
+
+// Member is one worker of a fleet as its leader hears it.
+type Member struct {
+	Worker  string `json:"worker"`
+	Build   string `json:"build"`
+	Slots   int    `json:"slots"`
+	Holding []Held `json:"holding"` // ranges of any database
 }
 
 // StreamCare is what a leader had to do since it leads so that the stream held what the ledger says.

@@ -135,7 +135,7 @@ SELECT rules, revision, clock_timestamp() FROM backfleet.throttle FOR NO KEY UPD
 UPDATE backfleet.throttle SET rules = $1, revision = revision + 1 RETURNING revision
 
 -- name: sample_insert
-INSERT INTO backfleet.samples (job_id, rows, rate, lag, limiting, lost) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO backfleet.samples (job_id, rows, rate, lag, limiting, lost, moment) VALUES ($1, $2, $3, $4, $5, $6, $7)
 
 -- name: losses_add
 INSERT INTO backfleet.losses AS l (job_id, signal, seconds) SELECT $1, signal, seconds FROM unnest($2::text[], $3::float8[]) AS u (signal, seconds)

@@ -1,0 +1,151 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/observe"
+)
+
+const (
+	streamMost  = 10 * time.Minute // then the viewer comes again, and shows its token again
+	streamWrite = 10 * time.Second // for one event: who takes longer is dropped
+)
+
+// Hello is the first event of a stream: who the viewer is, and what serves it.
+type Hello struct {
+	Name  string `json:"name"`
+	Role  string `json:"role"`
+	Build string `json:"build"`
+}
+
+type streamAsked struct {
+	Job      string `query:"job" doc:"Also send the map of this job's ranges: whole once, then what changes."`
+	Database string `query:"database" doc:"Needed only where two databases hold a job of that name."`
+	Round    int    `query:"round" default:"-1" minimum:"-1" maximum:"100" doc:"Which map: 0 is the fill, n the n-th verification; left out, the present phase."`
+}
+
+// EndStreams ends every stream, because the server is about to stop.
+func (s *Server) EndStreams() { s.hub.close() }
+
+// stream sends events until the viewer leaves: `hello` once, then `fleet` about once a second, and `map` where a job is named.
+func (s *Server) stream(ctx context.Context, in *streamAsked) (*huma.StreamResponse, error) {
+	who, _ := identityOf(ctx)
+	if in.Job != "" {
+		if _, _, err := s.find(ctx, JobPath{Job: in.Job, Database: in.Database}); err != nil {
+			return nil, err
+		}
+	}
+	return &huma.StreamResponse{Body: func(hc huma.Context) {
+		_, w := humago.Unwrap(hc)
+		v := &viewer{server: s, asked: *in, who: who, w: w, control: http.NewResponseController(w)}
+		_ = v.watch(hc.Context()) // the viewer is gone, and there is nobody to tell
+	}}, nil
+}
+
+// viewer is one who watches.
+type viewer struct {
+	server   *Server
+	asked    streamAsked
+	who      Identity
+	w        http.ResponseWriter
+	control  *http.ResponseController
+	revision string // of the map that it has
+	phase    int    // of that map
+}
+
+func (v *viewer) watch(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, streamMost)
+	defer cancel()
+	h := v.w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // a proxy shall pass each event on
+	hello, err := json.Marshal(Hello{v.who.Name, v.who.Role.String(), observe.ThisBuild().Version})
+	if err != nil {
+		return err
+	}
+	if err := v.send("hello", hello); err != nil {
+		return err
+	}
+	frames, leave := v.server.hub.join()
+	defer leave()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-v.server.hub.end:
+			return nil
+		case f := <-frames:
+			if err := v.send("fleet", f.text(v.who)); err != nil {
+				return err
+			}
+			if err := v.sendMap(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// text is the frame as one viewer may see it.
+func (f frame) text(Identity) []byte {
+	at, _ := f.at.UTC().MarshalJSON() // a time of now has a form in JSON
+	var b bytes.Buffer
+	b.WriteString(`{"at":`)
+	b.Write(at)
+	b.WriteString(`,"databases":[`)
+	for i, db := range f.databases {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.Write(db.text)
+	}
+	b.WriteString("]}")
+	return b.Bytes()
+}
+
+// sendMap sends what has changed in the map of the job that the viewer looks at. A database that does not answer now is no end: the
+// frames tell of it.
+func (v *viewer) sendMap(ctx context.Context) error {
+	if v.asked.Job == "" {
+		return nil
+	}
+	db, j, err := v.server.find(ctx, JobPath{Job: v.asked.Job, Database: v.asked.Database})
+	if err != nil {
+		return ctx.Err()
+	}
+	var m job.RangeMap
+	if m, err = v.server.maps.read(ctx, db.Ledger, j, v.asked.Round, v.revision); err != nil {
+		return ctx.Err()
+	}
+	if len(m.Runs) == 0 && !m.Whole && m.Round == v.phase {
+		return nil
+	}
+	v.revision, v.phase = m.Revision, m.Round
+	text, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return v.send("map", text)
+}
+
+// send writes one event.
+func (v *viewer) send(name string, data []byte) error {
+	if err := v.control.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	for _, part := range [][]byte{[]byte("event: " + name + "\ndata: "), data, []byte("\n\n")} {
+		if _, err := v.w.Write(part); err != nil {
+			return err
+		}
+	}
+	return v.control.Flush()
+}

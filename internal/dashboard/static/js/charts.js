@@ -1,7 +1,7 @@
 // Charts of a job's history, with the limiting reason as a coloured band under each.
 import uPlot from '/dashboard/vendor/uplot/uPlot.js';
 import { el, patch } from './dom.js';
-import { short, bytes, duration, words, parseDuration } from './format.js';
+import { short, bytes, duration, words, parseDuration, time } from './format.js';
 import { get, jobPath } from './session.js';
 
 const spans = [['15 min', 900], ['1 h', 3600], ['6 h', 21600], ['all', 0]];
@@ -23,10 +23,11 @@ export class Charts {
     this.span = 900;
     this.plots = [];
     this.head = el('div', { class: 'head', role: 'group', 'aria-label': 'Time shown' });
+    this.when = el('span', { class: 'muted small', id: 'chart-time' });
     this.band = el('ul', { class: 'legend', id: 'reasons' });
     this.grid = el('div', { class: 'charts' });
-    this.node = el('div', { 'data-keep': '', id: 'charts' }, this.head, this.grid, el('p', { class: 'small muted' }, 'The band under each chart is what limited the job:'), this.band);
-    this.resized = new ResizeObserver(() => this.resize());
+    this.node = el('div', { id: 'charts' }, this.head, this.grid, el('p', { class: 'small muted' }, 'The band under each chart is what limited the job:'), this.band);
+    this.resized = new ResizeObserver(() => requestAnimationFrame(() => this.resize()));
     this.resized.observe(this.grid);
     this.buttons();
     this.load();
@@ -35,7 +36,7 @@ export class Charts {
   buttons() {
     patch(this.head, spans.map(([label, s]) => el('button', {
       type: 'button', class: 'quiet', 'aria-pressed': String(this.span === s), id: `span-${s}`, onclick: () => { this.span = s; this.buttons(); this.load(); },
-    }, label)));
+    }, label)), this.when);
   }
 
   stop() {
@@ -137,11 +138,15 @@ export class Charts {
       width: Math.max(box.clientWidth, 200), height, legend: { show: false }, padding: [8, 8, 0, 0],
       cursor: { sync: { key: `job-${this.job.id}` }, points: { size: 5 }, drag: { x: false, y: false } },
       scales: { x: { time: true }, y: { range: spec.range ?? ((_, lo, hi) => [Math.min(0, lo ?? 0), Math.max(hi ?? 1, 1e-3) * 1.08]) } },
-      axes: [{ ...axis, size: 34, gap: bandHeight + 4 }, { ...axis, size: 52, values: (_, all) => all.map((v) => (spec.show ? spec.show(v) : short(v))) }],
+      axes: [{ ...axis, size: 30, gap: bandHeight + 4, values: (u, all) => all.map((t) => tick(t, u.scales.x.max - u.scales.x.min)) }, { ...axis, size: 52, values: (_, all) => all.map((v) => (spec.show ? spec.show(v) : short(v))) }],
       series: [{}, ...spec.series.map((s) => ({ label: s.name, stroke: this.colour(s.colour), width: s.dash ? 1.5 : 2, dash: s.dash, spanGaps: true, points: { show: false } }))],
       hooks: {
         draw: [(u) => this.drawBand(u)],
-        setCursor: [(u) => patch(value, u.cursor.idx == null ? this.latest(spec) : this.at(spec, this.points[u.cursor.idx]))],
+        setCursor: [(u) => {
+          const p = u.cursor.idx == null ? null : this.points[u.cursor.idx];
+          patch(value, p ? this.at(spec, p) : this.latest(spec));
+          patch(this.when, p && ['at ', time(p.at, { seconds: true }), ` (${new Date(p.at).toISOString().slice(11, 19)} UTC), limited by ${p.limiting ? words(p.limiting) : 'nothing'}`]);
+        }],
       },
     }, [[], ...spec.series.map(() => [])], box);
     plot.root.setAttribute('role', 'img');
@@ -197,6 +202,11 @@ export class Charts {
     }
   }
 }
+
+const minutes = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+const seconds = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+const days = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+const tick = (t, span) => (span < 240 ? seconds : span < 86400 ? minutes : days).format(new Date(t * 1000));
 
 function parsed(p) {
   return { ...p, t: new Date(p.at).getTime() / 1000, rate: p.rows_per_second, lags: p.lags ?? {}, limiting: p.limiting ?? '' };

@@ -64,6 +64,13 @@ function update(have, wanted) {
   patch(have, ...wanted.childNodes);
 }
 
+// slot is a place for a node that lives on while the page around it is drawn anew; mount puts it there.
+export const slot = (id, props) => el('div', { id, 'data-keep': '', ...props });
+export function mount(id, node) {
+  const at = document.getElementById(id);
+  if (at && node.parentNode !== at) at.replaceChildren(node);
+}
+
 // toast says something that passes.
 export function toast(text, kind = 'good') {
   const note = el('p', { class: `toast ${kind}` }, text);

@@ -14,7 +14,7 @@ export function short(n) {
   return size >= 100 || Number.isInteger(n) ? grouped.format(n) : trim(n);
 }
 
-const trim = (n) => (Math.abs(n) >= 100 ? n.toFixed(0) : Math.abs(n) >= 10 ? n.toFixed(1) : n.toFixed(2)).replace(/\.?0+$/, '');
+const trim = (n) => (Math.abs(n) >= 100 ? n.toFixed(0) : Math.abs(n) >= 10 ? n.toFixed(1) : n.toFixed(2)).replace(/(\.\d*?)0+$/, '$1').replace(/\.$/, '');
 
 // percent never says 100 before all is done.
 export function percent(share) {
@@ -75,7 +75,8 @@ export function eta(of, paused) {
   if (paused) return ['–', null];
   const span = duration(low) === duration(high) ? `about ${duration(high)}` : `${duration(low)} to ${duration(high)}`;
   const from = new Date(Date.now() + low * 1000), to = new Date(Date.now() + high * 1000);
-  return [span, [time(from), '–', time(to)], of.note];
+  const [a, b] = [time(from), time(to)];
+  return [span, a.textContent === b.textContent ? ['about ', b] : [a, '–', b], of.note];
 }
 
 export const words = (state) => String(state).replaceAll('_', ' ');

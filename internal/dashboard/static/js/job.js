@@ -1,5 +1,5 @@
 // The page of one job.
-import { el, patch } from './dom.js';
+import { el, patch, slot, mount } from './dom.js';
 import { count, short, percent, eta, duration, time, words } from './format.js';
 import { get, jobPath } from './session.js';
 import { jobVerdict, verdict, lagBars } from './verdict.js';
@@ -113,11 +113,14 @@ export class JobPage {
         el('h1', null, j.name), el('span', { class: `state ${j.state}`, id: 'state' }, words(j.state)), el('span', { class: 'muted' }, `${j.table} of database ${j.database}`),
         el('div', { class: 'spacer' }), el('div', { class: 'buttons', role: 'group', 'aria-label': 'Controls' }, this.controls(j))),
       el('section', { class: `card summary ${v[0]}`, 'data-key': 'summary', 'aria-label': 'Summary' }, verdict(v, { id: 'verdict' }), this.summary(j, open)),
-      el('section', { class: 'card', 'data-key': 'map' }, el('div', { class: 'head' }, el('h2', null, 'Ranges'), el('div', { class: 'rounds', id: 'rounds', 'data-keep': '' })),
-        this.map.node, el('div', { id: 'range', 'data-keep': '', 'aria-live': 'polite' })),
-      el('section', { class: 'card', 'data-key': 'charts' }, el('h2', null, 'History'), this.charts.node),
+      el('section', { class: 'card', 'data-key': 'map' }, el('div', { class: 'head' }, el('h2', null, 'Ranges'), slot('rounds', { class: 'buttons' })),
+        slot('map-slot'), slot('range', { 'aria-live': 'polite' })),
+      el('section', { class: 'card', 'data-key': 'charts' }, el('h2', null, 'History'), slot('charts-slot')),
       el('section', { class: 'card', 'data-key': 'lost' }, el('h2', null, 'Time lost, by reason'), this.lost(j)),
-      el('section', { class: 'card', 'data-key': 'tabs' }, this.tabs.node));
+      el('section', { class: 'card', 'data-key': 'tabs', 'aria-label': 'More of this job' }, slot('tabs-slot')));
+    mount('map-slot', this.map.node);
+    mount('charts-slot', this.charts.node);
+    mount('tabs-slot', this.tabs.node);
     this.drawRounds();
   }
 

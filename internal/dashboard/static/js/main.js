@@ -136,7 +136,8 @@ function route() {
 }
 
 window.addEventListener('hashchange', route);
-window.addEventListener('error', (e) => toast(`The page met an error: ${e.message}. Reload it.`, 'bad'));
+// What a browser says of a layout that takes one more turn is no error.
+window.addEventListener('error', (e) => !e.message.startsWith('ResizeObserver') && toast(`The page met an error: ${e.message}. Reload it.`, 'bad'));
 setInterval(() => { if (app.link.state === 'lost') frame(); }, 1000);
 applyTheme();
 route();

@@ -28,7 +28,7 @@ export class RangeMap {
     this.said = el('p', { class: 'hidden', 'aria-live': 'polite', id: 'map-said' });
     this.legend = el('ul', { class: 'legend', id: 'map-legend' });
     this.frame = el('div', { class: 'map' }, this.canvas, this.marker, this.tip);
-    this.node = el('div', { 'data-keep': '' }, this.frame, this.legend, this.said,
+    this.node = el('div', null, this.frame, this.legend, this.said,
       el('p', { class: 'muted small', id: 'map-help' }, 'Hover or tap a cell for its range. With the keyboard: arrows move, Home and End jump, T goes to the next trouble, R to the next running one, Enter shows it below.'));
     this.bitmap = document.createElement('canvas');
     this.canvas.onpointermove = (e) => this.hover(this.cellAt(e), e.pointerType);
@@ -36,7 +36,7 @@ export class RangeMap {
     this.canvas.onclick = (e) => this.select(this.cellAt(e));
     this.canvas.onkeydown = (e) => this.key(e);
     this.canvas.onblur = () => this.hide();
-    this.resized = new ResizeObserver(() => this.layout());
+    this.resized = new ResizeObserver(() => requestAnimationFrame(() => this.layout()));
     this.resized.observe(this.frame);
   }
 
@@ -63,9 +63,9 @@ export class RangeMap {
     this.draw();
     this.tellLegend();
     const took = performance.now() - began;
-    performance.measure('range map update', { start: began, duration: took });
-    this.took = took;
-    this.canvas.dataset.took = took.toFixed(2);
+    if (!map.whole) this.worst = Math.max(this.worst ?? 0, took);
+    this.updates = (this.updates ?? 0) + 1;
+    Object.assign(this.canvas.dataset, { took: took.toFixed(2), worst: (this.worst ?? 0).toFixed(2), updates: this.updates });
     this.canvas.dataset.cells = this.cells.length;
   }
 

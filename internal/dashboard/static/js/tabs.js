@@ -15,7 +15,7 @@ export class Tabs {
       role: 'tab', type: 'button', id: `tab-${name}`, 'aria-controls': 'tab', onclick: () => this.choose(name), onkeydown: (e) => this.key(e),
     }, label)));
     this.panel = el('div', { role: 'tabpanel', id: 'tab', tabindex: 0 });
-    this.node = el('div', { 'data-keep': '' }, this.list, this.panel);
+    this.node = el('div', null, this.list, this.panel);
     this.choose(page.job.state === 'complete' || page.job.state === 'complete_with_errors' ? 'report' : 'quarantine');
   }
 
@@ -55,7 +55,7 @@ export class Tabs {
     const skip = !['complete', 'cancelled'].includes(job.state) && button('Skip a row …', 'operator', () => controls.skipRow(this.page.job), { id: 'skip-row' });
     if (!rows.length) return [el('p', { class: 'muted' }, 'No row was set aside.'), skip];
     return [
-      el('div', { class: 'head' }, el('p', null, `${count(job.quarantined)} rows were set aside with their errors; all others go on.`), el('div', { class: 'spacer' }),
+      el('div', { class: 'head' }, el('p', null, job.quarantined === 1 ? 'One row was set aside with its error; all others go on.' : `${count(job.quarantined)} rows were set aside with their errors; all others go on.`), el('div', { class: 'spacer' }),
         button('Retry all', 'operator', () => controls.retry(this.page.job), { id: 'retry-all', kind: 'primary' }), skip),
       table('Rows in quarantine', ['Key', 'Error', 'SQLSTATE', 'Attempts', 'Relation', 'By'], rows.map((r) => [
         el('code', null, keyText(r.key)), el('span', { class: 'why' }, r.error), el('code', null, r.sqlstate), count(r.attempts), r.relation, r.by])),

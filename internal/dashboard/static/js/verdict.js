@@ -2,6 +2,9 @@
 import { el } from './dom.js';
 import { ago, short, time, parseDuration, duration } from './format.js';
 
+// own are the signals of what a person set for a job, or of the fleet's size: no pressure of the database.
+const own = ['cap', 'wal cap', 'window', 'workers'];
+
 // databaseVerdict sums a database up: [kind, word, why]. Kinds are good, slow, held, bad and idle.
 export function databaseVerdict(db) {
   if (!db.reachable) return ['bad', 'Unreachable', db.error];
@@ -11,11 +14,12 @@ export function databaseVerdict(db) {
   if (!active.length) return ['idle', 'Idle', 'No job is running.'];
   if (t.go && !t.go.ok) return ['held', 'Held', [t.go.reason?.text ?? 'no reason was given', db.held_since && ` · for ${ago(db.held_since)}`]];
   const waiting = active.filter((j) => j.state !== 'planning' && !(j.rows_per_second > 0));
-  const first = active.map((j) => j.limiting?.[0]).find(Boolean);
-  const pressed = active.flatMap((j) => j.limiting ?? []).find((r) => !['cap', 'wal cap', 'window', 'workers'].includes(r.signal));
-  if (waiting.length === active.length) return ['slow', 'Waiting', first?.text ?? active[0].reason ?? 'no batch has ended yet'];
+  const limited = active.find((j) => j.limiting?.[0]), first = limited?.limiting[0];
+  const of = first && own.includes(first.signal) && active.length > 1 ? `${limited.name}: ${first.text}` : first?.text;
+  const pressed = active.flatMap((j) => j.limiting ?? []).find((r) => !own.includes(r.signal));
+  if (waiting.length === active.length) return ['slow', 'Waiting', of ?? active[0].reason ?? 'no batch has ended yet'];
   if (pressed && active.some((j) => j.limiting?.[0] === pressed)) return ['slow', 'Slowed', pressed.text];
-  return ['good', 'Running', first ? ['Limited by ', first.text] : 'Nothing holds it back.'];
+  return ['good', 'Running', first ? ['Limited by ', of] : 'Nothing holds it back.'];
 }
 
 export const brakeText = (b) => [b.by, ' holds every batch until ', time(b.until), b.reason ? `: ${b.reason}` : ''];
@@ -39,7 +43,7 @@ export function jobVerdict(j, db) {
   const doing = j.state === 'verifying' ? 'Verifying' : 'Running';
   if (why?.hard) return ['held', 'Held', why.text];
   if (!(j.rows_per_second > 0) && j.state === 'running') return ['slow', 'Waiting', why?.text ?? (j.reason || 'No batch has ended yet.')];
-  if (why && !['cap', 'wal cap', 'window', 'workers'].includes(why.signal)) return ['slow', `${doing}, slowed`, why.text];
+  if (why && !own.includes(why.signal)) return ['slow', `${doing}, slowed`, why.text];
   return ['good', doing, why ? ['Limited by ', why.text] : j.reason || 'Nothing holds it back.'];
 }
 

@@ -35,7 +35,7 @@ type memory struct {
 	cells    []job.Cell
 	mapsRead int
 	point    *job.Point // the newest sample
-	asked    int        // how often all jobs were read
+	jobsRead int
 }
 
 func (m *memory) Find(_ context.Context, nameOrID string) (job.Job, error) {
@@ -55,6 +55,7 @@ func (m *memory) Find(_ context.Context, nameOrID string) (job.Job, error) {
 func (m *memory) Jobs(context.Context) ([]job.Job, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.jobsRead++
 	return append([]job.Job(nil), m.jobs...), m.down
 }
 
@@ -288,4 +289,13 @@ func (m *memory) History(context.Context, job.ID, time.Time, int) ([]job.Point, 
 
 func (m *memory) LastPoint(context.Context, job.ID, time.Duration) (*job.Point, error) {
 	return m.point, nil
+}
+
+type readings struct{ jobs, maps int }
+
+// readings counts what was asked of the ledger.
+func (m *memory) readings() readings {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return readings{m.jobsRead, m.mapsRead}
 }

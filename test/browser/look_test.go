@@ -1,7 +1,6 @@
 package browser
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -60,14 +59,14 @@ func TestPagesAreAccessible(t *testing.T) {
 		w.clean()
 		login.clean()
 	}
-	f.cli("hold", "main", "--for", "10m", "--reason", "nightly dump")
+	f.cli("throttle", "hold", "main", "--for", "10m", "--reason", "nightly dump")
 	w := c.open(f, "operator")
 	w.awaitText("#database-main .verdict", "nightly dump")
 	w.judge("fleet-held")
 	w.visitJob(job)
 	w.awaitText("#verdict", "Held")
 	w.judge("job-held")
-	f.cli("release", "main")
+	f.cli("throttle", "release", "main")
 	f.cli("pause", "second-job")
 	w.visitJob(other)
 	w.awaitText("#verdict", "Paused")
@@ -174,7 +173,6 @@ func TestRunPrintsALink(t *testing.T) {
 	token := link[strings.Index(link, "=")+1:]
 	require.NotContains(t, eval[string](w, "document.documentElement.outerHTML"), token)
 	require.NotContains(t, eval[string](w, "JSON.stringify(localStorage) + document.cookie"), token, "it is kept for this tab only")
-	f.await("the page outlives a reload", func(context.Context) (bool, error) { return true, nil })
 	w.do("location.reload()")
 	w.awaitText("#job-by-run", "running")
 	w.clean()

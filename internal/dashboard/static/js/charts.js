@@ -7,10 +7,14 @@ import { get, jobPath } from './session.js';
 const spans = [['15 min', 900], ['1 h', 3600], ['6 h', 21600], ['all', 0]];
 const most = 600, kept = 5000, height = 170, bandHeight = 7;
 
-// colourOf gives each reason a colour of its own, the same every time; the commonest have fixed ones.
-const fixed = { '': 'none', lag: 'lag', cap: 'cap', 'wal cap': 'cap', window: 'window', workers: 'workers', hold: 'hold', brake: 'hold' };
+// reasonClass gives each reason a colour, the same every time: those of one kind share one, and the rest are spread over four.
+const kinds = [
+  [/^$/, 'none'], [/^(lag|backlog|replay|presence|state|base delay) of |^replica lag$/, 'lag'], [/^(row |wal )?cap$/i, 'cap'], [/^window$/, 'window'],
+  [/^(workers|slots)$/, 'workers'], [/^(brake|leader|ledger|replicas)$/, 'hold'],
+];
 export function reasonClass(signal) {
-  if (signal in fixed) return `reason-${fixed[signal]}`;
+  const kind = kinds.find(([pattern]) => pattern.test(signal));
+  if (kind) return `reason-${kind[1]}`;
   let h = 0;
   for (const c of signal) h = (h * 31 + c.charCodeAt(0)) >>> 0;
   return `reason-other${h % 4}`;

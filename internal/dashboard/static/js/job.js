@@ -63,7 +63,7 @@ export class JobPage {
 
   // readEnded asks for a job that the stream does not tell of any more.
   async readEnded() {
-    if (this.reading) return;
+    if (this.reading || this.missing) return;
     this.reading = true;
     try {
       const j = await get(jobPath(this.ref), { signal: this.abort.signal });
@@ -80,6 +80,7 @@ export class JobPage {
   }
 
   fail(e) {
+    this.missing = e.status === 404;
     if (this.job) return;
     patch(this.root, el('h1', null, 'Job'), el('div', { class: 'bad card', role: 'alert' }, problem(e)), el('p', null, el('a', { href: '#/' }, 'Back to the fleet')));
   }

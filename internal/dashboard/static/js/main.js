@@ -16,7 +16,8 @@ const stream = new Stream({
     if (state === 'lost' && app.link.state === 'live') app.link.since = Date.now();
     // While it tries again the link stays lost, until something comes.
     if (state === 'connecting' && app.link.state === 'lost') return;
-    app.link = { ...app.link, state, wait, message };
+    app.link = { ...app.link, state, wait };
+    if (state === 'refused') app.page?.fail?.({ message });
     frame();
   },
   onEvent(name, data) {
@@ -33,10 +34,17 @@ const stream = new Stream({
 session.unauthorised = () => {
   if (!token() && app.page instanceof LoginPage) return;
   const had = Boolean(token());
-  signOut();
+  leave();
   stream.close();
   show(new LoginPage(had ? 'This token is not known any more: it has expired or was revoked. Sign in with another.' : ''));
 };
+
+// leave forgets who looked, and what was shown.
+function leave() {
+  signOut();
+  Object.assign(who, { name: '', role: '' });
+  app.fleet = null;
+}
 
 // frame draws what stands above every page.
 function frame() {
@@ -51,17 +59,17 @@ function frame() {
     signedIn && link(),
     el('button', { class: 'quiet', id: 'theme', type: 'button', onclick: nextTheme, title: 'Switch between the system’s colours, light and dark' }, `Theme: ${theme()}`),
     signedIn && who.name && el('span', { class: 'who', title: `You are ${who.name}, with the role ${who.role}` }, `${who.name} · ${who.role}`),
-    signedIn && el('button', { class: 'quiet', id: 'sign-out', type: 'button', onclick: () => { signOut(); stream.close(); show(new LoginPage('')); } }, 'Sign out'));
+    signedIn && el('button', { class: 'quiet', id: 'sign-out', type: 'button', onclick: () => { leave(); stream.close(); show(new LoginPage('')); } }, 'Sign out'));
   const lost = signedIn && app.link.state === 'lost';
   document.body.classList.toggle('stale', lost);
   patch(document.getElementById('alert'), lost && el('p', { class: 'lost' },
     el('strong', null, 'Connection lost. '),
-    app.link.message ?? (app.link.since ? `What you see is ${Math.round((Date.now() - app.link.since) / 1000)} s old. ` : 'Nothing was heard yet. '),
+    app.link.since ? `What you see is ${Math.round((Date.now() - app.link.since) / 1000)} s old. ` : 'Nothing was heard yet. ',
     app.link.wait ? `Trying again in ${app.link.wait} s.` : ''));
 }
 
 function link() {
-  const text = { live: 'Live', connecting: 'Connecting', lost: 'Lost' }[app.link.state];
+  const text = { live: 'Live', connecting: 'Connecting', lost: 'Lost', refused: 'Stopped' }[app.link.state];
   return el('span', { class: `link ${app.link.state}`, id: 'link' }, text);
 }
 

@@ -3,7 +3,8 @@ import { token, session } from './session.js';
 
 const firstPause = 500, mostPause = 15000, silence = 30000;
 
-// Stream reads events until it is closed. It says how it fares: 'connecting', 'live', or 'lost' with the seconds to the next try.
+// Stream reads events until it is closed. It says how it fares: 'connecting', 'live', 'lost' with the seconds to the
+// next try, or 'refused' with the reason: then it asks no more.
 export class Stream {
   constructor({ onEvent, onState }) {
     this.onEvent = onEvent;
@@ -43,7 +44,7 @@ export class Stream {
       } catch (e) {
         if (!current()) return;
         if (e.status === 401) { session.unauthorised(); return; }
-        if (e.status === 403 || e.status === 404) { this.onState('lost', 0, e.message); return; }
+        if (e.status === 403 || e.status === 404) { this.onState('refused', 0, e.message); return; }
         if (Date.now() - began > 5000) pause = firstPause;
       }
       const wait = pause * (0.75 + Math.random() / 2);

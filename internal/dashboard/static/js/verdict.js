@@ -3,7 +3,7 @@ import { el } from './dom.js';
 import { ago, short, time, parseDuration, duration } from './format.js';
 
 // own are the signals of what a person set for a job, or of the fleet's size: no pressure of the database.
-const own = ['cap', 'wal cap', 'window', 'workers'];
+const own = ['cap', 'row cap', 'wal cap', 'WAL cap', 'window', 'workers', 'slots'];
 
 // databaseVerdict sums a database up: [kind, word, why]. Kinds are good, slow, held, bad and idle.
 export function databaseVerdict(db) {

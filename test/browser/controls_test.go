@@ -80,7 +80,7 @@ func TestControls(t *testing.T) {
 	w.fill("#field-reason", "a tenant that left")
 	w.confirm()
 	f.awaitSQL("the range is skipped", "SELECT state = 'skipped' FROM backfleet.ranges WHERE job_id = $1 AND index = 398", job)
-	f.audited("skip range 398", "operator")
+	f.audited("skip", "operator")
 	w.awaitText("#map-legend", "skipped 1")
 
 	w.click("#tab-events")
@@ -96,6 +96,13 @@ func TestControls(t *testing.T) {
 	w.fill("#field-max_rows_per_second", "2500")
 	w.confirm()
 	f.awaitSQL("the cap is set", "SELECT (rules->>'max_rows_per_second')::int = 2500 FROM backfleet.throttle")
+	w.click("#override-main")
+	w.fill("#field-rate", "0.25")
+	w.confirm()
+	w.awaitText("#overridden-main", "25 % of its rate")
+	w.click("#override-main")
+	w.confirm()
+	w.await("the override is over", "!document.querySelector('#overridden-main')")
 	w.click("#hold-main")
 	w.fill("#field-for", "5m")
 	w.fill("#field-reason", "incident 1234")
@@ -196,6 +203,14 @@ func TestSubmit(t *testing.T) {
 	w.awaitText("h1", "from-the-browser")
 	f.audited("submit", "admin")
 	w.awaitText("#state", "running")
+
+	// A clone begins with the spec and the limits of now, under another name, and is planned like any other.
+	w.click("#clone")
+	w.awaitText("h1", "New job")
+	require.Contains(t, eval[string](w, "document.querySelector('#spec').value"), "name: from-the-browser-2\n")
+	require.Contains(t, eval[string](w, "document.querySelector('#spec').value"), "max_rows_per_second: 300\n")
+	w.click("#do-plan")
+	w.awaitText("#plan h2", "Plan of from-the-browser-2")
 	w.clean()
 }
 

@@ -4,6 +4,7 @@ import { el, patch } from './dom.js';
 import { short, bytes, duration, words, parseDuration, time } from './format.js';
 import { get, jobPath } from './session.js';
 
+const binary = [...Array(45).keys()].map((n) => 2 ** n);
 const spans = [['15 min', 900], ['1 h', 3600], ['6 h', 21600], ['all', 0]];
 const most = 600, kept = 5000, height = 170, bandHeight = 7;
 
@@ -126,7 +127,7 @@ export class Charts {
       { title: 'Checkpoints', unit: 'a second', series: [of('committed', 'line1', (p) => p.batch?.per_second ?? null)] },
       { title: 'JetStream lag', unit: 'ranges', series: [of('pending', 'line1', (p) => p.pending ?? null), of('with workers', 'line2', (p) => (p.pending == null ? null : p.ack_pending ?? 0))] },
       { title: 'HOT updates', unit: '% of updates', range: [0, 100], series: [of('HOT', 'line3', (p) => (p.hot == null ? null : p.hot * 100), (v) => `${v.toFixed(0)} %`)] },
-      { title: 'Growth since then', unit: 'bytes', show: bytes, series: [
+      { title: 'Growth', unit: 'since the first point', show: bytes, incrs: binary, series: [
         of('table', 'line1', (p) => (p.table_bytes == null || !table0 ? null : p.table_bytes - table0.table_bytes), bytes),
         of('indexes', 'line2', (p) => (p.index_bytes == null || index0 == null ? null : p.index_bytes - index0), bytes)] },
     ];
@@ -142,7 +143,7 @@ export class Charts {
       width: Math.max(box.clientWidth, 200), height, legend: { show: false }, padding: [8, 8, 0, 0],
       cursor: { sync: { key: `job-${this.job.id}` }, points: { size: 5 }, drag: { x: false, y: false } },
       scales: { x: { time: true }, y: { range: spec.range ?? ((_, lo, hi) => [Math.min(0, lo ?? 0), Math.max(hi ?? 1, 1e-3) * 1.08]) } },
-      axes: [{ ...axis, size: 30, gap: bandHeight + 4, values: (u, all) => all.map((t) => tick(t, u.scales.x.max - u.scales.x.min)) }, { ...axis, size: 52, values: (_, all) => all.map((v) => (spec.show ? spec.show(v) : short(v))) }],
+      axes: [{ ...axis, size: 30, space: 72, gap: bandHeight + 4, values: (u, all) => all.map((t) => tick(t, u.scales.x.max - u.scales.x.min)) }, { ...axis, size: 56, incrs: spec.incrs, values: (_, all) => all.map((v) => (spec.show ? spec.show(v) : short(v))) }],
       series: [{}, ...spec.series.map((s) => ({ label: s.name, stroke: this.colour(s.colour), width: s.dash ? 1.5 : 2, dash: s.dash, spanGaps: true, points: { show: false } }))],
       hooks: {
         draw: [(u) => this.drawBand(u)],

@@ -112,6 +112,24 @@ export const release = (name) => ask({
   act: async () => { await request('DELETE', databasePath(name, '/hold')); return `${name} is released.`; },
 });
 
+export const override = (db) => ask({
+  title: `Override the windows of ${db.name}`, text: 'For a time every job there runs at this part of its full rate, whatever its windows say. It ends by itself.',
+  fields: [
+    { name: 'rate', label: 'Part of the full rate, 0 to 1 (0 stops every batch)', type: 'number', min: 0, max: 1, step: 'any', value: '0.5', required: true, focus: true },
+    { name: 'for', label: 'For how long', value: '30m', required: true },
+  ],
+  confirm: 'Override',
+  act: async (v) => {
+    await request('PUT', databasePath(db.name, '/throttle/override'), { rate: Number(v.rate), for: v.for }, seen(db.throttle));
+    return `Every job of ${db.name} runs at ${Number(v.rate) * 100} % for ${duration(parseDuration(v.for))}.`;
+  },
+});
+
+export const endOverride = (db) => ask({
+  title: `End the override of ${db.name}?`, text: 'The windows of each job decide again.', confirm: 'End it',
+  act: async () => { await request('DELETE', databasePath(db.name, '/throttle/override'), undefined, seen(db.throttle)); return 'The windows decide again.'; },
+});
+
 export const caps = (db) => ask({
   title: `Caps of database ${db.name}`, text: 'They bound all jobs of the database together.',
   fields: [

@@ -51,8 +51,12 @@ export class FleetPage {
         t.brake
           ? button('Release', 'operator', () => controls.release(db.name), { id: `release-${db.name}`, kind: 'primary' })
           : button('Hold', 'operator', () => controls.hold(db.name), { id: `hold-${db.name}`, kind: 'danger', title: 'Stop every batch of this database' }),
-        button('Caps', 'operator', () => controls.caps(db), { id: `caps-${db.name}` })),
+        button('Caps', 'operator', () => controls.caps(db), { id: `caps-${db.name}` }),
+        t.rules.override
+          ? button('End override', 'operator', () => controls.endOverride(db), { id: `override-${db.name}` })
+          : button('Override', 'operator', () => controls.override(db), { id: `override-${db.name}`, title: 'Set the rate of every job for a time, in place of windows' })),
       verdict(v),
+      t.rules.override && el('p', { class: 'notice', id: `overridden-${db.name}` }, `${t.rules.override.by} lets every job run at ${Math.round(t.rules.override.rate * 100)} % of its rate until `, time(t.rules.override.until), ', in place of windows.'),
       lagBars(lags, strictest),
       el('dl', { class: 'facts' },
         fact('Rate', `${short(rate)} rows/s`),

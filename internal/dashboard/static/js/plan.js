@@ -6,6 +6,11 @@ const row = (name, ...value) => value.some((v) => v != null && v !== false && v 
 const between = (a, show) => (a.low === a.high ? show(a.low) : `${show(a.low)} to ${show(a.high)}`);
 const times = (t) => (parseDuration(t.high) > 0 ? between({ low: parseDuration(t.low), high: parseDuration(t.high) }, duration) : 'the windows never let it end');
 
+const moments = ({ earliest, latest }) => {
+  const [a, b] = [time(earliest), time(latest)];
+  return [...(a.textContent === b.textContent ? ['about ', b] : [a, ' to ', b]), ', if it begins now'];
+};
+
 export function planView(p) {
   const grave = { danger: 'bad', warning: 'slow', note: 'muted' };
   return [
@@ -18,7 +23,7 @@ export function planView(p) {
       row('Matches where', p.matching == null ? 'every row' : `about ${count(p.matching)} rows`),
       row('Ranges', `${count(p.ranges)} by ${p.key.map((k) => k.name).join(', ')} (${p.key_index})`),
       row('Writes', p.columns.map((c) => el('div', null, el('code', null, `${c.name} = ${c.expression}`)))),
-      row('HOT', p.hot.possible ? `possible, fill factor ${p.hot.fillfactor}, ${p.hot.passes} passes` : `not possible: ${(p.hot.blocking ?? []).join(', ')}`),
+      row('HOT', p.hot.possible ? `possible, fill factor ${p.hot.fillfactor}, ${p.hot.passes} pass${p.hot.passes === 1 ? '' : 'es'}` : `not possible: ${(p.hot.blocking ?? []).join(', ')}`),
       row('Replicas', (p.replicas ?? []).map((r) => el('div', null, `${r.name}: ${r.state}, ${duration(r.lag_seconds)} behind${r.ignored ? ', ignored' : ''}`)), !(p.replicas ?? []).length && 'none'),
       row('Triggers', (p.triggers ?? []).map((t) => `${t.name} (${t.timing})`).join(', ')),
       row('Connections', `${p.connections.in_use} of ${p.connections.max} in use, the job needs ${p.connections.need}`),
@@ -31,7 +36,7 @@ export function forecastView(f) {
   return el('section', { class: 'forecast' },
     el('p', { class: 'big' }, el('strong', null, times(f.duration)), ' from the first batch to the proof'),
     el('dl', { class: 'wide' },
-      row('Done', f.finish.latest && [time(f.finish.earliest), ' to ', time(f.finish.latest), ', if it begins now']),
+      row('Done', f.finish.latest && moments(f.finish)),
       row('Limited by', `${f.limited_by}, at ${between(f.rows_per_second, short)} rows/s`),
       row('Rows written', `${between(f.rows_written, count)} of ${count(f.keys)} that are walked`),
       row('WAL', between(f.wal_bytes, bytes)),

@@ -11,11 +11,15 @@ set: {email_norm: lower(email)}
 where: email_norm IS NULL AND email IS NOT NULL
 `;
 
+// draft is what the page will begin with.
+const draftKey = 'backfleet.spec';
+export const draft = (text) => sessionStorage.setItem(draftKey, text);
+
 export class SubmitPage {
   start(root) {
     document.title = 'New job · Backfleet';
     const spec = el('textarea', { id: 'spec', rows: 16, spellcheck: 'false', autocomplete: 'off', placeholder: example, oninput: () => this.changed() });
-    spec.value = sessionStorage.getItem('backfleet.spec') ?? '';
+    spec.value = sessionStorage.getItem(draftKey) ?? '';
     this.spec = spec;
     const sample = el('input', { type: 'checkbox', id: 'sample', checked: true });
     this.sample = sample;
@@ -36,7 +40,7 @@ export class SubmitPage {
   }
 
   changed() {
-    sessionStorage.setItem('backfleet.spec', this.spec.value);
+    draft(this.spec.value);
     this.planned = null;
     this.go.disabled = true;
   }
@@ -72,7 +76,7 @@ export class SubmitPage {
         const got = await request('POST', `/v1/jobs?file=spec.yaml${again ? '&again=true' : ''}${this.sample.checked ? '' : '&no_sample=true'}`, text, once);
         if (!got.created) throw new Error(`A job of this name and spec is there already (${got.job.state}), and nothing was done`);
         for (const w of got.warnings ?? []) toast(w, 'bad');
-        sessionStorage.removeItem('backfleet.spec');
+        sessionStorage.removeItem(draftKey);
         location.hash = `#/jobs/${got.job.database}/${got.job.id}`;
         return `${got.job.name} is submitted.`;
       },

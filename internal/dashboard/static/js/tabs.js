@@ -52,7 +52,7 @@ export class Tabs {
 
   async quarantine(job, read) {
     const { rows } = await read('/quarantine', '&limit=1000');
-    const skip = !['complete', 'cancelled'].includes(job.state) && button('Skip a row …', 'operator', () => controls.skipRow(this.page.job), { id: 'skip-row' });
+    const skip = ['paused', 'failed'].includes(job.state) && button('Skip a row …', 'operator', () => controls.skipRow(this.page.job), { id: 'skip-row' });
     if (!rows.length) return [el('p', { class: 'muted' }, 'No row was set aside.'), skip];
     return [
       el('div', { class: 'head' }, el('p', null, job.quarantined === 1 ? 'One row was set aside with its error; all others go on.' : `${count(job.quarantined)} rows were set aside with their errors; all others go on.`), el('div', { class: 'spacer' }),

@@ -19,7 +19,7 @@ export function databaseVerdict(db) {
   const pressed = active.flatMap((j) => j.limiting ?? []).find((r) => !own.includes(r.signal));
   if (waiting.length === active.length) return ['slow', 'Waiting', of ?? active[0].reason ?? 'no batch has ended yet'];
   if (pressed && active.some((j) => j.limiting?.[0] === pressed)) return ['slow', 'Slowed', pressed.text];
-  return ['good', 'Running', first ? ['Limited by ', of] : 'Nothing holds it back.'];
+  return ['good', 'Running', first ? ['What limits it: ', of] : 'Nothing holds it back.'];
 }
 
 export const brakeText = (b) => [b.by, ' holds every batch until ', time(b.until), b.reason ? `: ${b.reason}` : ''];
@@ -44,7 +44,7 @@ export function jobVerdict(j, db) {
   if (why?.hard) return ['held', 'Held', why.text];
   if (!(j.rows_per_second > 0) && j.state === 'running') return ['slow', 'Waiting', why?.text ?? (j.reason || 'No batch has ended yet.')];
   if (why && !own.includes(why.signal)) return ['slow', `${doing}, slowed`, why.text];
-  return ['good', doing, why ? ['Limited by ', why.text] : j.reason || 'Nothing holds it back.'];
+  return ['good', doing, why ? ['What limits it: ', why.text] : j.reason || 'Nothing holds it back.'];
 }
 
 const marks = { good: '✓', slow: '◐', held: '■', bad: '✕', idle: '–' };

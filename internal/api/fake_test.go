@@ -55,7 +55,6 @@ func (m *memory) Find(_ context.Context, nameOrID string) (job.Job, error) {
 func (m *memory) Jobs(context.Context) ([]job.Job, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.jobsRead++
 	return append([]job.Job(nil), m.jobs...), m.down
 }
 
@@ -267,6 +266,13 @@ func (m *memory) set(id job.ID, change func(*job.Job)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	change(m.get(id))
+}
+
+func (m *memory) Recent(context.Context) ([]job.Job, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.jobsRead++
+	return slices.Clone(m.jobs), m.down
 }
 
 func (m *memory) Cells(context.Context, job.ID, int, int) (int, []job.Cell, error) {

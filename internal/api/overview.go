@@ -13,7 +13,6 @@ import (
 )
 
 const (
-	endedShown   = 50               // ended jobs of a database, the newest
 	pointAge     = 15 * time.Second // of a sample that still tells of now
 	overviewMost = 10 * time.Second // for one database
 )
@@ -75,7 +74,7 @@ func (s *Server) databaseNow(ctx context.Context, db Database) (DatabaseNow, err
 		return now, err
 	}
 	now.Server = h.Server
-	jobs, err := db.Ledger.Jobs(ctx)
+	jobs, err := db.Ledger.Recent(ctx)
 	if err != nil {
 		return now, err
 	}
@@ -94,9 +93,7 @@ func (s *Server) databaseNow(ctx context.Context, db Database) (DatabaseNow, err
 	}
 	for _, j := range jobs {
 		if j.State.Ended() {
-			if len(now.Ended) < endedShown {
-				now.Ended = append(now.Ended, viewOf(j))
-			}
+			now.Ended = append(now.Ended, viewOf(j))
 			continue
 		}
 		n, err := s.jobNow(ctx, db, j)

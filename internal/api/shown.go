@@ -10,6 +10,8 @@ import (
 
 // Shown reads what people look at: maps, histories, single ranges.
 type Shown interface {
+	// Recent returns the jobs that have not ended, and the last of those that have, the newest first.
+	Recent(ctx context.Context) ([]job.Job, error)
 	// Cells returns one cell for each range of a round in key order, and the index of the first.
 	Cells(ctx context.Context, id job.ID, round, rowsPerRange int) (first int, cells []job.Cell, err error)
 	// Range fails with [store.ErrNotFound] where there is no such range.

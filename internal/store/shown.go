@@ -12,6 +12,9 @@ import (
 	"github.com/backfleet/backfleet/ranges"
 )
 
+// Recent lists the jobs that have not ended, and the last fifty of those that have, newest first.
+func (s *Store) Recent(ctx context.Context) ([]job.Job, error) { return s.jobs(ctx, "jobs_shown") }
+
 // Cells returns one cell for each range of a round in key order, and the index of the first. A plan of 100,000 ranges costs the server
 // about a tenth of a second, so ask no more often than people can see.
 func (s *Store) Cells(ctx context.Context, id job.ID, round, rowsPerRange int) (first int, cells []job.Cell, err error) {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -40,6 +41,26 @@ func TestCellsTellStateProgressAndTrouble(t *testing.T) {
 	_, none, err := sc.s.Cells(ctx, sc.j.ID, 1, 10)
 	require.NoError(t, err)
 	require.Empty(t, none, "no verification yet")
+}
+
+func TestOpenJobsAreShownWithTheLastThatEnded(t *testing.T) {
+	s := migrated(t)
+	ctx := t.Context()
+	for i := range 60 {
+		n := newJob(counterSpec())
+		n.Spec.Name = fmt.Sprintf("j%d", i)
+		j, err := s.Submit(ctx, "ann", n)
+		require.NoError(t, err)
+		if i > 0 { // the oldest stays open
+			_, err = s.Cancel(ctx, j.ID, "ann", "")
+			require.NoError(t, err)
+		}
+	}
+	jobs, err := s.Recent(ctx)
+	require.NoError(t, err)
+	require.Len(t, jobs, 51)
+	require.Equal(t, "j59", jobs[0].Name)
+	require.Equal(t, "j0", jobs[50].Name)
 }
 
 func TestARangeIsToldWhole(t *testing.T) {

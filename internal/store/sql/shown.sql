@@ -1,5 +1,13 @@
 -- What people look at.
 
+-- name: jobs_shown
+-- Every job that has not ended, and the newest of those that have, the newest first.
+SELECT @job FROM (
+    SELECT * FROM backfleet.jobs WHERE state NOT IN ('complete', 'complete_with_errors', 'failed', 'cancelled')
+    UNION ALL
+    (SELECT * FROM backfleet.jobs WHERE state IN ('complete', 'complete_with_errors', 'failed', 'cancelled') ORDER BY submitted_at DESC LIMIT 50)) j
+ ORDER BY submitted_at DESC
+
 -- name: range_cells
 -- A cell is the state's number times 256, plus 128 where something went wrong, plus the percentage that is done.
 SELECT coalesce(min(r.index), 0), coalesce(array_agg(((

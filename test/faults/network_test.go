@@ -61,7 +61,8 @@ func TestWorkerLosesNATS(t *testing.T) {
 	given := time.Since(cut)
 	last, _, _ := w.stop("w1")
 	require.LessOrEqual(t, last.Sub(cut), 3300*time.Millisecond, "no batch without a fresh budget")
-	require.LessOrEqual(t, given, 50*time.Second)
+	// Deaf for three seconds and thirty more, then what another worker had in hand.
+	require.LessOrEqual(t, given, 90*time.Second)
 	require.NoError(t, w1.nats.Mend())
 	back := f.awaitTaken("w1")
 	f.unleash()

@@ -221,6 +221,7 @@ func (w *window) picture(name string) {
 	}
 	ctx, cancel := context.WithTimeout(w.ctx, patience)
 	defer cancel()
+	_, _ = chromedp.Run(ctx, chromedp.Evaluate[bool]("scrollTo(0, 0); true"))
 	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
 	if err = errors.Join(err, os.MkdirAll(dir, 0o755)); err == nil {
 		err = os.WriteFile(filepath.Join(dir, strings.ReplaceAll(name, "/", "-")+".png"), png, 0o644)

@@ -25,13 +25,13 @@ export class Charts {
   constructor(job) {
     this.job = job;
     this.points = [];
-    this.span = 900;
+    this.span = job.ended_at ? 0 : 900;
     this.plots = [];
     this.head = el('div', { class: 'head', role: 'group', 'aria-label': 'Time shown' });
     this.when = el('span', { class: 'muted small', id: 'chart-time' });
     this.band = el('ul', { class: 'legend', id: 'reasons' });
     this.grid = el('div', { class: 'charts' });
-    this.node = el('div', { id: 'charts' }, this.head, this.grid, el('p', { class: 'small muted' }, 'The band under each chart is what limited the job:'), this.band);
+    this.node = el('div', { id: 'charts' }, this.head, this.grid, this.band);
     this.resized = new ResizeObserver(() => requestAnimationFrame(() => this.resize()));
     this.resized.observe(this.grid);
     this.buttons();
@@ -196,7 +196,7 @@ export class Charts {
 
   tellBand() {
     const seen = [...new Set(this.points.map((p) => p.limiting))].sort();
-    patch(this.band, seen.map((s) => el('li', { 'data-key': s || 'none' }, el('i', { class: `swatch ${reasonClass(s)}` }), s ? words(s) : 'nothing')));
+    patch(this.band, el('li', { class: 'muted', 'data-key': '' }, 'The band under each chart is what limited the job:'), seen.map((s) => el('li', { 'data-key': s || 'none' }, el('i', { class: `swatch ${reasonClass(s)}` }), s ? words(s) : 'nothing')));
   }
 
   resize() {

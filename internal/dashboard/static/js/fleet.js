@@ -91,13 +91,13 @@ export class FleetPage {
         const [left, when] = eta(j.eta);
         return el('tr', { 'data-key': j.id, id: `job-${j.name}` },
           el('th', { scope: 'row', 'data-label': 'Job' }, el('a', { href: `#/jobs/${j.database}/${j.id}` }, j.name), el('small', null, `${j.database} · ${j.table}`)),
-          el('td', { 'data-label': 'State' }, el('span', { class: `state ${j.state}` }, words(j.state))),
+          el('td', { 'data-label': 'State' }, el('div', null, el('span', { class: `state ${j.state}` }, words(j.state)))),
           el('td', { 'data-label': 'Progress' }, el('div', null, el('progress', { max: 1, value: j.fraction, 'aria-label': `Progress of ${j.name}` }), ' ', percent(j.fraction),
             j.quarantined > 0 && el('small', { class: 'bad' }, `${count(j.quarantined)} in quarantine`), j.verify_round > 0 && el('small', null, `verification ${j.verify_round}`))),
           el('td', { 'data-label': 'Rate', class: 'num' }, el('div', null, `${short(j.rows_per_second)}/s`, sparkline(this.rates.get(j.id) ?? [], `Rate of ${j.name} in the last minute`))),
           el('td', { 'data-label': 'Ends in' }, el('div', null, left, when && el('small', null, when))),
           el('td', { 'data-label': 'Held back by', class: 'why' }, j.limiting?.[0]?.text ?? j.reason ?? '–'),
-          el('td', { 'data-label': 'Weight', class: 'num' }, button(String(j.limits.weight), 'operator', () => controls.weight(j), { id: `weight-${j.name}`, kind: 'quiet', title: `Change the weight of ${j.name}` })),
+          el('td', { 'data-label': 'Weight', class: 'num' }, el('div', null, button(String(j.limits.weight), 'operator', () => controls.weight(j), { id: `weight-${j.name}`, kind: 'quiet', title: `Change the weight of ${j.name}` }))),
           el('td', { class: 'actions' }, ['paused', 'failed'].includes(j.state)
             ? button('Resume', 'operator', () => controls.resume(j), { id: `resume-${j.name}` })
             : button('Pause', 'operator', () => controls.pause(j), { id: `pause-${j.name}` })));

@@ -46,10 +46,10 @@ export function duration(s) {
   if (s < 10) return `${trim(s)} s`;
   if (s < 60) return `${Math.round(s)} s`;
   const m = Math.round(s / 60);
-  if (s < 600) return `${Math.floor(s / 60)} min ${Math.floor(s % 60)} s`;
+  if (s < 600) return `${Math.floor(s / 60)}m ${Math.floor(s % 60)}s`;
   if (m < 60) return `${m} min`;
-  if (m < 48 * 60) return `${Math.floor(m / 60)} h ${m % 60} min`;
-  return `${Math.floor(m / 1440)} d ${Math.floor((m % 1440) / 60)} h`;
+  if (m < 48 * 60) return `${Math.floor(m / 60)}h ${m % 60}m`;
+  return `${Math.floor(m / 1440)}d ${Math.floor((m % 1440) / 60)}h`;
 }
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
@@ -78,5 +78,8 @@ export function eta(of, paused) {
   const [a, b] = [time(from), time(to)];
   return [span, a.textContent === b.textContent ? ['about ', b] : [a, '–', b], of.note];
 }
+
+// many counts things: many(2, 'range') is "2 ranges".
+export const many = (n, one, more = `${one}s`) => `${count(n)} ${n === 1 ? one : more}`;
 
 export const words = (state) => String(state).replaceAll('_', ' ');

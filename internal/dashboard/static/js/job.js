@@ -1,6 +1,6 @@
 // The page of one job.
 import { el, patch, slot, mount, toast } from './dom.js';
-import { count, short, percent, eta, duration, time, words } from './format.js';
+import { count, many, short, percent, eta, duration, time, words } from './format.js';
 import { get, jobPath } from './session.js';
 import { jobVerdict, verdict, lagBars } from './verdict.js';
 import { button, problem } from './dialog.js';
@@ -170,7 +170,7 @@ export class JobPage {
       (j.limiting ?? []).length > 1 && el('details', { class: 'more' }, el('summary', null, `${j.limiting.length - 1} more that would hold it back`),
         el('ul', null, j.limiting.slice(1).map((r) => el('li', null, el('i', { class: `swatch ${reasonClass(r.signal)}` }), r.text)))),
       j.as_of && el('p', { class: 'muted small' }, 'Rate, lag and what limits it are of ', time(j.as_of, { seconds: true }), ': another coordinator leads this database.'),
-      (j.workers ?? []).length > 0 && el('details', { class: 'more', id: 'carriers' }, el('summary', null, `${j.workers.length} ranges are being carried`),
+      (j.workers ?? []).length > 0 && el('details', { class: 'more', id: 'carriers' }, el('summary', null, `${many(j.workers.length, 'range is', 'ranges are')} being carried`),
         el('ul', null, j.workers.map((w) => el('li', { 'data-key': w.range }, `${w.worker}: range ${w.range}, ${count(w.rows)} rows`, w.last_error && el('span', { class: 'bad' }, ` ${w.last_error}`))))),
     ];
   }
@@ -199,7 +199,7 @@ export class JobPage {
     const box = document.getElementById('range');
     try {
       const d = await get(jobPath(this.ref, `/ranges/${index}`), { signal: this.abort.signal });
-      const row = (name, ...v) => v.some((x) => x != null && x !== '' && x !== false) && el('div', null, el('dt', null, name), el('dd', null, v));
+      const row = (name, ...v) => v.flat(3).some((x) => x != null && x !== '' && x !== false) && el('div', null, el('dt', null, name), el('dd', null, v));
       patch(box, el('div', { class: 'range' },
         el('div', { class: 'head' }, el('h3', null, `Range ${d.range}`), el('span', { class: 'muted' }, describe(this.map.cells[index - this.map.first] ?? 0)), el('div', { class: 'spacer' }),
           ['queued', 'released', 'running', 'failed'].includes(d.state) && button('Skip …', 'operator', () => controls.skipRange(this.job, index), { id: 'skip-range', kind: 'danger' }),

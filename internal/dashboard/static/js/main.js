@@ -62,7 +62,7 @@ function frame() {
     signedIn && el('button', { class: 'quiet', id: 'sign-out', type: 'button', onclick: () => { leave(); stream.close(); show(new LoginPage('')); } }, 'Sign out'));
   const lost = signedIn && app.link.state === 'lost';
   document.body.classList.toggle('stale', lost);
-  patch(document.getElementById('alert'), lost && el('p', { class: 'lost' },
+  patch(document.getElementById('alert'), lost && el('p', { class: 'alarm' },
     el('strong', null, 'Connection lost. '),
     app.link.since ? `What you see is ${Math.round((Date.now() - app.link.since) / 1000)} s old. ` : 'Nothing was heard yet. ',
     app.link.wait ? `Trying again in ${app.link.wait} s.` : ''));

@@ -1,8 +1,8 @@
 // A plan, a forecast and a report as a person reads them.
 import { el } from './dom.js';
-import { count, bytes, duration, parseDuration, short, time, percent, words } from './format.js';
+import { count, many, bytes, duration, parseDuration, short, time, percent, words } from './format.js';
 
-const row = (name, ...value) => value.some((v) => v != null && v !== false && v !== '') && el('div', null, el('dt', null, name), el('dd', null, value));
+const row = (name, ...value) => value.flat(3).some((v) => v != null && v !== false && v !== '') && el('div', null, el('dt', null, name), el('dd', null, value));
 const between = (a, show) => (a.low === a.high ? show(a.low) : `${show(a.low)} to ${show(a.high)}`);
 const times = (t) => (parseDuration(t.high) > 0 ? between({ low: parseDuration(t.low), high: parseDuration(t.high) }, duration) : 'the windows never let it end');
 
@@ -51,16 +51,16 @@ export function reportView(r) {
       el('strong', null, r.verified ? 'Verified' : 'Not verified'), el('span', { class: 'why' }, r.promise)),
     el('dl', { class: 'wide' },
       row('State', words(r.state), r.reason ? `: ${r.reason}` : ''),
-      row('Rows written', `${count(r.rows_written)} in ${count(r.batches)} batches, ${count(r.retries)} retries, ${count(r.takeovers)} takeovers`),
+      row('Rows written', `${count(r.rows_written)} in ${many(r.batches, 'batch', 'batches')}, ${many(r.retries, 'retry', 'retries')}, ${many(r.takeovers, 'takeover')}`),
       row('Duration', duration(parseDuration(r.duration)), r.rows_per_second ? `, ${short(r.rows_per_second)} rows/s on average` : ''),
       row('Residual', r.residual == null ? 'the job has no where' : count(r.residual)),
       row('Check failures', r.check_failures == null ? 'the job has no check' : count(r.check_failures)),
-      row('Verification', `${r.verify_rounds} rounds, ${count(r.rows_repaired)} rows repaired`),
-      row('Coverage', (r.coverage ?? []).map((c) => el('div', null, `${c.relation}: ${count(c.ranges)} ranges, `,
+      row('Verification', `${many(r.verify_rounds, 'round')}, ${many(r.rows_repaired, 'row')} repaired`),
+      row('Coverage', (r.coverage ?? []).map((c) => el('div', null, `${c.relation}: ${many(c.ranges, 'range')}, `,
         (c.gaps ?? []).length ? el('span', { class: 'slow' }, `${c.gaps.length} open: ${c.gaps.slice(0, 3).join('; ')}${c.gaps.length > 3 ? ' …' : ''}`) : 'gap-free'))),
       row('Failing keys', (r.failing_keys ?? []).map((k) => el('code', null, JSON.stringify(k), ' '))),
       row('Quarantined', count(r.quarantined?.length ?? 0)),
-      row('Against the forecast', r.forecast && r.outcome && `forecast ${times(r.forecast.duration)}, took ${duration(parseDuration(r.outcome.duration))}`),
-      row('Workers', (r.workers ?? []).map((w) => el('div', null, `${w.worker}: ${count(w.ranges)} ranges, ${count(w.rows)} rows`)))),
+      row('Against the forecast', r.forecast && r.outcome && `forecast ${times(r.forecast.duration)}, ${r.ended_at ? 'took' : 'so far'} ${duration(parseDuration(r.outcome.duration))}`),
+      row('Workers', (r.workers ?? []).map((w) => el('div', null, `${w.worker}: ${many(w.ranges, 'range')}, ${many(w.rows, 'row')}`)))),
   ];
 }

@@ -1,7 +1,7 @@
 // The range map: every range of a job is a cell, in key order, coloured by its state and how far it is. One pixel of a small bitmap is
 // one cell, so that 100,000 of them cost no more than a small picture.
 import { el, patch } from './dom.js';
-import { count, ago, words } from './format.js';
+import { count, many, ago, words } from './format.js';
 import { get, jobPath } from './session.js';
 
 export const states = ['queued', 'released', 'running', 'done', 'failed', 'dropped', 'skipped'];
@@ -243,8 +243,8 @@ export function describe(cell) {
 }
 
 const rangeText = (d) => [
-  `${count(d.rows_written)} rows written in ${count(d.batches)} batches`,
-  `${d.claims} claim${d.claims === 1 ? '' : 's'}, ${count(d.retries)} retries${d.quarantined ? `, ${count(d.quarantined)} rows in quarantine` : ''}`,
+  `${many(d.rows_written, 'row')} written in ${many(d.batches, 'batch', 'batches')}`,
+  `${many(d.claims, 'claim')}, ${many(d.attempts, 'attempt')} since it moved last, ${many(d.retries, 'retry', 'retries')}${d.quarantined ? `, ${many(d.quarantined, 'row')} in quarantine` : ''}`,
   d.owner ? `${d.state === 'running' ? 'carried' : 'last carried'} by ${d.owner}` : 'nobody has carried it yet',
   d.started_at ? `began ${ago(d.started_at)} ago` : '',
 ].filter(Boolean);

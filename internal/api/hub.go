@@ -30,7 +30,7 @@ type hub struct {
 	viewers map[chan frame]struct{}
 	last    *frame
 	stop    context.CancelFunc // nil: nobody looks
-	done    chan struct{}      // closed when the loop has ended
+	running sync.WaitGroup     // of the loop, and of one before it that may still end
 	closed  bool
 	end     chan struct{} // closed by close
 }
@@ -50,8 +50,8 @@ func (h *hub) join() (frames <-chan frame, leave func()) {
 	}
 	if h.stop == nil && !h.closed {
 		ctx, stop := context.WithCancel(context.Background())
-		h.stop, h.done = stop, make(chan struct{})
-		go h.run(ctx, h.done)
+		h.stop = stop
+		h.running.Go(func() { h.run(ctx) })
 	}
 	return v, func() { h.leave(v) }
 }
@@ -77,15 +77,11 @@ func (h *hub) close() {
 		h.stop()
 		h.stop = nil
 	}
-	done := h.done
 	h.mu.Unlock()
-	if done != nil {
-		<-done
-	}
+	h.running.Wait()
 }
 
-func (h *hub) run(ctx context.Context, done chan struct{}) {
-	defer close(done)
+func (h *hub) run(ctx context.Context) {
 	for {
 		began := time.Now()
 		f := h.read(ctx)

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	streamMost  = 10 * time.Minute // then the viewer comes again, and shows its token again
+	streamMost  = 2 * time.Minute  // then the viewer comes again, and shows its token again: so long may one that was revoked still look
 	streamWrite = 10 * time.Second // for one event: who takes longer is dropped
 )
 

@@ -127,9 +127,8 @@ func TestNobodyLooksAndNothingIsRead(t *testing.T) {
 	leave()
 	b.server.hub.mu.Lock()
 	require.Nil(t, b.server.hub.stop)
-	done := b.server.hub.done
 	b.server.hub.mu.Unlock()
-	<-done
+	b.server.hub.running.Wait()
 }
 
 func TestASlowViewerMissesFramesAndHoldsNobody(t *testing.T) {

@@ -115,7 +115,12 @@ func (c *Cluster) FailoverDSN(database string) string {
 	for _, s := range c.servers() {
 		hosts = append(hosts, fmt.Sprintf("127.0.0.1:%d", s.Port))
 	}
-	return "postgres://postgres@" + strings.Join(hosts, ",") + "/" + database + "?sslmode=disable&target_session_attrs=read-write"
+	return FailoverDSN(database, hosts...)
+}
+
+// FailoverDSN is a connection string of a database that leads to whichever of these addresses takes writes.
+func FailoverDSN(database string, addresses ...string) string {
+	return "postgres://postgres@" + strings.Join(addresses, ",") + "/" + database + "?sslmode=disable&target_session_attrs=read-write"
 }
 
 func (c *Cluster) servers() []*Server {
@@ -155,6 +160,33 @@ func (c *Cluster) Promote(standby int) error {
 	c.Primary = s
 	c.Standbys = append(c.Standbys[:standby:standby], c.Standbys[standby+1:]...)
 	return nil
+}
+
+// Rejoin makes a former primary, counted from 0, a standby of the primary that replaced it, and waits until it streams. What only the
+// former primary had is gone: it begins anew with a base backup. It may be called again after an error.
+func (c *Cluster) Rejoin(former int) error {
+	s := c.Former[former]
+	for _, step := range []func() error{
+		s.StopImmediate,
+		func() error { return os.RemoveAll(s.DataDir()) },
+		func() error {
+			return c.Primary.exec("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '" + s.Name + "'")
+		},
+		func() error {
+			return s.run("pg_basebackup", "--pgdata="+s.DataDir(), "--dbname="+c.Primary.DSN("postgres"), "--checkpoint=fast", "--no-sync",
+				"--create-slot", "--slot="+s.Name)
+		},
+		func() error { return s.writeFile("standby.signal", "") },
+		func() error { return s.follow(c.Primary) },
+		s.Start,
+	} {
+		if err := step(); err != nil {
+			return fmt.Errorf("rejoin %s: %w", s.Name, err)
+		}
+	}
+	c.Standbys = append(c.Standbys, s)
+	c.Former = append(c.Former[:former:former], c.Former[former+1:]...)
+	return c.WaitStreaming()
 }
 
 // Stop stops every server. The data stays until the Env is closed.

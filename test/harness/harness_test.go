@@ -71,6 +71,22 @@ func TestPostgresSurvivesKill(t *testing.T) {
 	require.Equal(t, 1001, count(t, c.ReplicaDSN(0, "postgres")))
 }
 
+// Primary and standby change places as often as one likes.
+func TestRejoin(t *testing.T) {
+	c := harness.Postgres(t, harness.WithStandby(1))
+	c.Exec(t, "postgres", "CREATE TABLE t (id int)")
+	for n := range 3 {
+		require.NoError(t, c.WaitReplayed())
+		require.NoError(t, c.Kill())
+		require.NoError(t, c.Promote(0))
+		require.NoError(t, c.Rejoin(0))
+		require.Empty(t, c.Former)
+		require.Equal(t, n, count(t, c.ReplicaDSN(0, "postgres")))
+		c.Exec(t, "postgres", "INSERT INTO t VALUES (0)")
+	}
+	require.Equal(t, 3, count(t, c.FailoverDSN("postgres")))
+}
+
 func TestDatabasesAreSeparate(t *testing.T) {
 	a, b := harness.Database(t), harness.Database(t)
 	a.Cluster.Exec(t, a.Name, "CREATE TABLE t (id int)")

@@ -59,11 +59,12 @@ func (l *Link) Through(server string) string {
 	if err != nil {
 		panic(err) // it is a test's own
 	}
-	u.Host = l.address()
+	u.Host = l.Address()
 	return u.String()
 }
 
-func (l *Link) address() string { return net.JoinHostPort(l.host, fmt.Sprint(l.Port)) }
+// Address is where clients reach it, as host:port.
+func (l *Link) Address() string { return net.JoinHostPort(l.host, fmt.Sprint(l.Port)) }
 
 // Silence lets nothing through any more on the ways given, or on both: the link is half-open. Connections stay.
 func (l *Link) Silence(ways ...Way) { l.set(ways, func(w *way) { w.silent = true }) }
@@ -134,8 +135,8 @@ func (l *Link) listen() error {
 	ctx, cancel := context.WithTimeout(context.Background(), listenMost)
 	defer cancel()
 	var listener net.Listener
-	err := poll(ctx, "listen on "+l.address(), func(context.Context) (err error) {
-		listener, err = net.Listen("tcp", l.address())
+	err := poll(ctx, "listen on "+l.Address(), func(context.Context) (err error) {
+		listener, err = net.Listen("tcp", l.Address())
 		return err
 	})
 	if err != nil {

@@ -73,12 +73,12 @@ func seesAll(ctx context.Context, t *testing.T, c *chaos) {
 		require.Contains(t, strings.Join(c.violations, "\n"), says)
 	}
 	for id := range c.app.inserted { // any that it knows to be committed
-		require.NoError(t, execOn(ctx, c.dsn(), fmt.Sprintf("CREATE TABLE public.known AS SELECT %d::bigint AS id", id)))
+		require.NoError(t, execOn(ctx, c.direct, fmt.Sprintf("CREATE TABLE public.known AS SELECT %d::bigint AS id", id)))
 		break
 	}
 	for _, w := range wrongs {
 		// As a replica the session fires no trigger: the history does not hear of it.
-		require.NoError(t, execOn(ctx, c.dsn(), "SET session_replication_role = replica", w.sql))
+		require.NoError(t, execOn(ctx, c.direct, "SET session_replication_role = replica", w.sql))
 		look(w.says)
 	}
 	nc, js, err := c.jetstream()

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/backfleet/backfleet/internal/job"
@@ -96,10 +97,12 @@ func (w *work) run(ctx context.Context, enough <-chan struct{}) error {
 	}
 }
 
+func (w *work) file(name string) string { return filepath.Join(w.f.dir, name+".yaml") }
+
 // submit repeats what a dead server has swallowed: a repeated submit is the same job.
 func (w *work) submit(ctx context.Context, name string, n int) error {
 	s := shapes[n%len(shapes)]
-	file := filepath.Join(w.f.dir, name+".yaml")
+	file := w.file(name)
 	if err := os.WriteFile(file, fmt.Appendf(nil, spec, name, s.perRange, s.passes, rateMost), 0o600); err != nil {
 		return err
 	}
@@ -117,6 +120,9 @@ func (w *work) await(ctx context.Context, name string, enough <-chan struct{}) e
 	go func() {
 		ended <- until(ctx, name+" has ended and left nothing in the stream", 1000*time.Hour, func(ctx context.Context) (yes bool, err error) {
 			err = w.pool.QueryRow(ctx, `SELECT stream_clear AND ended_at IS NOT NULL FROM backfleet.jobs WHERE name = $1`, name).Scan(&yes)
+			if errors.Is(err, pgx.ErrNoRows) { // a failover took it
+				_, err = w.f.cli(ctx, "submit", w.file(name))
+			}
 			return yes, err
 		})
 	}()

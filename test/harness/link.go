@@ -53,6 +53,9 @@ func (e *Env) StartLinkAt(host, to string) (*Link, error) {
 	return l, nil
 }
 
+// Local is the address of a port of the loopback interface.
+func Local(port int) string { return net.JoinHostPort("127.0.0.1", fmt.Sprint(port)) }
+
 // Through is a URL, such as a DSN, that reaches its server over this link.
 func (l *Link) Through(server string) string {
 	u, err := url.Parse(server)

@@ -240,8 +240,8 @@ func (c *chaos) result() result {
 		fmt.Fprintln(&b, r)
 	}
 	if c.watch != nil {
-		gap, _ := c.watch.longest()
-		fmt.Fprintf(&b, "longest time without progress, faults and all: %s; looked at the ledger %d times for what it took back\n", short(gap), c.watch.looks)
+		gap, from := c.watch.longest()
+		fmt.Fprintf(&b, "longest time without progress, faults and all: %s from %s; looked at the ledger %d times for what it took back\n", short(gap), from.UTC().Format(time.TimeOnly), c.watch.looks)
 	}
 	if c.work != nil {
 		fmt.Fprintf(&b, "%d jobs: %d rows in %d batches, %d takeovers, %d retries\n", len(c.work.jobs), c.figures.rows, c.figures.batches, c.figures.takeovers, c.figures.retries)

@@ -91,7 +91,7 @@ func (w *work) run(ctx context.Context, enough <-chan struct{}) error {
 		}
 		select {
 		case <-enough:
-			return nil
+			return w.awaitClear(ctx)
 		default:
 		}
 	}
@@ -118,8 +118,8 @@ func (w *work) await(ctx context.Context, name string, enough <-chan struct{}) e
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
-		ended <- until(ctx, name+" has ended and left nothing in the stream", 1000*time.Hour, func(ctx context.Context) (yes bool, err error) {
-			err = w.pool.QueryRow(ctx, `SELECT stream_clear AND ended_at IS NOT NULL FROM backfleet.jobs WHERE name = $1`, name).Scan(&yes)
+		ended <- until(ctx, name+" has ended", 1000*time.Hour, func(ctx context.Context) (yes bool, err error) {
+			err = w.pool.QueryRow(ctx, `SELECT ended_at IS NOT NULL FROM backfleet.jobs WHERE name = $1`, name).Scan(&yes)
 			if errors.Is(err, pgx.ErrNoRows) { // a failover took it
 				_, err = w.f.cli(ctx, "submit", w.file(name))
 			}
@@ -138,6 +138,14 @@ func (w *work) await(ctx context.Context, name string, enough <-chan struct{}) e
 		out, err := w.f.cli(ctx, "status", name)
 		return errors.Join(fmt.Errorf("%s has not ended %s after the last fault; its status:\n%s", name, afterwards, out), err)
 	}
+}
+
+// awaitClear waits until the jobs have left nothing in the stream.
+func (w *work) awaitClear(ctx context.Context) error {
+	return until(ctx, "the jobs have left nothing in the stream", afterwards, func(ctx context.Context) (yes bool, err error) {
+		err = w.pool.QueryRow(ctx, `SELECT bool_and(stream_clear) FROM backfleet.jobs`).Scan(&yes)
+		return yes, err
+	})
 }
 
 // report is the fleet's own proof of a job.

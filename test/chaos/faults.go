@@ -87,6 +87,7 @@ var faults = []fault{
 	{Kind{"primary killed", 1, on(primary), 0, 2 * second}, primaryDown((*harness.Server).Kill), nothing},
 	{Kind{"half of the sessions terminated", 1, on(primary), 0, 0}, sessionsTerminated, nothing},
 	{Kind{"no connection left", 1, on(primary), second, 4 * second}, crowded, nothing},
+	{Kind{"disk full", 1, on(primary), second, 4 * second}, diskFull, nothing},
 	{Kind{"standby shut down", 1, on(standby), 0, 4 * second}, standbyDown, nothing},
 	{Kind{"replay paused", 1, on(standby), second, 5 * second}, replayPaused, nothing},
 	{Kind{"PgBouncer killed", 1, on(bouncer), 0, 4 * second}, bouncerDown, nothing},

@@ -22,7 +22,8 @@ const (
 	extraLeaders = 1  // coordinators of it
 	backends     = 20 // of each PgBouncer
 	databaseName = "chaos"
-	connections  = "200" // that PostgreSQL allows
+	connections  = "200"     // that PostgreSQL allows
+	disk         = 256 << 20 // of the table
 	databaseVar  = "BACKFLEET_DATABASE_MAIN="
 	pollEvery    = 50 * time.Millisecond
 	patience     = 90 * time.Second // for what must come
@@ -62,7 +63,12 @@ func startServers(dir string, violate func(string, ...any)) (f *fleet, err error
 	if f.bin, err = f.env.BuildBackfleet(); err != nil {
 		return nil, err
 	}
-	if f.cluster, err = f.env.StartPostgres(harness.WithStandby(1), harness.WithSetting("max_connections", connections)); err != nil {
+	options := []harness.PostgresOption{harness.WithStandby(1), harness.WithSetting("max_connections", connections)}
+	f.cluster, err = f.env.StartPostgres(append(options, harness.WithSmallDisk(disk))...)
+	if errors.Is(err, harness.ErrNoMount) { // no disk can be full then
+		f.cluster, err = f.env.StartPostgres(options...)
+	}
+	if err != nil {
 		return nil, err
 	}
 	f.direct = f.cluster.FailoverDSN(databaseName)

@@ -149,6 +149,20 @@ func takeConnections(ctx context.Context, dsn string, full func()) {
 	}
 }
 
+var errNoDisk = errors.New("this program may not mount a small disk")
+
+// diskFull leaves no room for the table. The WAL has another disk.
+func diskFull(_ context.Context, c *chaos, _ Event) (func(context.Context) error, error) {
+	if c.cluster.Primary.Disk == "" {
+		return nil, errNoDisk
+	}
+	free, err := c.cluster.Primary.FillDisk()
+	if err != nil {
+		return nil, err
+	}
+	return mendOnce(free), nil
+}
+
 // tableLocked makes a change of the table that stays open for as long as the fault lasts.
 func tableLocked(ctx context.Context, c *chaos, e Event) (func(context.Context) error, error) {
 	tx, err := c.pool.Begin(ctx)

@@ -12,6 +12,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/backfleet/backfleet/test/harness"
 )
 
 type options struct {
@@ -101,7 +103,11 @@ func (c *chaos) load(ctx context.Context) error {
 	if err := execOn(ctx, c.cluster.DSN("postgres"), "CREATE DATABASE "+databaseName); err != nil {
 		return err
 	}
-	if err := execOn(ctx, c.direct, tables...); err != nil {
+	on := "pg_default"
+	if c.cluster.Primary.Disk != "" {
+		on = harness.SmallDisk
+	}
+	if err := execOn(ctx, c.direct, tables(on)...); err != nil {
 		return err
 	}
 	if _, err := c.cli(ctx, "db", "init"); err != nil {

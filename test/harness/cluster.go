@@ -38,7 +38,14 @@ func (e *Env) StartPostgres(opts ...PostgresOption) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	primary, err := e.newServer("primary", bin, user, o.settings)
+	newServer := func(name string) (*Server, error) {
+		s, err := e.newServer(name, bin, user, o.settings)
+		if err == nil && o.disk > 0 {
+			s.Disk, err = e.tmpfs(o.disk)
+		}
+		return s, err
+	}
+	primary, err := newServer("primary")
 	if err != nil {
 		return nil, err
 	}
@@ -49,8 +56,11 @@ func (e *Env) StartPostgres(opts ...PostgresOption) (*Cluster, error) {
 	e.mu.Lock()
 	e.clusters = append(e.clusters, c)
 	e.mu.Unlock()
+	if err := primary.useDisk(); err != nil {
+		return nil, err
+	}
 	for n := range o.standbys {
-		standby, err := e.newServer(fmt.Sprintf("standby%d", n+1), bin, user, o.settings)
+		standby, err := newServer(fmt.Sprintf("standby%d", n+1))
 		if err != nil {
 			return nil, err
 		}
@@ -90,10 +100,12 @@ func (s *Server) init(hba []string) error {
 	return os.WriteFile(path, []byte(strings.Join(hba, "\n")+"\n"+string(content)), 0o600)
 }
 
-// clone makes a standby, which streams under its own name, of a primary that has not been started yet: a copy of the directory is then
-// all that it takes, and the versions that come without pg_basebackup can have one too.
+// clone makes a standby, which streams under its own name, of a primary that does not run: a copy of the directory is then all that it takes, and the versions that come without pg_basebackup can have one too.
 func (s *Server) clone(primary *Server) error {
 	if err := s.run("/bin/cp", "-a", primary.DataDir(), s.DataDir()); err != nil {
+		return err
+	}
+	if err := s.copyDisk(primary); err != nil {
 		return err
 	}
 	if err := s.writeFile("standby.signal", ""); err != nil {
@@ -169,12 +181,16 @@ func (c *Cluster) Rejoin(former int) error {
 	for _, step := range []func() error{
 		s.StopImmediate,
 		func() error { return os.RemoveAll(s.DataDir()) },
+		s.clearDisk,
 		func() error {
 			return c.Primary.exec("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '" + s.Name + "'")
 		},
 		func() error {
-			return s.run("pg_basebackup", "--pgdata="+s.DataDir(), "--dbname="+c.Primary.DSN("postgres"), "--checkpoint=fast", "--no-sync",
-				"--create-slot", "--slot="+s.Name)
+			args := []string{"--pgdata=" + s.DataDir(), "--dbname=" + c.Primary.DSN("postgres"), "--checkpoint=fast", "--no-sync", "--create-slot", "--slot=" + s.Name}
+			if s.Disk != "" {
+				args = append(args, "--tablespace-mapping="+c.Primary.Disk+"="+s.Disk)
+			}
+			return s.run("pg_basebackup", args...)
 		},
 		func() error { return s.writeFile("standby.signal", "") },
 		func() error { return s.follow(c.Primary) },

@@ -26,8 +26,8 @@ const (
 	disk         = 256 << 20 // of the table
 	databaseVar  = "BACKFLEET_DATABASE_MAIN="
 	pollEvery    = 50 * time.Millisecond
-	patience     = 90 * time.Second // for what must come
-	graceMost    = 30 * time.Second // of a process that was told to end
+	patience     = 150 * time.Second // for what must come
+	graceMost    = 30 * time.Second  // of a process that was told to end
 
 	exitUnreachable = 5 // a process that is started while a server is down says so and ends
 )

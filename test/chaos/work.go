@@ -19,7 +19,7 @@ import (
 const (
 	rowsAtStart = 60_000
 	rateMost    = 5_000 // rows a second: a job lasts a quarter of a minute where nothing breaks
-	afterwards  = 3 * time.Minute
+	afterwards  = 5 * time.Minute
 )
 
 // The table is the application's. Its history is written by a trigger, in the transaction of each batch: a row for each row that a job

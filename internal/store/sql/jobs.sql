@@ -1,7 +1,8 @@
 -- name: job_insert
 INSERT INTO backfleet.jobs (id, name, database, spec, spec_hash, limits, state, key_columns, idempotent, auto_passes,
-                            search_path, estimate, estimate_by, submitted_by, forecast)
-VALUES ($1, $2, $3, $4, $5, $6, 'planning', $7, $8, $9, $10, $11, $12, $13, $14)
+                            search_path, estimate, estimate_by, submitted_by, forecast, submitted_as, plan, plan_hash)
+VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN (SELECT approval FROM backfleet.policy) THEN 'awaiting_approval' ELSE 'planning' END,
+        $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 RETURNING @job
 
 -- name: job_by_name
@@ -17,6 +18,23 @@ SELECT @job FROM backfleet.jobs WHERE id = $1
 
 -- name: jobs_all
 SELECT @job FROM backfleet.jobs ORDER BY submitted_at DESC LIMIT 1000
+
+-- name: jobs_page
+SELECT @job FROM backfleet.jobs
+ WHERE ($1 = '' OR id < $1) AND (NOT $2 OR state NOT IN ('complete', 'complete_with_errors', 'failed', 'cancelled'))
+ ORDER BY id DESC LIMIT $3
+
+-- name: job_plan
+SELECT plan FROM backfleet.jobs WHERE id = $1
+
+-- name: request_answered
+SELECT fingerprint, job_id, created FROM backfleet.requests WHERE by = $1 AND key = $2
+
+-- name: request_remember
+INSERT INTO backfleet.requests (by, key, fingerprint, job_id, created) VALUES ($1, $2, $3, $4, $5)
+
+-- name: request_forget
+DELETE FROM backfleet.requests WHERE at < clock_timestamp() - make_interval(secs => $1)
 
 -- name: jobs_open
 -- Every job that the coordinator still has something to do for.
@@ -59,9 +77,28 @@ SELECT DISTINCT r.relation::bigint FROM backfleet.relations r JOIN backfleet.job
 INSERT INTO backfleet.events (job_id, by, action, detail) VALUES ($1, $2, $3, $4)
 
 -- name: events
+-- Without what was refused: it changed nothing.
 SELECT id, at, coalesce(job_id, ''), by, action, detail FROM backfleet.events
- WHERE job_id = $1 OR (job_id IS NULL AND at >= (SELECT submitted_at FROM backfleet.jobs WHERE id = $1))
+ WHERE (job_id = $1 OR (job_id IS NULL AND at >= (SELECT submitted_at FROM backfleet.jobs WHERE id = $1))) AND action <> 'refused'
  ORDER BY id DESC LIMIT $2
+
+-- name: events_page
+-- With the holds of its database. An empty action is any.
+SELECT id, at, coalesce(job_id, ''), by, action, detail FROM backfleet.events
+ WHERE (job_id = $1 OR (job_id IS NULL AND at >= (SELECT submitted_at FROM backfleet.jobs WHERE id = $1)))
+   AND ($2::bigint = 0 OR id < $2) AND ($3 = '' OR action = $3)
+ ORDER BY id DESC LIMIT $4
+
+-- name: events_database
+-- Of every job, and of the database itself.
+SELECT id, at, coalesce(job_id, ''), by, action, detail FROM backfleet.events
+ WHERE ($1::bigint = 0 OR id < $1) AND ($2 = '' OR action = $2)
+ ORDER BY id DESC LIMIT $3
+
+-- name: quarantine_page
+SELECT q.relation, r.name, q.key, q.sqlstate, q.error, q.attempts, q.by, q.at, q.range_index
+  FROM backfleet.quarantine q JOIN backfleet.relations r USING (job_id, relation)
+ WHERE q.job_id = $1 AND ($2::oid = 0 OR (q.relation, q.key) > ($2, $3::text[])) ORDER BY q.relation, q.key LIMIT $4
 
 -- name: quarantine_list
 SELECT r.name, q.key, q.sqlstate, q.error, q.attempts, q.by

@@ -44,6 +44,9 @@ func (r Role) String() string {
 type Identity struct {
 	Name string
 	Role Role
+	// Person says that the token is somebody's own, of the tokens file, and not that of a process, which all who reach its state
+	// directory share.
+	Person bool
 }
 
 // Tokens are the bearer tokens that the API knows. Only their SHA-256 sums are held.

@@ -27,6 +27,8 @@ const (
 	Refused         Kind = "refused"         // the spec or value cannot go well; nothing changed
 	NotFound        Kind = "not_found"       // no such job, range or database
 	Conflict        Kind = "conflict"        // the state does not allow it, or somebody else changed it first
+	Stale           Kind = "stale"           // somebody changed it since the caller read it; nothing changed
+	TooMany         Kind = "too_many"        // requests come too fast; Retry-After says when to come again
 	Unauthenticated Kind = "unauthenticated" // no token, or an unknown one
 	Forbidden       Kind = "forbidden"       // the token's role is too low
 	Unavailable     Kind = "unavailable"     // a database or the API does not answer
@@ -35,6 +37,7 @@ const (
 var statusOf = map[Kind]int{
 	Internal: http.StatusInternalServerError, Invalid: http.StatusBadRequest, Refused: http.StatusUnprocessableEntity,
 	NotFound: http.StatusNotFound, Conflict: http.StatusConflict, Unauthenticated: http.StatusUnauthorized,
+	Stale: http.StatusPreconditionFailed, TooMany: http.StatusTooManyRequests,
 	Forbidden: http.StatusForbidden, Unavailable: http.StatusServiceUnavailable,
 }
 
@@ -95,6 +98,7 @@ func AsProblem(err error) *Problem {
 		specChanged *store.SpecChangedError
 		state       *store.StateError
 		revision    *store.RevisionError
+		reused      *store.KeyReusedError
 		unreachable *postgres.UnreachableError
 		connect     *pgconn.ConnectError
 		network     *net.OpError
@@ -108,12 +112,14 @@ func AsProblem(err error) *Problem {
 		return fromHuma(human)
 	case errors.As(err, &refusals):
 		return Refuse(refusals)
-	case errors.As(err, &specChanged), errors.Is(err, store.ErrNoLedger):
+	case errors.As(err, &specChanged), errors.As(err, &reused), errors.Is(err, store.ErrNoLedger):
 		return Fail(Refused, err, "")
 	case errors.Is(err, store.ErrNotFound):
 		return Fail(NotFound, err, "")
-	case errors.As(err, &state), errors.As(err, &revision):
+	case errors.As(err, &state):
 		return Fail(Conflict, err, "")
+	case errors.As(err, &revision):
+		return Fail(Stale, err, "")
 	case strings.HasPrefix(postgres.SQLState(err), "28"), postgres.SQLState(err) == "3D000":
 		return Fail(Refused, short(err), "correct the role, the password or the database name of its DSN")
 	case distrusted:

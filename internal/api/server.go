@@ -71,6 +71,7 @@ func New(cfg Config) *Server {
 	}}
 	s.api = humago.New(s.mux, doc)
 	s.api.UseMiddleware(s.authenticate)
+	s.listOperations()
 	s.readOperations()
 	s.controlOperations()
 	s.databaseOperations()

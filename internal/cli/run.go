@@ -254,16 +254,8 @@ func (a *app) follow(ctx context.Context, p *parts, screen *screen, f *fleet, na
 
 // byFleet reports whether the last pause was the fleet's own doing.
 func (a *app) byFleet(ctx context.Context, c *api.Client, name api.JobName) bool {
-	list, err := c.Events(ctx, name, 20)
-	if err != nil {
-		return false
-	}
-	for _, e := range list.Events { // the newest first
-		if e.Action == "pause" {
-			return member.MatchString(e.By)
-		}
-	}
-	return false
+	list, err := c.Events(ctx, name, "pause", 1)
+	return err == nil && len(list.Events) > 0 && member.MatchString(list.Events[0].By)
 }
 
 // finish shows the report and ends with the code of the job's end.

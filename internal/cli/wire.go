@@ -54,6 +54,9 @@ func serve(db database) api.Database {
 // ledger is a store with what /v1/databases shows beside it.
 type ledger struct{ *store.Store }
 
+// If implements api.Ledger.
+func (l ledger) If(revision int64) api.Ledger { return ledger{l.Store.If(revision)} }
+
 // Health implements api.Ledger.
 func (l ledger) Health(ctx context.Context) (api.DatabaseHealth, error) {
 	var h api.DatabaseHealth

@@ -373,21 +373,6 @@ func TestHTTPClientAndInProcessAgree(t *testing.T) {
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 }
 
-func TestTokensFile(t *testing.T) {
-	var tokens Tokens
-	require.NoError(t, tokens.Read(strings.NewReader("# staff\n\nviewer vera 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\n")))
-	who, ok := tokens.Who("test")
-	require.True(t, ok)
-	require.Equal(t, Identity{Name: "vera", Role: Viewer}, who)
-	_, ok = tokens.Who("Test")
-	require.False(t, ok)
-	_, ok = tokens.Who("")
-	require.False(t, ok)
-	for line, why := range map[string]string{"viewer vera": "2 fields", "root a b": "not a role", "viewer a xyz": "not a SHA-256"} {
-		require.ErrorContains(t, (&Tokens{}).Read(strings.NewReader(line)), why)
-	}
-}
-
 func TestTokenFileIsMadeOnceAndOnlyForItsOwner(t *testing.T) {
 	path := t.TempDir() + "/state/api.token"
 	first, err := EnsureToken(path)

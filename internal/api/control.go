@@ -212,6 +212,9 @@ func (s *Server) spec(ctx context.Context, in *SpecBody) (job.Spec, Database, er
 	dbs, err := s.named(ctx, spec.Database)
 	if err != nil {
 		p := AsProblem(err)
+		if p.Kind == Forbidden {
+			return job.Spec{}, Database{}, err
+		}
 		return job.Spec{}, Database{}, Refuse(job.Refusals{{Where: in.File, Field: "database", Value: spec.Database,
 			Why: strings.TrimPrefix(p.Detail, "database: "+strconv.Quote(spec.Database)+" "), Fix: p.Hint}})
 	}

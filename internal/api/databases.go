@@ -17,7 +17,7 @@ func (s *Server) databaseOperations() {
 	route(s, Viewer, http.MethodGet, "/v1/databases", "list-databases", "The target databases, who leads them, and whether they are held",
 		func(ctx context.Context, _ *struct{}) (*out[DatabaseList], error) {
 			answer := DatabaseList{Databases: []DatabaseHealth{}}
-			for _, db := range s.Databases {
+			for _, db := range s.scoped(ctx) {
 				h, err := db.Ledger.Health(ctx)
 				if err != nil {
 					h = DatabaseHealth{Error: AsProblem(err).Error()}

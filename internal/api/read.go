@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/backfleet/backfleet/internal/job"
@@ -78,17 +79,34 @@ func (s *Server) one(ctx context.Context, database string) (Database, error) {
 	return dbs[0], nil
 }
 
-// named returns the databases of this name; all of them for "".
-func (s *Server) named(_ context.Context, database string) ([]Database, error) {
-	if database == "" {
-		return s.Databases, nil
+// scoped returns the databases that the caller may see.
+func (s *Server) scoped(ctx context.Context) []Database {
+	who, _ := identityOf(ctx)
+	var all []Database
+	for _, db := range s.Databases {
+		if who.may(db.Name) {
+			all = append(all, db)
+		}
 	}
-	known := make([]string, len(s.Databases))
-	for i, db := range s.Databases {
+	return all
+}
+
+// named returns the databases of this name; all of them for "". It knows only those that the caller may see.
+func (s *Server) named(ctx context.Context, database string) ([]Database, error) {
+	all := s.scoped(ctx)
+	if database == "" {
+		return all, nil
+	}
+	known := make([]string, len(all))
+	for i, db := range all {
 		if db.Name == database {
-			return s.Databases[i : i+1], nil
+			return all[i : i+1], nil
 		}
 		known[i] = db.Name
+	}
+	if slices.ContainsFunc(s.Databases, func(db Database) bool { return db.Name == database }) {
+		who, _ := identityOf(ctx)
+		return nil, Fail(Forbidden, fmt.Errorf("token: %s may not see database %q", who.Name, database), "use a token whose databases hold it")
 	}
 	return nil, Fail(NotFound, fmt.Errorf("database: %q is not known here (known: %s)", database, strings.Join(known, ", ")),
 		"give its DSN to the server in BACKFLEET_DATABASE_"+strings.ToUpper(strings.ReplaceAll(database, "-", "_")))

@@ -136,10 +136,10 @@ func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 	}
 	if !ok {
 		token, bearer := strings.CutPrefix(ctx.Header("Authorization"), "Bearer ")
-		if who, ok = s.Tokens.Who(strings.TrimSpace(token)); !ok || !bearer {
+		var err error
+		if who, err = s.Tokens.Who(strings.TrimSpace(token)); err != nil || !bearer {
 			ctx.SetHeader("WWW-Authenticate", `Bearer realm="backfleet"`)
-			s.deny(ctx, Fail(Unauthenticated, errors.New("the request holds no API token that is known here"),
-				"give the token file that the server wrote: --api-token-file, or BACKFLEET_API_TOKEN_FILE"))
+			s.deny(ctx, unauthenticated(err))
 			return
 		}
 	}
@@ -148,6 +148,18 @@ func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	next(huma.WithContext(ctx, withIdentity(ctx.Context(), who)))
+}
+
+// unauthenticated says why a request's token is not accepted.
+func unauthenticated(err error) *Problem {
+	hint := "give the token file that the server wrote: --api-token-file, or BACKFLEET_API_TOKEN_FILE"
+	switch {
+	case errors.Is(err, ErrExpired), errors.Is(err, ErrRevoked):
+		hint = "ask whoever runs the server for another: backfleet token new"
+	case err == nil:
+		err = ErrUnknownToken // it came in another way than as a bearer's
+	}
+	return Fail(Unauthenticated, err, hint)
 }
 
 func (s *Server) deny(ctx huma.Context, p *Problem) {

@@ -50,7 +50,7 @@ func (f *apiFlags) add(fs *pflag.FlagSet, listen string) {
 	fs.StringVar(&f.listen, "listen", listen, "address of the API, metrics and health; beyond the loopback give it --tls-cert")
 	fs.StringVar(&f.cert, "tls-cert", "", "`file` with the API's certificate and its chain, in PEM; the API is then https. A renewed one is read without a restart")
 	fs.StringVar(&f.key, "tls-key", "", "`file` with the certificate's key, in PEM")
-	fs.StringVar(&f.tokens, "api-tokens", "", "`file` with more API tokens: lines of role, name and the token's SHA-256 in hex; role is viewer, operator or admin")
+	fs.StringVar(&f.tokens, "api-tokens", "", "`file` with more API tokens, as backfleet token new writes it; read anew when it changes")
 	fs.BoolVar(&f.openCheck, "open-check", false, "answer GET /check/... without a token, for tools that cannot send one; whoever reaches the address can read what holds a database")
 }
 
@@ -72,7 +72,7 @@ func (a *app) serveAPI(ctx context.Context, p *parts, f apiFlags, dir string, cf
 	cfg.Tokens = &api.Tokens{}
 	cfg.Tokens.Add(token, api.Identity{Name: "admin", Role: api.Admin})
 	if f.tokens != "" {
-		if err := readTokens(cfg.Tokens, f.tokens); err != nil {
+		if err := cfg.Tokens.Watch(f.tokens, log); err != nil {
 			return e, usage("api-tokens: %w", err)
 		}
 	}
@@ -118,15 +118,6 @@ func (f apiFlags) certificate(log *zap.Logger) (*api.Certificate, error) {
 		return nil, usage("tls-cert, tls-key: %w", err)
 	}
 	return c, nil
-}
-
-func readTokens(t *api.Tokens, path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	return t.Read(f)
 }
 
 func isLoopback(address string) bool {

@@ -10,6 +10,7 @@ import (
 
 func (a *app) submitCommand() *cobra.Command {
 	var again bool
+	var key string
 	var sample api.Sample
 	cmd := &cobra.Command{
 		Use:   "submit JOB.yaml",
@@ -30,7 +31,7 @@ outcome; --no-sample leaves them out. Submitting the same file again returns the
 				return err
 			}
 			defer done()
-			got, err := c.Submit(cmd.Context(), spec, file, again, sample)
+			got, err := c.Once(key).Submit(cmd.Context(), spec, file, again, sample)
 			if err != nil {
 				return err
 			}
@@ -45,6 +46,7 @@ outcome; --no-sample leaves them out. Submitting the same file again returns the
 		},
 	}
 	cmd.Flags().BoolVar(&again, "again", false, "make a new job even if one of this name has ended; it does every row once more")
+	cmd.Flags().StringVar(&key, "idempotency-key", "", "a `text` of your own: the same request under it is answered as before for a week, so that a script may try it again")
 	cmd.Flags().BoolVar(&sample.NoSample, "no-sample", false, noSampleHelp)
 	return cmd
 }

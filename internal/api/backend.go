@@ -22,6 +22,7 @@ type Ledger interface {
 	Reader
 	Lists
 	Controls
+	Record
 	Brake
 	Throttle
 }

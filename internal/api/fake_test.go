@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -310,7 +311,7 @@ func (m checker) Submit(_ context.Context, s Submission) (job.Job, []string, err
 		return job.Job{}, nil, fmt.Errorf("submit: %w", m.refusals)
 	}
 	j := job.Job{
-		ID: job.ID(fmt.Sprintf("01J%023d", len(m.jobs))), Name: s.Spec.Name, Database: s.Spec.Database, Spec: s.Spec, SpecHash: s.Spec.Hash(),
+		ID: job.ID(fmt.Sprintf("01J%022d%s", len(m.jobs), strings.ToUpper(s.Spec.Database[:1]))), Name: s.Spec.Name, Database: s.Spec.Database, Spec: s.Spec, SpecHash: s.Spec.Hash(),
 		Limits: s.Spec.Limits, State: job.Planning, Revision: 1, By: s.By, SubmittedAs: s.As,
 	}
 	m.jobs = append(m.jobs, j)
@@ -339,4 +340,11 @@ func (m *memory) set(id job.ID, change func(*job.Job)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	change(m.get(id))
+}
+
+func (m *memory) Refused(_ context.Context, id job.ID, by string, r job.Refused) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.events = append(m.events, job.Event{Job: id, By: by, Action: "refused", Detail: map[string]any{"operation": r.Operation, "status": r.Status, "reason": r.Reason}})
+	return nil
 }

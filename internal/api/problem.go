@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -50,7 +51,8 @@ type Problem struct {
 	Hint     string       `json:"hint,omitempty"` // what to do
 	Refusals job.Refusals `json:"refusals,omitempty"`
 
-	cause error
+	cause      error
+	retryAfter int // seconds; 0: nothing is said
 }
 
 // Error is the problem in one line, or in one line a refusal.
@@ -69,6 +71,15 @@ func (p *Problem) Unwrap() error { return p.cause }
 
 // GetStatus implements huma.StatusError.
 func (p *Problem) GetStatus() int { return p.Status }
+
+// GetHeaders implements huma.HeadersError.
+func (p *Problem) GetHeaders() http.Header {
+	h := http.Header{}
+	if p.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(p.retryAfter))
+	}
+	return h
+}
 
 // ContentType implements huma.ContentTypeFilter.
 func (p *Problem) ContentType(string) string { return "application/problem+json" }

@@ -145,6 +145,14 @@ type Event struct {
 	Detail map[string]any `json:"detail,omitempty"` // "old" and "new" where a value changed
 }
 
+// Refused is a change that somebody asked for in vain.
+type Refused struct {
+	Operation string `json:"operation"`
+	Status    int    `json:"status"` // of HTTP: 403, 409, 412 or 429
+	Reason    string `json:"reason"`
+	From      string `json:"from,omitempty"` // the address
+}
+
 // Report is the proof of a job: what was done, what is left, who did what.
 type Report struct {
 	Job         ID            `json:"job"`

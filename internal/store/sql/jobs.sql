@@ -76,6 +76,12 @@ SELECT DISTINCT r.relation::bigint FROM backfleet.relations r JOIN backfleet.job
 -- name: event
 INSERT INTO backfleet.events (job_id, by, action, detail) VALUES ($1, $2, $3, $4)
 
+-- name: event_refused
+-- Of the whole database no more than so many in an hour: the audit log only grows, and a flood must not fill it.
+INSERT INTO backfleet.events (job_id, by, action, detail)
+SELECT $1, $2, 'refused', $3
+ WHERE (SELECT count(*) FROM (SELECT 1 FROM backfleet.events WHERE action = 'refused' AND at > clock_timestamp() - interval '1 hour' LIMIT $4::int) r) < $4::int
+
 -- name: events
 -- Without what was refused: it changed nothing.
 SELECT id, at, coalesce(job_id, ''), by, action, detail FROM backfleet.events

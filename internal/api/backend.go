@@ -62,6 +62,8 @@ type Controls interface {
 	SkipRange(ctx context.Context, id job.ID, by string, index int, reason string) (job.Job, error)
 	SkipRow(ctx context.Context, id job.ID, by, relation string, key ranges.Key, reason string) (job.Job, error)
 	Retry(ctx context.Context, id job.ID, by string) (store.RetryResult, error)
+	// Approve lets a job begin that awaits it. as is the token of who approves, planHash what they saw.
+	Approve(ctx context.Context, id job.ID, by, as, planHash string) (job.Job, error)
 	RequestVerify(ctx context.Context, id job.ID, by string) (job.Job, error)
 }
 
@@ -92,6 +94,8 @@ type Planner interface {
 	// Submit checks the spec as Plan does and stores the job. The job that is there already is returned as
 	// [store.Store.Submit] says.
 	Submit(ctx context.Context, s Submission) (j job.Job, warnings []string, err error)
+	// Hash is what a plan of this spec comes down to now, as an approval is bound to it.
+	Hash(ctx context.Context, spec job.Spec) (string, error)
 	// Vet checks what a change of a job's limits names in the database for the first time, such as a replica or a query. The error
 	// is a [job.Refusals] where that cannot go well; the warnings are what would hold the job back at once.
 	Vet(ctx context.Context, was, now job.Limits) (warnings []string, err error)

@@ -245,6 +245,11 @@ func (c *Client) Cancel(ctx context.Context, n JobName, reason string) (Job, err
 	return c.change(ctx, n, "/cancel", reason)
 }
 
+// Approve lets a job begin that awaits it, if its plan still has this hash.
+func (c *Client) Approve(ctx context.Context, n JobName, planHash string) (Job, error) {
+	return call[Job](ctx, c, http.MethodPost, n.path("/approve"), map[string]string{"plan_hash": planHash})
+}
+
 // Verify asks for another verification.
 func (c *Client) Verify(ctx context.Context, n JobName) (Job, error) {
 	return c.change(ctx, n, "/verify", "")

@@ -320,6 +320,9 @@ func (s *Server) vet(ctx context.Context, db Database, j job.Job, limits job.Lim
 	}
 	who, _ := identityOf(ctx)
 	fresh := func(c job.Check) bool { return !slices.Contains(j.Limits.Throttle.Checks, c) }
+	if j.ApprovedAs != "" && slices.ContainsFunc(limits.Throttle.Checks, fresh) {
+		return nil, Fail(Conflict, fmt.Errorf("limits: job %q was approved without that check", j.Name), "cancel it and submit it anew with the check, for another approval")
+	}
 	if who.Role < Admin && slices.ContainsFunc(limits.Throttle.Checks, fresh) {
 		return nil, Fail(Forbidden, fmt.Errorf("token: %s is %s, and throttle.checks needs admin: a check runs with the fleet's privileges", who.Name, who.Role),
 			"use a token of that role")

@@ -36,6 +36,7 @@ type memory struct {
 	warnings []string
 	asked    int64 // the revision that the next change asks for
 	answered []answered
+	hash     string // of every plan now
 }
 
 type answered struct {
@@ -222,6 +223,17 @@ func (m *memory) Retry(_ context.Context, id job.ID, by string) (store.RetryResu
 func (m *memory) RequestVerify(_ context.Context, id job.ID, by string) (job.Job, error) {
 	return m.to(id, job.Verifying, "verify", by, "")
 }
+
+func (m *memory) Approve(_ context.Context, id job.ID, by, as, planHash string) (job.Job, error) {
+	if j := m.get(id); j.SubmittedAs == as {
+		return *j, &store.SamePersonError{Name: j.Name, As: as}
+	} else if j.PlanHash != planHash {
+		return *j, &store.PlanChangedError{Name: j.Name, Have: j.PlanHash, Seen: planHash}
+	}
+	return m.to(id, job.Planning, "approve", by, "")
+}
+
+func (m checker) Hash(context.Context, job.Spec) (string, error) { return m.hash, nil }
 
 func (m *memory) Hold(_ context.Context, by, reason string, d time.Duration) (time.Time, error) {
 	m.mu.Lock()

@@ -175,3 +175,39 @@ func TestRefusalsAreOnRecord(t *testing.T) {
 	}
 	require.Less(t, len(b.main.events)-before, refusalsBurst+1)
 }
+
+// Two persons: who approves has a token of their own, and is not who submitted.
+func TestApproval(t *testing.T) {
+	b := setup(t)
+	for name, who := range map[string]Identity{"ann-token": {Name: "ann", Role: Admin, Person: true}, "bob-token": {Name: "bob", Role: Admin, Person: true}, "olga-token": {Name: "olga", Role: Operator, Person: true}} {
+		b.server.Tokens.Add(name, who)
+	}
+	code, _, body := b.do(t, http.MethodPost, "/v1/jobs", "ann-token", spec)
+	require.Equal(t, http.StatusOK, code, body)
+	require.Equal(t, "ann", b.main.jobs[0].SubmittedAs, "whoever she says that she is")
+	b.main.set(b.main.jobs[0].ID, func(j *job.Job) { j.State, j.PlanHash = job.AwaitingApproval, "h1" })
+	for _, c := range []struct {
+		token, hash, now string
+		code             int
+		why              string
+	}{
+		{"root-token", "h1", "h1", 403, "not known who asks"},
+		{"olga-token", "h1", "h1", 403, "needs admin"},
+		{"ann-token", "h1", "h1", 403, "another person must approve"},
+		{"bob-token", "h2", "h1", 412, "read it again"},
+		{"bob-token", "h1", "h3", 409, "has changed since the submit"},
+		{"bob-token", "h1", "h1", 200, `"planning"`},
+	} {
+		b.main.hash = c.now
+		code, _, body := b.do(t, http.MethodPost, "/v1/jobs/norm/approve", c.token, `{"plan_hash":"`+c.hash+`"}`)
+		require.Equal(t, c.code, code, body)
+		require.Contains(t, body, c.why)
+	}
+	require.Equal(t, "bob", b.main.last().By)
+	_, err := b.client.Approve(t.Context(), "norm", "h1")
+	require.Contains(t, problem(t, err, Forbidden).Hint, "tokens file")
+
+	b.main.set(b.main.jobs[0].ID, func(j *job.Job) { j.ApprovedAs = "bob" })
+	_, err = b.client.SetLimits(t.Context(), "norm", map[string]string{"throttle.checks": `[{name: x, sql: "select 1", hard: 3}]`})
+	require.Contains(t, problem(t, err, Conflict).Detail, "approved without that check")
+}

@@ -110,6 +110,8 @@ func AsProblem(err error) *Problem {
 		state       *store.StateError
 		revision    *store.RevisionError
 		reused      *store.KeyReusedError
+		same        *store.SamePersonError
+		planChanged *store.PlanChangedError
 		unreachable *postgres.UnreachableError
 		connect     *pgconn.ConnectError
 		network     *net.OpError
@@ -129,7 +131,9 @@ func AsProblem(err error) *Problem {
 		return Fail(NotFound, err, "")
 	case errors.As(err, &state):
 		return Fail(Conflict, err, "")
-	case errors.As(err, &revision):
+	case errors.As(err, &same):
+		return Fail(Forbidden, err, "use a token of another name")
+	case errors.As(err, &revision), errors.As(err, &planChanged):
 		return Fail(Stale, err, "")
 	case strings.HasPrefix(postgres.SQLState(err), "28"), postgres.SQLState(err) == "3D000":
 		return Fail(Refused, short(err), "correct the role, the password or the database name of its DSN")

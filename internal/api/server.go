@@ -82,6 +82,7 @@ func New(cfg Config) *Server {
 	s.listOperations()
 	s.readOperations()
 	s.controlOperations()
+	s.approvalOperations()
 	s.databaseOperations()
 	s.throttleOperations()
 	s.checkOperation()

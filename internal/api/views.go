@@ -21,12 +21,14 @@ type Job struct {
 	By        string     `json:"submitted_by"`
 	Submitted time.Time  `json:"submitted_at"`
 	Ended     *time.Time `json:"ended_at,omitempty"`
+	PlanHash  string     `json:"plan_hash,omitempty"`   // what an approval is bound to
+	Approved  string     `json:"approved_by,omitempty"` // the token that approved it
 }
 
 func viewOf(j job.Job) Job {
 	v := Job{
 		ID: j.ID, Name: j.Name, Database: j.Database, Table: j.Spec.Table, State: j.State, Reason: j.Reason,
-		Revision: j.Revision, SpecHash: j.SpecHash, Limits: j.Limits, By: j.By, Submitted: j.Submitted,
+		Revision: j.Revision, SpecHash: j.SpecHash, Limits: j.Limits, By: j.By, Submitted: j.Submitted, PlanHash: j.PlanHash, Approved: j.ApprovedAs,
 	}
 	if !j.Ended.IsZero() {
 		v.Ended = &j.Ended
@@ -146,6 +148,7 @@ type DatabaseHealth struct {
 	Ledger    int        `json:"ledger_version,omitempty"` // 0: there is none yet
 	Leader    *Leader    `json:"leader,omitempty"`         // nil: nobody leads
 	Brake     *job.Brake `json:"brake,omitempty"`          // nil: no hold stands
+	Approval  bool       `json:"approval"`                 // a job begins only after another person's approval
 }
 
 // Leader is the coordinator that governs a database.

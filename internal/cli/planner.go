@@ -66,6 +66,15 @@ func (p planner) Submit(ctx context.Context, s api.Submission) (j job.Job, warni
 	return j, plan.Holding(), err
 }
 
+// Hash implements api.Planner.
+func (p planner) Hash(ctx context.Context, spec job.Spec) (string, error) {
+	plan, err := preflight.Check(ctx, p.db.pool, spec, p.options(nil))
+	if err != nil {
+		return "", err
+	}
+	return plan.Hash(), nil
+}
+
 // Vet implements api.Planner.
 func (p planner) Vet(ctx context.Context, was, now job.Limits) ([]string, error) {
 	return preflight.Limits(ctx, p.db.pool, p.db.name, was, now, p.options(nil))

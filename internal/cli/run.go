@@ -138,6 +138,9 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 		verb = "is new"
 	}
 	say(a.stderr, "job %s (%s) of database %s %s", got.Job.Name, got.Job.ID, got.Job.Database, verb)
+	if got.Job.State == job.AwaitingApproval {
+		say(a.stderr, "it awaits the approval of another person, by a token of --api-tokens: backfleet approve %s", got.Job.Name)
+	}
 
 	if f == nil { // somebody revived the job a moment ago
 		if f, err = a.prepareFleet(ctx, p, flags, db, spec, log); err != nil {

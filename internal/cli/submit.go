@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/backfleet/backfleet/internal/api"
+	"github.com/backfleet/backfleet/internal/job"
 )
 
 func (a *app) submitCommand() *cobra.Command {
@@ -37,6 +38,10 @@ outcome; --no-sample leaves them out. Submitting the same file again returns the
 			}
 			a.warn(got.Warnings)
 			return a.print(got, func(w io.Writer) {
+				if got.Job.State == job.AwaitingApproval {
+					say(w, "job %s (%s) of database %s awaits the approval of another person: backfleet approve %s", got.Job.Name, got.Job.ID, got.Job.Database, got.Job.Name)
+					return
+				}
 				if got.Created {
 					say(w, "job %s (%s) of database %s is stored; follow it with: backfleet status %s", got.Job.Name, got.Job.ID, got.Job.Database, got.Job.Name)
 					return

@@ -182,6 +182,9 @@ func (s *Store) SetLimits(ctx context.Context, id job.ID, by string, limits job.
 		if j.State.Ended() {
 			return j, &StateError{j.Name, "set", j.State, "its limits no longer matter"}
 		}
+		if awaits(j) {
+			return j, &StateError{j.Name, "set", j.State, "what another person is asked to approve does not change; cancel it and submit it anew"}
+		}
 		if ifRevision != 0 && ifRevision != j.Revision {
 			return j, &RevisionError{fmt.Sprintf("job %q", j.Name), j.Revision, ifRevision}
 		}

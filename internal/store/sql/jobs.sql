@@ -36,6 +36,16 @@ INSERT INTO backfleet.requests (by, key, fingerprint, job_id, created) VALUES ($
 -- name: request_forget
 DELETE FROM backfleet.requests WHERE at < clock_timestamp() - make_interval(secs => $1)
 
+-- name: policy
+SELECT approval FROM backfleet.policy
+
+-- name: policy_set
+WITH o AS (SELECT approval FROM backfleet.policy FOR NO KEY UPDATE)
+UPDATE backfleet.policy SET approval = $1 RETURNING (SELECT approval FROM o)
+
+-- name: job_approved
+UPDATE backfleet.jobs SET approved_as = $2, approved_at = clock_timestamp() WHERE id = $1
+
 -- name: jobs_open
 -- Every job that the coordinator still has something to do for.
 SELECT @job FROM backfleet.jobs

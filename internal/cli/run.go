@@ -20,6 +20,7 @@ type runFlags struct {
 	noSample   bool
 	nats       natsFlags
 	api        apiFlags
+	told       notifyFlags
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -58,6 +59,7 @@ The ledger is created in the database when it is missing. --state-dir keeps the 
 	flags.nats.add(f, a, "coordinator")
 	flags.nats.addReplicas(f)
 	flags.api.add(f, "127.0.0.1:0")
+	flags.told.add(f)
 	return cmd
 }
 

@@ -226,3 +226,45 @@ SELECT CASE WHEN w.application_name NOT IN ('', 'walreceiver') THEN w.applicatio
  WHERE s.slot_type IS DISTINCT FROM 'logical'
    AND (w.state IS NULL OR w.state <> 'backup' AND w.replay_lsn IS NOT NULL)
    AND (w.flush_lsn IS NULL OR w.flush_lsn < $1::pg_lsn)
+
+-- name: notices_begin
+-- From when on a receiver is told: what was before it was named is no news to it.
+INSERT INTO backfleet.notices (target, subject, id, message, sent_at) VALUES ($1, 'begin', '', '{}', clock_timestamp()) ON CONFLICT DO NOTHING
+
+-- name: notices_news
+-- Events of the last hour that a receiver was not told yet, among the last thousand.
+SELECT e.id, e.at, coalesce(e.job_id, ''), e.by, e.action, e.detail
+  FROM (SELECT * FROM backfleet.events ORDER BY id DESC LIMIT 1000) e
+ WHERE e.action = ANY ($2::text[]) AND e.at > clock_timestamp() - interval '1 hour'
+   AND e.at >= (SELECT at FROM backfleet.notices WHERE target = $1 AND subject = 'begin')
+   AND NOT EXISTS (SELECT 1 FROM backfleet.notices n WHERE n.target = $1 AND n.subject = 'event/' || e.id)
+ ORDER BY e.id
+
+-- name: notice_add
+INSERT INTO backfleet.notices (target, subject, id, message) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+
+-- name: notices_due
+SELECT subject, id, message, attempts FROM backfleet.notices
+ WHERE target = $1 AND sent_at IS NULL AND NOT gave_up AND due_at <= clock_timestamp() ORDER BY at, subject LIMIT 20
+
+-- name: notice_sent
+UPDATE backfleet.notices SET sent_at = clock_timestamp(), attempts = attempts + 1, error = NULL WHERE target = $1 AND subject = $2
+
+-- name: notice_failed
+UPDATE backfleet.notices SET attempts = attempts + 1, error = $3, due_at = clock_timestamp() + make_interval(secs => $4),
+       gave_up = at < clock_timestamp() - interval '1 day'
+ WHERE target = $1 AND subject = $2 RETURNING gave_up
+
+-- name: notices_forget
+DELETE FROM backfleet.notices WHERE at < clock_timestamp() - interval '30 days' AND subject <> 'begin'
+
+-- name: notice_held
+-- The last hold that a receiver was told of and whose end it was not.
+SELECT subject FROM backfleet.notices h
+ WHERE target = $1 AND subject LIKE 'held/%'
+   AND NOT EXISTS (SELECT 1 FROM backfleet.notices f WHERE f.target = $1 AND f.subject = 'freed/' || substr(h.subject, 6))
+ ORDER BY at DESC LIMIT 1
+
+-- name: quarantine_open
+SELECT q.job_id, count(*) FROM backfleet.quarantine q JOIN backfleet.jobs j ON j.id = q.job_id
+ WHERE j.state NOT IN ('complete', 'complete_with_errors', 'failed', 'cancelled') GROUP BY q.job_id

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -16,7 +17,7 @@ import (
 )
 
 const (
-	streamMost  = 2 * time.Minute  // then the viewer comes again, and shows its token again: so long may one that was revoked still look
+	streamMost  = 10 * time.Minute // then the viewer comes again
 	streamWrite = 10 * time.Second // for one event: who takes longer is dropped
 )
 
@@ -28,6 +29,7 @@ type Hello struct {
 }
 
 type streamAsked struct {
+	Accept   string `header:"Accept" doc:"text/event-stream for events; else what the fleet does now is answered once, as JSON."`
 	Job      string `query:"job" doc:"Also send the map of this job's ranges: whole once, then what changes."`
 	Database string `query:"database" doc:"Needed only where two databases hold a job of that name."`
 	Round    int    `query:"round" default:"-1" minimum:"-1" maximum:"100" doc:"Which map: 0 is the fill, n the n-th verification; left out, the present phase."`
@@ -36,7 +38,8 @@ type streamAsked struct {
 // EndStreams ends every stream, because the server is about to stop.
 func (s *Server) EndStreams() { s.hub.close() }
 
-// stream sends events until the viewer leaves: `hello` once, then `fleet` about once a second, and `map` where a job is named.
+// stream sends events until the viewer leaves, or its token is not accepted any more: `hello` once, then `fleet` about once a second, and
+// `map` where a job is named. Who does not ask for events gets what one `fleet` tells.
 func (s *Server) stream(ctx context.Context, in *streamAsked) (*huma.StreamResponse, error) {
 	who, _ := identityOf(ctx)
 	if in.Job != "" {
@@ -44,18 +47,43 @@ func (s *Server) stream(ctx context.Context, in *streamAsked) (*huma.StreamRespo
 			return nil, err
 		}
 	}
+	if !strings.Contains(in.Accept, eventStream) {
+		return s.once(ctx, who)
+	}
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
-		_, w := humago.Unwrap(hc)
+		r, w := humago.Unwrap(hc)
 		v := &viewer{server: s, asked: *in, who: who, w: w, control: http.NewResponseController(w)}
+		v.token, v.shown = strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		_ = v.watch(hc.Context()) // the viewer is gone, and there is nobody to tell
 	}}, nil
 }
+
+// once answers what the fleet does now.
+func (s *Server) once(ctx context.Context, who Identity) (*huma.StreamResponse, error) {
+	frames, leave := s.hub.join()
+	defer leave()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-s.hub.end:
+		return nil, Fail(Unavailable, errors.New("the server is about to stop"), "ask another coordinator")
+	case f := <-frames:
+		return &huma.StreamResponse{Body: func(hc huma.Context) {
+			hc.SetHeader("Content-Type", "application/json")
+			_, _ = hc.BodyWriter().Write(f.text(who)) // else the viewer is gone
+		}}, nil
+	}
+}
+
+const eventStream = "text/event-stream"
 
 // viewer is one who watches.
 type viewer struct {
 	server   *Server
 	asked    streamAsked
 	who      Identity
+	token    string
+	shown    bool // a token was; else it is a request of this process
 	w        http.ResponseWriter
 	control  *http.ResponseController
 	revision string // of the map that it has
@@ -66,7 +94,7 @@ func (v *viewer) watch(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, streamMost)
 	defer cancel()
 	h := v.w.Header()
-	h.Set("Content-Type", "text/event-stream")
+	h.Set("Content-Type", eventStream)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // a proxy shall pass each event on
 	hello, err := json.Marshal(Hello{v.who.Name, v.who.Role.String(), observe.ThisBuild().Version})
@@ -85,6 +113,11 @@ func (v *viewer) watch(ctx context.Context) error {
 		case <-v.server.hub.end:
 			return nil
 		case f := <-frames:
+			if v.shown {
+				if _, err := v.server.Tokens.Who(strings.TrimSpace(v.token)); err != nil {
+					return err // it comes again, and is told why not
+				}
+			}
 			if err := v.send("fleet", f.text(v.who)); err != nil {
 				return err
 			}
@@ -96,16 +129,21 @@ func (v *viewer) watch(ctx context.Context) error {
 }
 
 // text is the frame as one viewer may see it.
-func (f frame) text(Identity) []byte {
+func (f frame) text(who Identity) []byte {
 	at, _ := f.at.UTC().MarshalJSON() // a time of now has a form in JSON
 	var b bytes.Buffer
 	b.WriteString(`{"at":`)
 	b.Write(at)
 	b.WriteString(`,"databases":[`)
-	for i, db := range f.databases {
-		if i > 0 {
+	first := true
+	for _, db := range f.databases {
+		if !who.may(db.name) {
+			continue
+		}
+		if !first {
 			b.WriteByte(',')
 		}
+		first = false
 		b.Write(db.text)
 	}
 	b.WriteString("]}")

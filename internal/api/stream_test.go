@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +30,7 @@ func (b bundle) watch(t *testing.T, token, query string) watcher {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, b.http.URL+"/v1/stream"+query, nil)
 	require.NoError(t, err)
 	r.Header.Set("Authorization", "Bearer "+token)
+	r.Header.Set("Accept", eventStream)
 	got, err := b.http.Client().Do(r)
 	require.NoError(t, err)
 	t.Cleanup(func() {
@@ -85,10 +87,55 @@ func TestAStreamTellsTheFleet(t *testing.T) {
 	}
 	require.Empty(t, f.Databases[0].Jobs)
 
-	code, _, body := b.do(t, http.MethodGet, "/v1/stream", "guessed", "")
+	code, kind, body := b.do(t, http.MethodGet, "/v1/stream", "view-token", "")
+	require.Equal(t, http.StatusOK, code, body)
+	require.Equal(t, "application/json", kind, "who does not ask for events is answered once")
+	require.NoError(t, json.Unmarshal([]byte(body), &f))
+	require.Len(t, f.Databases, 2)
+
+	code, _, body = b.do(t, http.MethodGet, "/v1/stream", "guessed", "")
 	require.Equal(t, http.StatusUnauthorized, code, body)
 	code, _, body = b.do(t, http.MethodGet, "/v1/stream?job=none", "view-token", "")
 	require.Equal(t, http.StatusNotFound, code, body)
+}
+
+func TestAViewerSeesItsDatabasesOnly(t *testing.T) {
+	f := frame{databases: []shownDatabase{{"audit", []byte(`{"name":"audit"}`)}, {"main", []byte(`{"name":"main"}`)}}}
+	var all, one, none seen
+	require.NoError(t, json.Unmarshal(f.text(Identity{}), &all))
+	require.Len(t, all.Databases, 2)
+	require.NoError(t, json.Unmarshal(f.text(Identity{Databases: []string{"main"}}), &one))
+	require.Len(t, one.Databases, 1)
+	require.Equal(t, "main", one.Databases[0].Name)
+	require.NoError(t, json.Unmarshal(f.text(Identity{Databases: []string{}}), &none))
+	require.Empty(t, none.Databases)
+}
+
+func TestATokenThatExpiresEndsItsStream(t *testing.T) {
+	b := setup(t)
+	t.Cleanup(b.server.EndStreams)
+	var late atomic.Bool
+	now := time.Now()
+	for i := range b.server.Tokens.own {
+		b.server.Tokens.own[i].Expires = now.Add(time.Hour)
+	}
+	b.server.Tokens.Now = func() time.Time {
+		if late.Load() {
+			return now.Add(2 * time.Hour)
+		}
+		return now
+	}
+	w := b.watch(t, "op-token", "")
+	var f seen
+	w.next("fleet", &f)
+	late.Store(true)
+	for w.lines.Scan() {
+		require.NotContains(t, w.lines.Text(), "event: map")
+	}
+	require.NoError(t, w.lines.Err())
+	code, _, body := b.do(t, http.MethodGet, "/v1/stream", "op-token", "")
+	require.Equal(t, http.StatusUnauthorized, code, body)
+	require.Contains(t, body, "expired")
 }
 
 func TestManyViewersCostOneReadingASecond(t *testing.T) {
@@ -158,7 +205,7 @@ func TestAStopEndsEveryStream(t *testing.T) {
 func TestAMapIsToldOnceAndThenInParts(t *testing.T) {
 	b := setup(t)
 	b.submit(t)
-	b.main.cells = make([]job.Cell, 100_000)
+	b.main.shown.cells = make([]job.Cell, 100_000)
 	ask := func(since string) (m job.RangeMap, size int) {
 		code, _, body := b.do(t, http.MethodGet, "/v1/jobs/norm/map?since="+since, "view-token", "")
 		require.Equal(t, http.StatusOK, code, body)
@@ -167,7 +214,7 @@ func TestAMapIsToldOnceAndThenInParts(t *testing.T) {
 	}
 	change := func(fn func([]job.Cell)) {
 		b.main.mu.Lock()
-		fn(b.main.cells)
+		fn(b.main.shown.cells)
 		b.main.mu.Unlock()
 		for _, m := range b.server.maps.maps {
 			m.mu.Lock()
@@ -193,7 +240,7 @@ func TestAMapIsToldOnceAndThenInParts(t *testing.T) {
 	one, _ := ask(part.Revision)
 	require.Equal(t, []int{9, 1, 516}, one.Runs)
 
-	change(func([]job.Cell) { b.main.cells = append(b.main.cells, 0) })
+	change(func([]job.Cell) { b.main.shown.cells = append(b.main.shown.cells, 0) })
 	grown, _ := ask(one.Revision)
 	require.Equal(t, 100_001, grown.Total)
 	require.Equal(t, []int{100_000, 1, 0}, grown.Runs)
@@ -203,7 +250,7 @@ func TestAMapIsToldOnceAndThenInParts(t *testing.T) {
 	nonsense, _ := ask("x")
 	require.True(t, nonsense.Whole)
 
-	change(func([]job.Cell) { b.main.cells = b.main.cells[:10] })
+	change(func([]job.Cell) { b.main.shown.cells = b.main.shown.cells[:10] })
 	anew, _ := ask(grown.Revision)
 	require.True(t, anew.Whole, "a verification was forgotten, and another took its place")
 	require.Equal(t, 10, anew.Total)
@@ -230,7 +277,7 @@ func TestAnotherLeadersWordFillsTheGap(t *testing.T) {
 	b.submit(t)
 	b.main.set(b.main.jobs[0].ID, func(j *job.Job) { j.State = job.Running })
 	at := time.Now().Add(-3 * time.Second)
-	b.main.point = &job.Point{At: at, Rate: 1234, Moment: job.Moment{Lags: map[string]float64{"standby1": 0.7}, Why: []job.Reason{{Signal: "cap", Text: "a cap"}}, ETA: &job.ETA{Low: 1, High: 2}}}
+	b.main.shown.point = &job.Point{At: at, Rate: 1234, Moment: job.Moment{Lags: map[string]float64{"standby1": 0.7}, Why: []job.Reason{{Signal: "cap", Text: "a cap"}}, ETA: &job.ETA{Low: 1, High: 2}}}
 	now, err := b.server.databaseNow(t.Context(), b.server.Databases[0])
 	require.NoError(t, err)
 	j := now.Jobs[0]

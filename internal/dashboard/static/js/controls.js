@@ -1,6 +1,6 @@
 // What an operator may do to a job or a database. Each asks first.
 import { el } from './dom.js';
-import { request, jobPath, databasePath } from './session.js';
+import { get, request, jobPath, databasePath } from './session.js';
 import { ask } from './dialog.js';
 import { duration, parseDuration } from './format.js';
 
@@ -32,6 +32,17 @@ export const cancel = (job) => ask({
     return `${job.name} is cancelled.`;
   },
 });
+
+// approve shows the plan that the approval is bound to: the hash of what was read is what is sent.
+export const approve = async (job, planView) => {
+  const { plan, plan_hash: hash } = await get(jobPath(job, '/plan'));
+  ask({
+    title: `Approve ${job.name}?`, wide: true,
+    text: el('div', null, el('p', null, `${job.submitted_by} submitted it. It begins at once when you approve it, and only as this plan says; you may not approve what you submitted.`), planView(plan)),
+    confirm: 'Approve',
+    act: async () => { await request('POST', jobPath(job, '/approve'), { plan_hash: hash }, seen(job)); return `${job.name} is approved.`; },
+  });
+};
 
 export const verify = (job) => ask({
   title: `Verify ${job.name} again?`, text: 'The residual and the check are counted again over the whole table, through the same fleet and under the same limits.', confirm: 'Verify',

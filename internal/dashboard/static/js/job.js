@@ -7,6 +7,7 @@ import { button, problem } from './dialog.js';
 import * as controls from './controls.js';
 import { RangeMap, describe } from './rangemap.js';
 import { Charts, reasonClass } from './charts.js';
+import { planView } from './plan.js';
 import { Tabs, yaml } from './tabs.js';
 import { draft } from './submit.js';
 
@@ -129,8 +130,9 @@ export class JobPage {
   controls(j) {
     const done = ended(j), paused = ['paused', 'failed'].includes(j.state);
     return [
+      j.state === 'awaiting_approval' && button('Approve', 'admin', () => controls.approve(this.job, planView).catch((e) => toast(e.message, 'bad')), { id: 'approve', kind: 'primary' }),
       paused ? button('Resume', 'operator', () => controls.resume(this.job), { id: 'resume', kind: 'primary' })
-        : !done && button('Pause', 'operator', () => controls.pause(this.job), { id: 'pause' }),
+        : !done && j.state !== 'awaiting_approval' && button('Pause', 'operator', () => controls.pause(this.job), { id: 'pause' }),
       !done && button('Limits', 'operator', () => controls.limits(this.job), { id: 'limits' }),
       button('Retry', 'operator', () => controls.retry(this.job), { id: 'retry', disabled: !(j.quarantined > 0 || j.ranges.failed > 0), title: 'Try rows in quarantine and failed ranges again' }),
       (j.state === 'complete' || j.state === 'complete_with_errors') && button('Verify', 'operator', () => controls.verify(this.job), { id: 'verify' }),

@@ -32,7 +32,7 @@ export function planView(p) {
   ];
 }
 
-export function forecastView(f) {
+function forecastView(f) {
   return el('section', { class: 'forecast' },
     el('p', { class: 'big' }, el('strong', null, times(f.duration)), ' from the first batch to the proof'),
     el('dl', { class: 'wide' },

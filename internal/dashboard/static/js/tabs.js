@@ -4,7 +4,7 @@ import { count, time, words } from './format.js';
 import { get, jobPath } from './session.js';
 import { problem, button } from './dialog.js';
 import * as controls from './controls.js';
-import { forecastView, reportView } from './plan.js';
+import { planView, reportView } from './plan.js';
 
 const tabs = [['quarantine', 'Quarantine'], ['events', 'Audit log'], ['spec', 'Spec'], ['forecast', 'Plan'], ['report', 'Report']];
 
@@ -75,9 +75,14 @@ export class Tabs {
     ];
   }
 
-  async forecast(job) {
-    return job.forecast ? [el('p', { class: 'muted' }, 'What sample batches predicted at the submit, ', time(job.forecast.at), '.'), forecastView(job.forecast)]
-      : el('p', { class: 'muted' }, 'No forecast was made at the submit.');
+  async forecast(job, read) {
+    try {
+      const { plan } = await read('/plan');
+      return [el('p', { class: 'muted' }, 'What was found at the submit. A job that awaits approval begins only as this says.'), planView(plan)];
+    } catch (e) {
+      if (e.status !== 404) throw e;
+      return el('p', { class: 'muted' }, 'No plan was kept at the submit.');
+    }
   }
 
   async report(job, read) { return reportView(await read('/report')); }

@@ -44,18 +44,24 @@ type fleet struct {
 func startFleet(t *testing.T, workers int) *fleet {
 	t.Helper()
 	f := &fleet{t: t, db: harness.Database(t), nats: harness.NATS(t), bin: harness.Backfleet(t), dir: t.TempDir(), listen: "127.0.0.1:0"}
-	lines := ""
-	for name, token := range tokens {
-		sum := sha256.Sum256([]byte(token))
-		lines += fmt.Sprintf("%s %s %s\n", strings.TrimSuffix(name, "2"), name, hex.EncodeToString(sum[:]))
-	}
-	require.NoError(t, os.WriteFile(f.file("tokens"), []byte(lines), 0o600))
+	f.writeTokens("")
 	f.cli("db", "init")
 	f.startCoordinator()
 	for i := range workers {
 		harness.Start(t, f.bin, []string{"worker", "--nats-url", f.nats.URL(), "--slots", "2", "--id", fmt.Sprintf("worker-%d", i+1)}, f.env())
 	}
 	return f
+}
+
+// writeTokens writes the tokens file, each line with something more at its end.
+func (f *fleet) writeTokens(more string) {
+	f.t.Helper()
+	lines := ""
+	for name, token := range tokens {
+		sum := sha256.Sum256([]byte(token))
+		lines += fmt.Sprintf("%s %s %s%s\n", strings.TrimSuffix(name, "2"), name, hex.EncodeToString(sum[:]), more)
+	}
+	require.NoError(f.t, os.WriteFile(f.file("tokens"), []byte(lines), 0o600))
 }
 
 func (f *fleet) file(name string) string { return filepath.Join(f.dir, name) }

@@ -43,14 +43,23 @@ func TestATokenThatIsNotKnown(t *testing.T) {
 	w.awaitText("h1", "Sign in")
 	w.fill("#token", "guessed")
 	w.click(".login button")
-	w.awaitText(".login", "not known any more")
+	w.awaitText(".login", "no API token that is known here")
 	w.fill("#token", tokens["viewer"])
 	w.click(".login button")
 	w.awaitText("#database-main", "Idle")
 
-	// It is revoked while its holder looks.
+	// It expires, or is revoked, while its holder looks.
+	for _, end := range []string{"expires", "revoked"} {
+		f.writeTokens(" " + end + "=2026-01-02T03:04:05Z")
+		w.awaitText(".login", end[:5])
+		f.writeTokens("")
+		w.fill("#token", tokens["viewer"])
+		w.click(".login button")
+		w.awaitText("#database-main", "Idle")
+	}
+	require.NoError(t, os.Remove(f.file("tokens")))
 	require.NoError(t, os.WriteFile(f.file("tokens"), []byte("# nobody\n"), 0o600))
-	w.awaitText(".login", "not known any more")
+	w.awaitText(".login", "no API token that is known here")
 	require.NotContains(t, eval[string](w, "JSON.stringify(sessionStorage)"), tokens["viewer"])
 	w.clean()
 }

@@ -31,12 +31,12 @@ const stream = new Stream({
   },
 });
 
-session.unauthorised = () => {
+session.unauthorised = (why) => {
   if (!token() && app.page instanceof LoginPage) return;
   const had = Boolean(token());
   leave();
   stream.close();
-  show(new LoginPage(had ? 'This token is not known any more: it has expired or was revoked. Sign in with another.' : ''));
+  show(new LoginPage(had ? `The server says: ${why}. Sign in with another token.` : ''));
 };
 
 // leave forgets who looked, and what was shown.

@@ -50,7 +50,7 @@ export async function request(method, path, body, { signal, headers } = {}) {
   const text = await answer.text();
   let json = {};
   try { json = text ? JSON.parse(text) : {}; } catch { /* not Backfleet's answer */ }
-  if (answer.status === 401) session.unauthorised();
+  if (answer.status === 401) session.unauthorised(json.detail);
   if (!answer.ok) throw new Problem(answer.status, json);
   return json;
 }

@@ -43,7 +43,7 @@ export class Stream {
         if (Date.now() - began > 60000) continue; // the server ends a stream now and then so that the token is shown again
       } catch (e) {
         if (!current()) return;
-        if (e.status === 401) { session.unauthorised(); return; }
+        if (e.status === 401) { session.unauthorised(e.message); return; }
         if (e.status === 403 || e.status === 404) { this.onState('refused', 0, e.message); return; }
         if (Date.now() - began > 5000) pause = firstPause;
       }

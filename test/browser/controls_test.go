@@ -249,3 +249,37 @@ func TestTwoOperators(t *testing.T) {
 	olga.clean()
 	otto.clean()
 }
+
+// Where a database asks for it, a job begins only after another person has read its plan and approved it.
+func TestASecondPersonApproves(t *testing.T) {
+	f := startFleet(t, 1)
+	f.table("small", 5_000, false)
+	f.cli("db", "set", "main", "--approval", "on")
+	c := startChrome(t)
+	ann, bob := c.open(f, "admin"), c.open(f, "admin2")
+	ann.awaitText("#database-main", "Idle")
+	ann.visit("#/new")
+	ann.fill("#spec", spec("sensitive", "small", 500, ""))
+	ann.click("#do-plan")
+	ann.click("#do-submit")
+	ann.confirm()
+	ann.awaitText("#verdict", "Awaits approval")
+	ann.expect("403")
+	ann.click("#approve")
+	ann.awaitText("dialog", "Plan of sensitive")
+	ann.picture("approve")
+	ann.click("dialog button[type=submit]")
+	ann.awaitText("#dialog-error", "may not do this")
+	ann.click("#dialog-cancel")
+
+	bob.awaitText("#job-sensitive", "awaiting approval")
+	bob.click("#job-sensitive a")
+	bob.click("#approve")
+	bob.awaitText("dialog", "admin submitted it")
+	bob.confirm()
+	f.audited("approve", "admin2")
+	bob.awaitText("#verdict", "Complete")
+	ann.awaitText("#verdict", "Complete")
+	ann.clean()
+	bob.clean()
+}

@@ -26,7 +26,7 @@ const (
 
 // tokens are the fleet's, by role and name.
 var tokens = map[string]string{
-	"viewer": "token-of-the-viewer", "operator": "token-of-olga", "operator2": "token-of-otto", "admin": "token-of-the-admin",
+	"viewer": "token-of-the-viewer", "operator": "token-of-olga", "operator2": "token-of-otto", "admin": "token-of-the-admin", "admin2": "token-of-another-admin",
 }
 
 // fleet is one coordinator and two workers on a database of its own.

@@ -98,7 +98,7 @@ export class FleetPage {
           el('td', { 'data-label': 'Ends in' }, el('div', null, left, when && el('small', null, when))),
           el('td', { 'data-label': 'Held back by', class: 'why' }, j.limiting?.[0]?.text ?? j.reason ?? '–'),
           el('td', { 'data-label': 'Weight', class: 'num' }, el('div', null, button(String(j.limits.weight), 'operator', () => controls.weight(j), { id: `weight-${j.name}`, kind: 'quiet', title: `Change the weight of ${j.name}` }))),
-          el('td', { class: 'actions' }, ['paused', 'failed'].includes(j.state)
+          el('td', { class: 'actions' }, j.state === 'awaiting_approval' ? el('a', { href: `#/jobs/${j.database}/${j.id}` }, 'See its plan') : ['paused', 'failed'].includes(j.state)
             ? button('Resume', 'operator', () => controls.resume(j), { id: `resume-${j.name}` })
             : button('Pause', 'operator', () => controls.pause(j), { id: `pause-${j.name}` })));
       }))));

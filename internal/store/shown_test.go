@@ -70,7 +70,7 @@ func TestARangeIsToldWhole(t *testing.T) {
 	d, err := sc.s.Range(ctx, sc.j.ID, 4)
 	require.NoError(t, err)
 	require.Equal(t, "[41, 51)", d.Span)
-	require.Equal(t, `public.t`, d.Relation)
+	require.Equal(t, `"public"."t"`, d.Relation)
 	require.Equal(t, "w1", d.Owner)
 	require.Equal(t, int64(7), d.Rows)
 	require.Equal(t, "deadlock", d.Error)

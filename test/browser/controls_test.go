@@ -254,7 +254,7 @@ func TestTwoOperators(t *testing.T) {
 func TestASecondPersonApproves(t *testing.T) {
 	f := startFleet(t, 1)
 	f.table("small", 5_000, false)
-	f.cli("db", "set", "main", "--approval", "on")
+	f.exec("UPDATE backfleet.policy SET approval = true") // as `backfleet db set main --approval on` does
 	c := startChrome(t)
 	ann, bob := c.open(f, "admin"), c.open(f, "admin2")
 	ann.awaitText("#database-main", "Idle")

@@ -27,21 +27,11 @@ type History struct {
 	Points []job.Point `json:"points"`
 }
 
-// SpecShown is the answer of GET /v1/jobs/{job}/spec.
-type SpecShown struct {
-	Spec     job.Spec   `json:"spec"` // as submitted, with defaults
-	SpecHash string     `json:"spec_hash"`
-	Limits   job.Limits `json:"limits"` // as they are now
-	Revision int64      `json:"revision"`
-	Key      []string   `json:"key"`
-}
-
 func (s *Server) shownOperations() {
 	route(s, Viewer, http.MethodGet, "/v1/stream", "stream", "What the fleet does, live, as server-sent events", s.stream)
 	route(s, Viewer, http.MethodGet, "/v1/jobs/{job}/map", "get-map", "The state of a job's ranges in key order, or what of it changed", s.rangeMap)
 	route(s, Viewer, http.MethodGet, "/v1/jobs/{job}/ranges/{range}", "get-range", "One range", s.rangeDetail)
 	route(s, Viewer, http.MethodGet, "/v1/jobs/{job}/samples", "list-samples", "The history of a job, for charts", s.samples)
-	route(s, Viewer, http.MethodGet, "/v1/jobs/{job}/spec", "get-spec", "A job's spec, and its limits of now", s.specShown)
 }
 
 func (s *Server) rangeDetail(ctx context.Context, in *struct {
@@ -67,16 +57,4 @@ func (s *Server) samples(ctx context.Context, in *struct {
 	}
 	points, err := db.Ledger.History(ctx, j.ID, in.Since, in.Points)
 	return &out[History]{History{Points: list(points)}}, err
-}
-
-func (s *Server) specShown(ctx context.Context, in *JobPath) (*out[SpecShown], error) {
-	_, j, err := s.find(ctx, *in)
-	if err != nil {
-		return nil, err
-	}
-	key := make([]string, len(j.Key))
-	for i, c := range j.Key {
-		key[i] = c.Name
-	}
-	return &out[SpecShown]{SpecShown{Spec: j.Spec, SpecHash: j.SpecHash, Limits: j.Limits, Revision: j.Revision, Key: key}}, nil
 }

@@ -208,6 +208,7 @@ func TestSubmit(t *testing.T) {
 
 	// A clone begins with the spec and the limits of now, under another name, and is planned like any other.
 	w.click("#clone")
+	w.confirm()
 	w.awaitText("h1", "New job")
 	require.Contains(t, eval[string](w, "document.querySelector('#spec').value"), "name: from-the-browser-2\n")
 	require.Contains(t, eval[string](w, "document.querySelector('#spec').value"), "max_rows_per_second: 300\n")

@@ -1,6 +1,8 @@
 // What an operator may do to a job or a database. Each asks first.
 import { el } from './dom.js';
-import { get, request, jobPath, databasePath } from './session.js';
+import { get, request, jobPath, databasePath, unique } from './session.js';
+import { draft } from './draft.js';
+import { yaml } from './yaml.js';
 import { ask } from './dialog.js';
 import { duration, parseDuration } from './format.js';
 
@@ -140,6 +142,39 @@ export const endOverride = (db) => ask({
   title: `End the override of ${db.name}?`, text: 'The windows of each job decide again.', confirm: 'End it',
   act: async () => { await request('DELETE', databasePath(db.name, '/throttle/override'), undefined, seen(db.throttle)); return 'The windows decide again.'; },
 });
+
+const modes = [
+  ['edit', 'edit the spec and plan it first'], ['restart', 'restart: the whole spec again'],
+  ['continue', 'continue: from the first key on that is not known to be done'], ['range', 'range: from a key up to another'],
+];
+
+// clone makes a new job of a job's spec, with the limits of now: at once on the server, or as a draft that is planned like any other.
+export const clone = (job) => {
+  const [, stem, number] = job.name.match(/^(.*?)(?:-(\d+))?$/);
+  const once = { headers: { ...seen(job).headers, 'Idempotency-Key': unique() } };
+  return ask({
+    title: `Clone ${job.name}`, text: 'The spec with the limits that are in force now. Continue and range need a spec with a where.',
+    fields: [
+      { name: 'name', label: 'Name of the new job', value: `${stem.slice(0, 36)}-${Number(number ?? 1) + 1}`, required: true, maxlength: 40 },
+      { name: 'mode', label: 'How much of it', type: 'select', options: modes, value: 'edit' },
+      { name: 'from', label: 'Of range: the first key, one line for each key column', type: 'text', rows: 1 },
+      { name: 'to', label: 'Of range: the key that it ends before', type: 'text', rows: 1 },
+    ],
+    confirm: 'Clone',
+    act: async ({ name, mode, from, to }) => {
+      if (mode === 'edit') {
+        const s = await get(jobPath(job, '/spec'));
+        draft(yaml({ ...s.spec, ...s.limits, name }));
+        location.hash = '#/new';
+        return '';
+      }
+      const key = (text) => (text ? text.split('\n') : undefined);
+      const got = await request('POST', jobPath(job, '/clone'), { name, mode, from: mode === 'range' ? key(from) : undefined, to: mode === 'range' ? key(to) : undefined }, once);
+      location.hash = `#/jobs/${got.job.database}/${got.job.id}`;
+      return [`${got.job.name} is submitted.`, ...(got.warnings ?? [])].join(' ');
+    },
+  });
+};
 
 export const caps = (db) => ask({
   title: `Caps of database ${db.name}`, text: 'They bound all jobs of the database together.',

@@ -8,8 +8,7 @@ import * as controls from './controls.js';
 import { RangeMap, describe } from './rangemap.js';
 import { Charts, reasonClass } from './charts.js';
 import { planView } from './plan.js';
-import { Tabs, yaml } from './tabs.js';
-import { draft } from './submit.js';
+import { Tabs } from './tabs.js';
 
 export class JobPage {
   constructor(database, id, { reopen }) {
@@ -136,21 +135,9 @@ export class JobPage {
       !done && button('Limits', 'operator', () => controls.limits(this.job), { id: 'limits' }),
       button('Retry', 'operator', () => controls.retry(this.job), { id: 'retry', disabled: !(j.quarantined > 0 || j.ranges.failed > 0), title: 'Try rows in quarantine and failed ranges again' }),
       (j.state === 'complete' || j.state === 'complete_with_errors') && button('Verify', 'operator', () => controls.verify(this.job), { id: 'verify' }),
-      button('Clone', 'admin', () => this.clone(), { id: 'clone', title: 'Write a new job from this one’s spec' }),
+      button('Clone', 'admin', () => controls.clone(this.job), { id: 'clone', title: 'A new job from this one’s spec' }),
       (!done || j.state === 'failed') && button('Cancel', 'operator', () => controls.cancel(this.job), { id: 'cancel', kind: 'danger' }),
     ];
-  }
-
-  // clone takes the spec, with the limits of now, to the page of a new job, under another name: what is done with it is planned first.
-  async clone() {
-    try {
-      const s = await get(jobPath(this.ref, '/spec'), { signal: this.abort.signal });
-      const name = s.spec.name.match(/^(.*?)(?:-(\d+))?$/);
-      draft(yaml({ ...s.spec, ...s.limits, name: `${name[1].slice(0, 36)}-${Number(name[2] ?? 1) + 1}` }));
-      location.hash = '#/new';
-    } catch (e) {
-      toast(`The spec cannot be read: ${e.message}`, 'bad');
-    }
   }
 
   summary(j, open) {

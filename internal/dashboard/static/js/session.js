@@ -55,6 +55,9 @@ export async function request(method, path, body, { signal, headers } = {}) {
   return json;
 }
 
+// unique is a key under which a request may be sent again: it is then done once.
+export const unique = () => [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, '0')).join('');
+
 export const get = (path, options) => request('GET', path, undefined, options);
 export const jobPath = (job, rest = '', more = '') =>
   `/v1/jobs/${encodeURIComponent(job.id)}${rest}?database=${encodeURIComponent(job.database)}${more}`;

@@ -1,8 +1,9 @@
 // A new job: the spec, what it would do, and only then the go.
 import { el, patch, toast } from './dom.js';
-import { request, may } from './session.js';
+import { request, may, unique } from './session.js';
 import { ask, problem } from './dialog.js';
 import { planView } from './plan.js';
+import { draft, drafted, forget } from './draft.js';
 
 const example = `name: users-email-norm
 database: main
@@ -11,15 +12,11 @@ set: {email_norm: lower(email)}
 where: email_norm IS NULL AND email IS NOT NULL
 `;
 
-// draft is what the page will begin with.
-const draftKey = 'backfleet.spec';
-export const draft = (text) => sessionStorage.setItem(draftKey, text);
-
 export class SubmitPage {
   start(root) {
     document.title = 'New job · Backfleet';
     const spec = el('textarea', { id: 'spec', rows: 16, spellcheck: 'false', autocomplete: 'off', placeholder: example, oninput: () => this.changed() });
-    spec.value = sessionStorage.getItem(draftKey) ?? '';
+    spec.value = drafted();
     this.spec = spec;
     const sample = el('input', { type: 'checkbox', id: 'sample', checked: true });
     this.sample = sample;
@@ -66,7 +63,7 @@ export class SubmitPage {
   submit() {
     if (!this.planned) return;
     const { text, plan } = this.planned;
-    const once = { headers: { 'Idempotency-Key': crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}` } }; // sent twice, it is one job
+    const once = { headers: { 'Idempotency-Key': unique() } }; // sent twice, it is one job
     ask({
       title: `Submit ${plan.spec.name}?`,
       text: `It will update ${plan.table.schema}.${plan.table.name} of database ${plan.spec.database} in ${plan.ranges} ranges, and begins at once.`,
@@ -76,7 +73,7 @@ export class SubmitPage {
         const got = await request('POST', `/v1/jobs?file=spec.yaml${again ? '&again=true' : ''}${this.sample.checked ? '' : '&no_sample=true'}`, text, once);
         if (!got.created) throw new Error(`A job of this name and spec is there already (${got.job.state}), and nothing was done`);
         for (const w of got.warnings ?? []) toast(w, 'bad');
-        sessionStorage.removeItem(draftKey);
+        forget();
         location.hash = `#/jobs/${got.job.database}/${got.job.id}`;
         return `${got.job.name} is submitted.`;
       },

@@ -5,6 +5,7 @@ import { get, jobPath } from './session.js';
 import { problem, button } from './dialog.js';
 import * as controls from './controls.js';
 import { planView, reportView } from './plan.js';
+import { yaml } from './yaml.js';
 
 const tabs = [['quarantine', 'Quarantine'], ['events', 'Audit log'], ['spec', 'Spec'], ['forecast', 'Plan'], ['report', 'Report']];
 
@@ -100,15 +101,4 @@ function detail(d) {
   const entries = Object.entries(d ?? {}), show = (v) => (v === null || v === '' ? 'none' : typeof v === 'object' ? JSON.stringify(v) : String(v));
   const rest = entries.filter(([k]) => k !== 'old' && k !== 'new').map(([k, v]) => el('span', { class: 'pair' }, `${words(k)}: ${show(v)} `));
   return el('span', { class: 'why' }, 'old' in (d ?? {}) || 'new' in (d ?? {}) ? el('span', { class: 'pair' }, `${show(d.old ?? null)} → ${show(d.new ?? null)} `) : null, rest);
-}
-
-// yaml writes a spec as its author would. Texts that could be read as something else are quoted.
-export function yaml(value, indent = '') {
-  const scalar = (v) => (typeof v !== 'string' ? String(v) : /^[A-Za-z_][\w .()<>=+*/-]*$/.test(v) && !/: |^(true|false|null|yes|no|on|off)$/i.test(v) ? v : JSON.stringify(v));
-  return Object.entries(value).filter(([, v]) => v != null && v !== '' && !(typeof v === 'object' && !Object.keys(v).length)).map(([k, v]) => {
-    const name = /^[\w-]+$/.test(k) ? k : JSON.stringify(k);
-    if (Array.isArray(v)) return `${indent}${name}:\n${v.map((x) => (typeof x === 'object' ? `${indent}  - ${yaml(x, `${indent}    `).trimStart()}` : `${indent}  - ${scalar(x)}\n`)).join('')}`;
-    if (typeof v === 'object') return `${indent}${name}:\n${yaml(v, `${indent}  `)}`;
-    return `${indent}${name}: ${scalar(v)}\n`;
-  }).join('');
 }

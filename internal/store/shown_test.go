@@ -30,6 +30,7 @@ func TestCellsTellStateProgressAndTrouble(t *testing.T) {
 			want += job.CellTrouble
 		case job.Done:
 			want = 3<<8 + 100 + job.CellTrouble
+		default:
 		}
 		require.Equal(t, want, cells[i], state)
 	}

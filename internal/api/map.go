@@ -48,11 +48,20 @@ type mapKey struct {
 
 func newMapCache() *mapCache { return &mapCache{maps: map[mapKey]*heldMap{}} }
 
-// read returns a map as it was a moment ago, or what of it changed since a revision. A negative round is the job's present one.
+// read returns a map as it was a moment ago, or what of it changed since a revision. A negative round is the job's present one; a
+// verification that had nothing to count has no ranges, and then it is the fill.
 func (c *mapCache) read(ctx context.Context, from Shown, j job.Job, round int, since string) (job.RangeMap, error) {
-	if round < 0 {
-		round = j.Round
+	if round >= 0 {
+		return c.round(ctx, from, j, round, since)
 	}
+	m, err := c.round(ctx, from, j, j.Round, since)
+	if err == nil && m.Total == 0 && j.Round > 0 {
+		return c.round(ctx, from, j, 0, since)
+	}
+	return m, err
+}
+
+func (c *mapCache) round(ctx context.Context, from Shown, j job.Job, round int, since string) (job.RangeMap, error) {
 	m := c.held(mapKey{j.ID, round})
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -245,6 +245,11 @@ func TestAMapIsToldOnceAndThenInParts(t *testing.T) {
 	require.Equal(t, 100_001, grown.Total)
 	require.Equal(t, []int{100_000, 1, 0}, grown.Runs)
 
+	b.main.set(b.main.jobs[0].ID, func(j *job.Job) { j.Round = 1 })
+	fill, _ := ask("")
+	require.Equal(t, 0, fill.Round, "the verification has no ranges, so the fill is shown")
+	require.Equal(t, 100_001, fill.Total)
+
 	other, _ := ask("AAAAAAAA-3")
 	require.True(t, other.Whole, "the revision of another server")
 	nonsense, _ := ask("x")

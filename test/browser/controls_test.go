@@ -132,7 +132,7 @@ func TestControls(t *testing.T) {
 func TestACompleteJob(t *testing.T) {
 	f := startFleet(t, 2)
 	f.table("small", 5_000, false)
-	job := f.submit(spec("quick", "small", 500, ""))
+	job := f.submit(spec("quick", "small", 500, "check: counter = 1"))
 	w := startChrome(t).open(f, "operator")
 	w.visitJob(job)
 	f.awaitState(job, "complete")

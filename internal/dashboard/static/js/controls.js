@@ -10,7 +10,12 @@ const reason = { name: 'reason', label: 'Why (stands in the audit log)', maxleng
 
 // A change carries the revision that its author saw: if somebody was faster, it is refused instead of laid over theirs.
 const seen = (of) => ({ headers: { 'If-Match': `"${of.revision}"` } });
-const change = (job, verb, body) => request('POST', jobPath(job, `/${verb}`), body, seen(job));
+const change = async (job, verb, body) => changed(await request('POST', jobPath(job, `/${verb}`), body, seen(job)));
+
+// changed tells the page at once what a change made of a job or a throttle: the stream does so only a moment later.
+function changed(now) {
+  document.dispatchEvent(new CustomEvent('changed', { detail: now }));
+}
 
 export const pause = (job) => ask({
   title: `Pause ${job.name}?`,
@@ -42,7 +47,7 @@ export const approve = async (job, planView) => {
     title: `Approve ${job.name}?`, wide: true,
     text: el('div', null, el('p', null, `${job.submitted_by} submitted it. It begins at once when you approve it, and only as this plan says; you may not approve what you submitted.`), planView(plan)),
     confirm: 'Approve',
-    act: async () => { await request('POST', jobPath(job, '/approve'), { plan_hash: hash }, seen(job)); return `${job.name} is approved.`; },
+    act: async () => { changed(await request('POST', jobPath(job, '/approve'), { plan_hash: hash }, seen(job))); return `${job.name} is approved.`; },
   });
 };
 
@@ -99,6 +104,7 @@ export const limits = (job) => ask({
     }
     if (!Object.keys(set).length) throw new Error('Nothing was changed');
     const answer = await request('PATCH', jobPath(job, '/limits'), set, seen(job));
+    changed(answer.job);
     return [...answer.changes.map((c) => `${c.path}: ${c.old || 'none'} → ${c.new}`), ...(answer.warnings ?? [])].join('; ') || 'The limits were so already.';
   },
 });
@@ -106,7 +112,7 @@ export const limits = (job) => ask({
 export const weight = (job) => ask({
   title: `Weight of ${job.name}`, text: 'Jobs of one database share its budget by weight.',
   fields: [{ name: 'weight', label: 'Weight, 1 to 1000', type: 'number', min: 1, max: 1000, value: job.limits.weight, required: true }], confirm: 'Set the weight',
-  act: async ({ weight: w }) => { await request('PATCH', jobPath(job, '/limits'), { weight: w }, seen(job)); return `${job.name} has weight ${w}.`; },
+  act: async ({ weight: w }) => { changed((await request('PATCH', jobPath(job, '/limits'), { weight: w }, seen(job))).job); return `${job.name} has weight ${w}.`; },
 });
 
 export const hold = (name) => ask({
@@ -133,14 +139,14 @@ export const override = (db) => ask({
   ],
   confirm: 'Override',
   act: async (v) => {
-    await request('PUT', databasePath(db.name, '/throttle/override'), { rate: Number(v.rate), for: v.for }, seen(db.throttle));
+    changed(await request('PUT', databasePath(db.name, '/throttle/override'), { rate: Number(v.rate), for: v.for }, seen(db.throttle)));
     return `Every job of ${db.name} runs at ${Number(v.rate) * 100} % for ${duration(parseDuration(v.for))}.`;
   },
 });
 
 export const endOverride = (db) => ask({
   title: `End the override of ${db.name}?`, text: 'The windows of each job decide again.', confirm: 'End it',
-  act: async () => { await request('DELETE', databasePath(db.name, '/throttle/override'), undefined, seen(db.throttle)); return 'The windows decide again.'; },
+  act: async () => { changed(await request('DELETE', databasePath(db.name, '/throttle/override'), undefined, seen(db.throttle))); return 'The windows decide again.'; },
 });
 
 const modes = [
@@ -187,6 +193,7 @@ export const caps = (db) => ask({
     const set = Object.fromEntries(Object.entries(values).filter(([k, v]) => v !== String(db.throttle.rules[k] ?? 0)));
     if (!Object.keys(set).length) throw new Error('Nothing was changed');
     const answer = await request('PATCH', databasePath(db.name, '/throttle'), set, seen(db.throttle));
+    changed(answer);
     return answer.changes.map((c) => `${c.path}: ${c.old} → ${c.new}`).join('; ') || 'The caps were so already.';
   },
 });

@@ -143,6 +143,14 @@ function route() {
   main.focus({ preventScroll: true });
 }
 
+// What the viewer changed is shown at once.
+document.addEventListener('changed', ({ detail: now }) => {
+  for (const db of app.fleet?.databases ?? []) {
+    if (now.id) for (const j of db.jobs) if (j.id === now.id && j.revision < now.revision) Object.assign(j, now);
+    if (!now.id && now.database === db.name && db.throttle?.revision < now.revision) Object.assign(db.throttle, { rules: now.rules, revision: now.revision });
+  }
+  if (app.fleet) app.page?.event?.('fleet', app.fleet);
+});
 window.addEventListener('hashchange', route);
 // What a browser says of a layout that takes one more turn is no error.
 window.addEventListener('error', (e) => !e.message.startsWith('ResizeObserver') && toast(`The page met an error: ${e.message}. Reload it.`, 'bad'));

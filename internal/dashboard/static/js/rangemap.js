@@ -154,6 +154,7 @@ export class RangeMap {
       if (c & trouble) bad++;
     }
     patch(this.legend, states.map((s, i) => (counts[i] > 0 || i < 5) && el('li', { 'data-key': s }, el('i', { class: `swatch ${s}` }), `${words(s)} `, el('b', null, count(counts[i])))),
+      !this.cells.length && el('li', { 'data-key': 'empty', class: 'muted' }, this.round ? 'Nothing was to be counted in this round.' : 'No range is planned yet.'),
       el('li', { 'data-key': 'trouble' }, el('i', { class: 'swatch trouble' }), 'met an error ', el('b', null, count(bad))));
     this.canvas.setAttribute('aria-label', `Ranges of the job in key order: ${states.map((s, i) => counts[i] && `${count(counts[i])} ${s}`).filter(Boolean).join(', ') || 'none yet'}`);
   }

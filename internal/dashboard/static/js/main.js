@@ -9,6 +9,7 @@ import { SubmitPage } from './submit.js';
 takeToken();
 
 const main = document.getElementById('main');
+const changes = new Map(); // by job or database: what the viewer's own last change answered
 const app = { page: null, fleet: null, link: { state: 'connecting', wait: 0, since: 0 } };
 
 const stream = new Stream({
@@ -25,6 +26,7 @@ const stream = new Stream({
       Object.assign(who, data);
       frame();
     } else if (name === 'fleet') {
+      overlay(data);
       app.fleet = data;
     }
     app.page?.event?.(name, data);
@@ -143,14 +145,22 @@ function route() {
   main.focus({ preventScroll: true });
 }
 
-// What the viewer changed is shown at once.
+// What the viewer changed is shown at once, and no frame that was read before takes it back.
 document.addEventListener('changed', ({ detail: now }) => {
-  for (const db of app.fleet?.databases ?? []) {
-    if (now.id) for (const j of db.jobs) if (j.id === now.id && j.revision < now.revision) Object.assign(j, now);
-    if (!now.id && now.database === db.name && db.throttle?.revision < now.revision) Object.assign(db.throttle, { rules: now.rules, revision: now.revision });
-  }
-  if (app.fleet) app.page?.event?.('fleet', app.fleet);
+  changes.set(now.id ?? now.database, now);
+  if (!app.fleet) return;
+  overlay(app.fleet);
+  app.page?.event?.('fleet', app.fleet);
 });
+function overlay(fleet) {
+  for (const db of fleet.databases) {
+    for (const j of db.jobs) newer(j, changes.get(j.id), (now) => now);
+    if (db.throttle) newer(db.throttle, changes.get(db.name), ({ rules, revision }) => ({ rules, revision }));
+  }
+}
+function newer(into, now, of) {
+  if (now && now.revision > into.revision) Object.assign(into, of(now));
+}
 window.addEventListener('hashchange', route);
 // What a browser says of a layout that takes one more turn is no error.
 window.addEventListener('error', (e) => !e.message.startsWith('ResizeObserver') && toast(`The page met an error: ${e.message}. Reload it.`, 'bad'));

@@ -8,7 +8,7 @@ import (
 
 const (
 	frameEvery = time.Second
-	frameShare = 10 // a frame is read at most for this part of the time
+	frameShare = 3 // a frame is read at most for this part of the time
 )
 
 // frame is what the fleet did at one moment: the text of each database, made once for all viewers.

@@ -15,7 +15,7 @@ import (
 
 const (
 	mapEvery  = time.Second // between two readings of one map, whoever asks
-	mapShare  = 10          // and at least so many times as long as a reading took
+	mapShare  = 4           // and at least so many times as long as a reading took
 	mapForget = time.Minute // after the last who asked
 )
 

@@ -20,7 +20,7 @@ func (f *fleet) audited(action, by string) {
 func TestControls(t *testing.T) {
 	f := startFleet(t, 2)
 	f.table("accounts", 200_000, true)
-	job := f.submit(spec("norm", "accounts", 500, "throttle: {max_rows_per_second: 1000}"))
+	job := f.submit(spec("norm", "accounts", 500, "throttle: {max_rows_per_second: 600}"))
 	f.awaitState(job, "running")
 	w := startChrome(t).open(f, "operator")
 	w.visitJob(job)
@@ -45,10 +45,10 @@ func TestControls(t *testing.T) {
 	w.awaitText("#state", "running")
 
 	w.click("#limits")
-	w.fill("[id='field-throttle.max_rows_per_second']", "3000")
-	w.fill("#field-more", "batch.max_rows=700")
+	w.fill("[id='field-throttle.max_rows_per_second']", "700")
+	w.fill("#field-more", "batch.max_rows=650")
 	w.confirm()
-	f.awaitSQL("both limits are set", `SELECT limits->'throttle'->>'max_rows_per_second' = '3000' AND limits->'batch'->>'max_rows' = '700' FROM backfleet.jobs WHERE id = $1`, job)
+	f.awaitSQL("both limits are set", `SELECT limits->'throttle'->>'max_rows_per_second' = '700' AND limits->'batch'->>'max_rows' = '650' FROM backfleet.jobs WHERE id = $1`, job)
 	f.audited("set", "operator")
 	w.click("#limits")
 	w.fill("[id='field-workers.max']", "none")
@@ -85,7 +85,7 @@ func TestControls(t *testing.T) {
 
 	w.click("#tab-events")
 	w.awaitText("#tab", "a tenant that left")
-	w.awaitText("#tab", "3000")
+	w.awaitText("#tab", "700")
 
 	w.visit("#/")
 	w.click("#weight-norm")
@@ -93,9 +93,9 @@ func TestControls(t *testing.T) {
 	w.confirm()
 	f.awaitSQL("the weight is set", "SELECT (limits->>'weight')::int = 7 FROM backfleet.jobs WHERE id = $1", job)
 	w.click("#caps-main")
-	w.fill("#field-max_rows_per_second", "2500")
+	w.fill("#field-max_rows_per_second", "1200")
 	w.confirm()
-	f.awaitSQL("the cap is set", "SELECT (rules->>'max_rows_per_second')::int = 2500 FROM backfleet.throttle")
+	f.awaitSQL("the cap is set", "SELECT (rules->>'max_rows_per_second')::int = 1200 FROM backfleet.throttle")
 	w.click("#override-main")
 	w.fill("#field-rate", "0.25")
 	w.confirm()

@@ -60,6 +60,7 @@ export const retry = (job) => ask({
   title: `Retry what failed in ${job.name}?`, text: 'Rows in quarantine are tried again, one by one, and failed ranges are queued again.', confirm: 'Retry',
   act: async () => {
     const r = await request('POST', jobPath(job, '/retry'), undefined, seen(job));
+    changed({});
     return `${r.rows_done} rows done, ${r.ranges_queued} ranges queued, ${r.still_failing.length} rows still fail.`;
   },
 });

@@ -21,6 +21,7 @@ export class JobPage {
     document.title = 'Job · Backfleet';
     this.root = root;
     this.abort = new AbortController();
+    document.addEventListener('changed', () => this.tabs?.refresh(), { signal: this.abort.signal });
     patch(root, el('p', { class: 'muted' }, 'Reading the job …'));
   }
 

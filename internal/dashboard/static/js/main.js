@@ -147,7 +147,7 @@ function route() {
 
 // What the viewer changed is shown at once, and no frame that was read before takes it back.
 document.addEventListener('changed', ({ detail: now }) => {
-  changes.set(now.id ?? now.database, now);
+  if (now.revision) changes.set(now.id ?? now.database, now);
   if (!app.fleet) return;
   overlay(app.fleet);
   app.page?.event?.('fleet', app.fleet);

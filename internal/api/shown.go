@@ -36,7 +36,7 @@ func (s *Server) shownOperations() {
 
 func (s *Server) rangeDetail(ctx context.Context, in *struct {
 	JobPath
-	Range int `path:"range" minimum:"0" doc:"Index of the range."`
+	Range int `path:"range" minimum:"0" maximum:"2147483647" doc:"Index of the range."`
 }) (*out[job.RangeDetail], error) {
 	db, j, err := s.find(ctx, in.JobPath)
 	if err != nil {

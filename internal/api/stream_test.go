@@ -269,6 +269,8 @@ func TestRangeSamplesAndSpec(t *testing.T) {
 	require.Contains(t, body, `"span":"[1, 2)"`)
 	code, _, body = b.do(t, http.MethodGet, "/v1/jobs/norm/ranges/8", "view-token", "")
 	require.Equal(t, http.StatusNotFound, code, body)
+	code, _, body = b.do(t, http.MethodGet, "/v1/jobs/norm/ranges/9999999999", "view-token", "")
+	require.Equal(t, http.StatusUnprocessableEntity, code, body)
 	code, _, body = b.do(t, http.MethodGet, "/v1/jobs/norm/samples?points=10", "view-token", "")
 	require.Equal(t, http.StatusOK, code, body)
 	require.Contains(t, body, `"rows_per_second":5`)

@@ -87,8 +87,8 @@ export class FleetPage {
   jobs(jobs) {
     return el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Jobs' }, el('table', { class: 'jobs' },
       el('thead', null, el('tr', null, ['Job', 'State', 'Progress', 'Rate', 'Ends in', 'Held back by', 'Weight', ''].map((h) => el('th', { scope: 'col' }, h || el('span', { class: 'hidden' }, 'Actions'))))),
-      el('tbody', null, jobs.map(({ j }) => {
-        const [left, when] = eta(j.eta);
+      el('tbody', null, jobs.map(({ j, db }) => {
+        const [left, when] = eta(j.eta, databaseVerdict(db)[0] === 'held');
         return el('tr', { 'data-key': j.id, id: `job-${j.name}` },
           el('th', { scope: 'row', 'data-label': 'Job' }, el('a', { href: `#/jobs/${j.database}/${j.id}` }, j.name), el('small', null, `${j.database} · ${j.table}`)),
           el('td', { 'data-label': 'State' }, el('div', null, el('span', { class: `state ${j.state}` }, words(j.state)))),

@@ -68,12 +68,13 @@ export function time(at, { seconds = false } = {}) {
 export const ago = (at) => duration(Math.max(0, (Date.now() - new Date(at)) / 1000));
 
 // eta tells a forecast as a range of time and of moments: [how long, when]; the second is null where it is not known.
-export function eta(of, paused) {
+// While batches are held the time does not run: it is what is left after that.
+export function eta(of, held) {
   if (!of) return ['not known here', null];
   const low = parseDuration(of.low), high = parseDuration(of.high);
   if (!(high > 0)) return [of.note || 'not known yet', null];
-  if (paused) return ['–', null];
   const span = duration(low) === duration(high) ? `about ${duration(high)}` : `${duration(low)} to ${duration(high)}`;
+  if (held) return ['held', [`then ${span}`], of.note];
   const from = new Date(Date.now() + low * 1000), to = new Date(Date.now() + high * 1000);
   const [a, b] = [time(from), time(to)];
   return [span, a.textContent === b.textContent ? ['about ', b] : [a, '–', b], of.note];

@@ -115,7 +115,7 @@ export class JobPage {
       el('div', { class: 'head title', 'data-key': 'title' },
         el('h1', null, j.name), el('span', { class: `state ${j.state}`, id: 'state' }, words(j.state)), el('span', { class: 'muted' }, `${j.table} of database ${j.database}`),
         el('div', { class: 'spacer' }), el('div', { class: 'buttons', role: 'group', 'aria-label': 'Controls' }, this.controls(j))),
-      el('section', { class: `card summary ${v[0]}`, 'data-key': 'summary', 'aria-label': 'Summary' }, verdict(v, { id: 'verdict' }), this.summary(j, open)),
+      el('section', { class: `card summary ${v[0]}`, 'data-key': 'summary', 'aria-label': 'Summary' }, verdict(v, { id: 'verdict' }), this.summary(j, open, v[0] === 'held')),
       el('section', { class: 'card', 'data-key': 'map' }, el('div', { class: 'head' }, el('h2', null, 'Ranges'), slot('rounds', { class: 'buttons' })),
         slot('map-slot'), slot('range', { 'aria-live': 'polite' })),
       el('section', { class: 'card', 'data-key': 'charts' }, el('h2', null, 'History'), slot('charts-slot')),
@@ -141,8 +141,8 @@ export class JobPage {
     ];
   }
 
-  summary(j, open) {
-    const [left, when, note] = eta(j.eta), budget = j.point?.budget, s = j.stream;
+  summary(j, open, held) {
+    const [left, when, note] = eta(j.eta, held), budget = j.point?.budget, s = j.stream;
     return [
       el('div', { class: 'progress' }, el('progress', { max: 1, value: j.fraction, 'aria-label': 'Progress of this phase' }),
         el('span', { class: 'big' }, percent(j.fraction)),

@@ -31,6 +31,7 @@ type Config struct {
 	Logger    *zap.Logger
 	Now       func() time.Time // nil: time.Now
 	Loops     throttle.Loops   // of the governor; the zero value is all of them
+	Notify    Notifications    // the zero value tells nobody
 }
 
 // Database is one target database as a coordinator needs it.

@@ -18,7 +18,7 @@ type watch struct {
 	mu    sync.Mutex
 	last  standing
 	looks int
-	turns int // to another timeline
+	turns int         // to another timeline
 	at    []time.Time // when it got on
 }
 

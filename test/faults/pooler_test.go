@@ -2,6 +2,7 @@ package faults
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -47,7 +48,7 @@ func TestFailoverBehindPgBouncer(t *testing.T) {
 	f.dsn = harness.FailoverDSN("postgres", harness.Local(before.Port), harness.Local(after.Port))
 	coordinator, workers := f.begin(2)
 	f.awaitShare(0.2)
-	fleet := append(workers, coordinator)
+	fleet := slices.Concat(workers, []*harness.Process{coordinator})
 	for _, p := range fleet { // nobody of the fleet asks for anything while both poolers have no primary
 		require.NoError(t, p.Stop())
 	}

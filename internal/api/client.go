@@ -245,6 +245,11 @@ func (c *Client) Cancel(ctx context.Context, n JobName, reason string) (Job, err
 	return c.change(ctx, n, "/cancel", reason)
 }
 
+// Clone stores a new job of a job's spec.
+func (c *Client) Clone(ctx context.Context, n JobName, what Clone) (Submitted, error) {
+	return call[Submitted](ctx, c, http.MethodPost, n.path("/clone"), what)
+}
+
 // Approve lets a job begin that awaits it, if its plan still has this hash.
 func (c *Client) Approve(ctx context.Context, n JobName, planHash string) (Job, error) {
 	return call[Job](ctx, c, http.MethodPost, n.path("/approve"), map[string]string{"plan_hash": planHash})

@@ -279,7 +279,7 @@ func (s *Server) limits(ctx context.Context, in *struct {
 			return nil, err
 		}
 		if seen != 0 && seen != j.Revision {
-			return nil, &store.RevisionError{What: fmt.Sprintf("job %q", j.Name), Have: j.Revision, Saw: seen}
+			return nil, stale(fmt.Sprintf("job %q", j.Name), j.Revision, seen)
 		}
 		limits, changes, err := j.Limits.Set(in.Body)
 		if err != nil {

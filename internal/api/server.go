@@ -83,6 +83,7 @@ func New(cfg Config) *Server {
 	s.readOperations()
 	s.controlOperations()
 	s.approvalOperations()
+	s.cloneOperations()
 	s.databaseOperations()
 	s.throttleOperations()
 	s.checkOperation()

@@ -58,14 +58,14 @@ type telling struct {
 }
 
 func (t *telling) round(ctx context.Context) error {
-	if !t.ready() {
-		return nil
-	}
-	if !t.begun {
+	if !t.begun { // at once: what happens from now on is news
 		if err := t.ledger.BeginNotices(ctx, t.to.Name); err != nil {
 			return err
 		}
 		t.begun = true
+	}
+	if !t.ready() {
+		return nil
 	}
 	for _, collect := range []func(context.Context) error{t.events, t.states, t.quarantine, t.holds} {
 		if err := collect(ctx); err != nil {

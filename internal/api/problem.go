@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -99,6 +100,9 @@ func Refuse(refusals job.Refusals) *Problem {
 	return p
 }
 
+// noText are the SQLSTATEs of a value that is no text of UTF-8.
+var noText = []string{"22021", "22P05"}
+
 // AsProblem makes any error the API's own: a Problem stays itself, the ledger's and the driver's errors get their kind and a
 // hint, all else is internal.
 func AsProblem(err error) *Problem {
@@ -127,6 +131,8 @@ func AsProblem(err error) *Problem {
 		return Refuse(refusals)
 	case errors.As(err, &specChanged), errors.As(err, &reused), errors.Is(err, store.ErrNoLedger):
 		return Fail(Refused, err, "")
+	case slices.Contains(noText, postgres.SQLState(err)):
+		return Fail(Invalid, errors.New("a text of the request holds what PostgreSQL takes for no text: a zero byte, or what is no UTF-8"), "leave it out")
 	case errors.Is(err, store.ErrNotFound):
 		return Fail(NotFound, err, "")
 	case errors.As(err, &state):

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"reflect"
 	"strings"
@@ -167,7 +168,7 @@ func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 		a.who = who
 	}
 	if p == nil && (role == 0 || who.Role < role) {
-		p = Fail(Forbidden, errors.New("token: "+who.Name+" is "+who.Role.String()+", and this needs "+role.String()), "use a token of that role")
+		p = Fail(Forbidden, fmt.Errorf("the token of %s is %s's, and this needs %s", who.Name, who.Role, role), "use a token of that role")
 	}
 	if p != nil {
 		failed(ctx.Context(), p)

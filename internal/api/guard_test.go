@@ -1,14 +1,18 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/backfleet/backfleet/internal/job"
@@ -119,6 +123,37 @@ func TestRequestsThatComeTooFastAreRefused(t *testing.T) {
 		many.take(strconv.Itoa(i))
 	}
 	require.LessOrEqual(t, len(many.all), mostKept, "a flood from everywhere does not fill the memory")
+}
+
+// However many ask at once, only some of the connections that the coordinator needs are taken.
+func TestRequestsWaitForTheirTurn(t *testing.T) {
+	turns := make(chan struct{}, 2)
+	ctx := context.WithValue(t.Context(), addressKey{}, "192.0.2.1")
+	var busy, most atomic.Int64
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			_, err := atOnce(ctx, turns, func() (*int, error) {
+				n := busy.Add(1)
+				for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+				}
+				time.Sleep(time.Millisecond)
+				busy.Add(-1)
+				return new(int), nil
+			})
+			assert.NoError(t, err)
+		})
+	}
+	all.Wait()
+	require.LessOrEqual(t, most.Load(), int64(2))
+	turns <- struct{}{}
+	turns <- struct{}{}
+	_, err := atOnce(t.Context(), turns, func() (*int, error) { return new(int), nil })
+	require.NoError(t, err, "one of this process does not wait")
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	_, err = atOnce(gone, turns, func() (*int, error) { return new(int), nil })
+	require.ErrorIs(t, err, context.Canceled)
 }
 
 func TestARequestThatIsTooLargeIsRefused(t *testing.T) {

@@ -51,6 +51,7 @@ type Server struct {
 	api      huma.API
 	rates    rates
 	refusals *limits // of one person, that are written down
+	atOnce   chan struct{}
 }
 
 // New makes a server. With Metrics it registers the jobs' collector there, so a registry serves one server only.
@@ -65,6 +66,7 @@ func New(cfg Config) *Server {
 		cfg.Tokens = &Tokens{}
 	}
 	s := &Server{Config: cfg, mux: http.NewServeMux(), rates: newRates(cfg.Rate, cfg.Now)}
+	s.atOnce = make(chan struct{}, MostAtOnce)
 	s.refusals = newLimits(1/refusalEvery.Seconds(), refusalsBurst, cfg.Now)
 
 	doc := huma.DefaultConfig("Backfleet", observe.ThisBuild().Version)
@@ -143,7 +145,7 @@ func route[I, O any](s *Server, role Role, method, path, id, summary string, han
 		}},
 	}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
-		out, err := handle(ctx, in)
+		out, err := atOnce(ctx, s.atOnce, func() (*O, error) { return handle(ctx, in) })
 		if err == nil {
 			return out, nil
 		}

@@ -96,7 +96,11 @@ func Fail(kind Kind, cause error, hint string) *Problem {
 // Refuse returns a problem that lists what stands against a spec or a value.
 func Refuse(refusals job.Refusals) *Problem {
 	p := Fail(Refused, refusals, "")
-	p.Refusals = refusals
+	p.Refusals = make(job.Refusals, len(refusals))
+	for i, r := range refusals { // who writes a DSN where a name belongs must not see it in answers and logs
+		r.Value, r.Why, r.Fix = observe.Redact(r.Value), observe.Redact(r.Why), observe.Redact(r.Fix)
+		p.Refusals[i] = r
+	}
 	return p
 }
 

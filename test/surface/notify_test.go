@@ -90,7 +90,7 @@ func TestPeopleAreTold(t *testing.T) {
 	require.Equal(t, "https://backfleet.example.com", submitted.URL)
 	require.Equal(t, "public.users", submitted.Job.Table)
 	b.told(s, "job users-norm is running")
-	b.told(s, "has set aside 1 rows, of 100")
+	b.told(s, "has set aside 1 row, of 100")
 	s.ok("throttle", "hold", "main", "--for", "5m", "--reason", "incident 4711")
 	b.told(s, "database main is held by", "incident 4711")
 	b.told(s, "database main is held for")
@@ -110,10 +110,10 @@ func TestPeopleAreTold(t *testing.T) {
 	b.told(s, "database main is held no more")
 	s.ok("throttle", "set", "main", "max_rows_per_second=0")
 	second.awaitJob("users-norm", job.CompleteWithErrors)
-	end := b.told(s, "job users-norm is complete with errors", "1,999 rows", "1 rows in quarantine")
+	end := b.told(s, "job users-norm is complete with errors", "1,999 rows", "1 row in quarantine")
 	require.Equal(t, int64(rows-1), end.Report.Rows)
 	require.True(t, end.Report.Verified)
-	for _, once := range [][]string{{"was submitted"}, {"is running"}, {"is held by"}, {"is held for"}, {"set aside"}, {"is verifying"}} {
+	for _, once := range [][]string{{"was submitted"}, {"is running"}, {"is held by"}, {"is held for"}, {"set aside"}} {
 		b.told(s, once...)
 	}
 	b.mu.Lock()

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	deliverEvery   = 50 * time.Millisecond
+	deliverEvery   = 100 * time.Millisecond
 	sweepEvery     = time.Second
 	ensureEvery    = 2 * time.Second
 	reconcileEvery = 30 * time.Second
@@ -29,7 +29,7 @@ const (
 func (l *leadership) deliver(ctx context.Context) {
 	d := &delivery{leadership: l, consumers: map[job.ID]int{}, controls: map[job.ID]int64{}, cleared: map[job.ID]bool{}}
 	d.lost = true // a new leader knows nothing of the stream
-	every(ctx, deliverEvery, within(longestTick, d.tick))
+	d.turns(ctx, deliverEvery, within(longestTick, d.tick))
 }
 
 type delivery struct {

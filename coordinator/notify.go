@@ -135,6 +135,9 @@ func (t *telling) states(ctx context.Context) error {
 
 // quarantine tells of the first row that a job sets aside, and whenever there are twice as many.
 func (t *telling) quarantine(ctx context.Context) error {
+	if len(t.snapshot()) == 0 {
+		return nil
+	}
 	counts, err := t.ledger.QuarantinedOpen(ctx)
 	if err != nil || len(counts) == 0 {
 		return err

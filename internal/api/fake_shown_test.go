@@ -12,9 +12,9 @@ import (
 
 // shown is what people look at of the memory, and how often it was read.
 type shown struct {
-	cells              []job.Cell
-	point              *job.Point // the newest sample
-	jobsRead, mapsRead int
+	cells                     []job.Cell
+	point                     *job.Point // the newest sample
+	jobsRead, mapsRead, found int
 }
 
 func (m *memory) Recent(context.Context) ([]job.Job, error) {
@@ -49,11 +49,11 @@ func (m *memory) LastPoint(context.Context, job.ID, time.Duration) (*job.Point, 
 	return m.shown.point, nil
 }
 
-type readings struct{ jobs, maps int }
+type readings struct{ jobs, maps, found int }
 
 // readings counts what was asked of the ledger.
 func (m *memory) readings() readings {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return readings{m.shown.jobsRead, m.shown.mapsRead}
+	return readings{m.shown.jobsRead, m.shown.mapsRead, m.shown.found}
 }

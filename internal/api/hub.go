@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/backfleet/backfleet/internal/job"
 )
 
 const (
@@ -18,8 +20,9 @@ type frame struct {
 }
 
 type shownDatabase struct {
-	name string
-	text []byte // JSON of a [DatabaseNow]
+	name   string
+	text   []byte         // JSON of a [DatabaseNow]
+	rounds map[job.ID]int // of its jobs: the verification under way
 }
 
 // hub reads a frame a second for all viewers together, and none while nobody looks.

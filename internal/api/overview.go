@@ -50,7 +50,8 @@ func (s *Server) overview(ctx context.Context) frame {
 		all.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, overviewMost)
 			defer cancel()
-			now, err := s.databaseNow(ctx, db)
+			rounds := map[job.ID]int{}
+			now, err := s.databaseNow(ctx, db, rounds)
 			if err != nil {
 				now = DatabaseNow{Name: db.Name, Error: AsProblem(err).Error(), Workers: []job.Member{}, Jobs: []JobNow{}, Ended: []Job{}}
 			}
@@ -59,7 +60,7 @@ func (s *Server) overview(ctx context.Context) frame {
 				s.Log.Error("frame not written", zap.String(observe.Database, db.Name), zap.Error(err))
 				text = []byte("null")
 			}
-			f.databases[i] = shownDatabase{db.Name, text}
+			f.databases[i] = shownDatabase{db.Name, text, rounds}
 		})
 	}
 	all.Wait()
@@ -67,7 +68,8 @@ func (s *Server) overview(ctx context.Context) frame {
 	return f
 }
 
-func (s *Server) databaseNow(ctx context.Context, db Database) (DatabaseNow, error) {
+// databaseNow reads one database, and which round each of its jobs is in.
+func (s *Server) databaseNow(ctx context.Context, db Database, rounds map[job.ID]int) (DatabaseNow, error) {
 	now := DatabaseNow{Name: db.Name, Reachable: true, Workers: []job.Member{}, Jobs: []JobNow{}, Ended: []Job{}}
 	h, err := db.Ledger.Health(ctx)
 	if err != nil {
@@ -92,6 +94,7 @@ func (s *Server) databaseNow(ctx context.Context, db Database) (DatabaseNow, err
 		}
 	}
 	for _, j := range jobs {
+		rounds[j.ID] = j.Round
 		if j.State.Ended() {
 			now.Ended = append(now.Ended, viewOf(j))
 			continue

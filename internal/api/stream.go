@@ -42,8 +42,11 @@ func (s *Server) EndStreams() { s.hub.close() }
 // `map` where a job is named. Who does not ask for events gets what one `fleet` tells.
 func (s *Server) stream(ctx context.Context, in *streamAsked) (*huma.StreamResponse, error) {
 	who, _ := identityOf(ctx)
+	var db Database
+	var j job.Job
 	if in.Job != "" {
-		if _, _, err := s.find(ctx, JobPath{Job: in.Job, Database: in.Database}); err != nil {
+		var err error
+		if db, j, err = s.find(ctx, JobPath{Job: in.Job, Database: in.Database}); err != nil {
 			return nil, err
 		}
 	}
@@ -52,7 +55,7 @@ func (s *Server) stream(ctx context.Context, in *streamAsked) (*huma.StreamRespo
 	}
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
 		r, w := humago.Unwrap(hc)
-		v := &viewer{server: s, asked: *in, who: who, w: w, control: http.NewResponseController(w)}
+		v := &viewer{server: s, db: db, job: j, round: in.Round, who: who, w: w, control: http.NewResponseController(w)}
 		v.token, v.shown = strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		_ = v.watch(hc.Context()) // the viewer is gone, and there is nobody to tell
 	}}, nil
@@ -80,7 +83,9 @@ const eventStream = "text/event-stream"
 // viewer is one who watches.
 type viewer struct {
 	server   *Server
-	asked    streamAsked
+	db       Database
+	job      job.Job // whose map it wants; zero: none
+	round    int     // of that map
 	who      Identity
 	token    string
 	shown    bool // a token was; else it is a request of this process
@@ -121,7 +126,7 @@ func (v *viewer) watch(ctx context.Context) error {
 			if err := v.send("fleet", f.text(v.who)); err != nil {
 				return err
 			}
-			if err := v.sendMap(ctx); err != nil {
+			if err := v.sendMap(ctx, f); err != nil {
 				return err
 			}
 		}
@@ -152,16 +157,17 @@ func (f frame) text(who Identity) []byte {
 
 // sendMap sends what has changed in the map of the job that the viewer looks at. A database that does not answer now is no end: the
 // frames tell of it.
-func (v *viewer) sendMap(ctx context.Context) error {
-	if v.asked.Job == "" {
+func (v *viewer) sendMap(ctx context.Context, f frame) error {
+	if v.job.ID == "" {
 		return nil
 	}
-	db, j, err := v.server.find(ctx, JobPath{Job: v.asked.Job, Database: v.asked.Database})
-	if err != nil {
-		return ctx.Err()
+	for _, db := range f.databases {
+		if round, known := db.rounds[v.job.ID]; known && db.name == v.db.Name {
+			v.job.Round = round
+		}
 	}
-	var m job.RangeMap
-	if m, err = v.server.maps.read(ctx, db.Ledger, j, v.asked.Round, v.revision); err != nil {
+	m, err := v.server.maps.read(ctx, v.db.Ledger, v.job, v.round, v.revision)
+	if err != nil {
 		return ctx.Err()
 	}
 	if len(m.Runs) == 0 && !m.Whole && m.Round == v.phase {

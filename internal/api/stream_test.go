@@ -100,7 +100,7 @@ func TestAStreamTellsTheFleet(t *testing.T) {
 }
 
 func TestAViewerSeesItsDatabasesOnly(t *testing.T) {
-	f := frame{databases: []shownDatabase{{"audit", []byte(`{"name":"audit"}`)}, {"main", []byte(`{"name":"main"}`)}}}
+	f := frame{databases: []shownDatabase{{name: "audit", text: []byte(`{"name":"audit"}`)}, {name: "main", text: []byte(`{"name":"main"}`)}}}
 	var all, one, none seen
 	require.NoError(t, json.Unmarshal(f.text(Identity{}), &all))
 	require.Len(t, all.Databases, 2)
@@ -161,6 +161,7 @@ func TestManyViewersCostOneReadingASecond(t *testing.T) {
 	}
 	all.Wait()
 	jobs, maps := b.main.readings().jobs-before.jobs, b.main.readings().maps
+	require.Equal(t, before.found, b.main.readings().found, "nobody looks its job up again")
 	most := int(time.Since(began).Seconds()) + 2
 	require.LessOrEqual(t, jobs, most, "the jobs were read as for one viewer")
 	require.LessOrEqual(t, maps, most+1, "the map was read as for one viewer")
@@ -285,7 +286,7 @@ func TestAnotherLeadersWordFillsTheGap(t *testing.T) {
 	b.main.set(b.main.jobs[0].ID, func(j *job.Job) { j.State = job.Running })
 	at := time.Now().Add(-3 * time.Second)
 	b.main.shown.point = &job.Point{At: at, Rate: 1234, Moment: job.Moment{Lags: map[string]float64{"standby1": 0.7}, Why: []job.Reason{{Signal: "cap", Text: "a cap"}}, ETA: &job.ETA{Low: 1, High: 2}}}
-	now, err := b.server.databaseNow(t.Context(), b.server.Databases[0])
+	now, err := b.server.databaseNow(t.Context(), b.server.Databases[0], map[job.ID]int{})
 	require.NoError(t, err)
 	j := now.Jobs[0]
 	require.False(t, now.Here)

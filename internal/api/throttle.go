@@ -15,7 +15,6 @@ import (
 
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/observe"
-	"github.com/backfleet/backfleet/internal/store"
 	"github.com/backfleet/backfleet/throttle"
 )
 
@@ -210,7 +209,7 @@ func (s *Server) setThrottle(ctx context.Context, in *struct {
 			return nil, err
 		}
 		if seen != 0 && seen != revision {
-			return nil, &store.RevisionError{What: fmt.Sprintf("the throttle of database %q", db.Name), Have: revision, Saw: seen}
+			return nil, stale(fmt.Sprintf("the throttle of database %q", db.Name), revision, seen)
 		}
 		answer := ThrottleSet{Database: db.Name}
 		if rules, answer.Changes, err = rules.Set(in.Body); err != nil {

@@ -40,8 +40,10 @@ DELETE FROM backfleet.requests WHERE at < clock_timestamp() - make_interval(secs
 SELECT approval FROM backfleet.policy
 
 -- name: policy_set
-WITH o AS (SELECT approval FROM backfleet.policy FOR NO KEY UPDATE)
-UPDATE backfleet.policy SET approval = $1 RETURNING (SELECT approval FROM o)
+UPDATE backfleet.policy SET approval = $1
+
+-- name: policy_lock
+SELECT approval FROM backfleet.policy FOR NO KEY UPDATE
 
 -- name: job_approved
 UPDATE backfleet.jobs SET approved_as = $2, approved_at = clock_timestamp() WHERE id = $1

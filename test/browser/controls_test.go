@@ -214,6 +214,17 @@ func TestSubmit(t *testing.T) {
 	require.Contains(t, eval[string](w, "document.querySelector('#spec').value"), "max_rows_per_second: 300\n")
 	w.click("#do-plan")
 	w.awaitText("#plan h2", "Plan of from-the-browser-2")
+
+	// Or it is made at once.
+	w.visit("#/")
+	w.click("#job-from-the-browser a")
+	w.click("#clone")
+	w.fill("#field-name", "the-clone")
+	w.do("document.querySelector('#field-mode').value = 'restart'")
+	w.confirm()
+	w.awaitText("h1", "the-clone")
+	f.awaitSQL("the clone is stored, with the limits in force",
+		"SELECT count(*) = 1 FROM backfleet.jobs WHERE name = 'the-clone' AND limits->'throttle'->>'max_rows_per_second' = '300'")
 	w.clean()
 }
 

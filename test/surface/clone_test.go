@@ -41,7 +41,7 @@ func TestACloneGoesOn(t *testing.T) {
 	require.Equal(t, http.StatusUnprocessableEntity, code, other)
 	_, spec := a.get("/v1/jobs/rest/spec")
 	require.Contains(t, spec, `\"id\" >= E'`)
-	a.awaitJob("rest", job.CompleteWithErrors)
+	a.awaitJob("rest", job.Complete) // the row that cannot be done lies before it
 	var wrong int
 	require.NoError(t, s.db.Pool.QueryRow(t.Context(), "select count(*) from users where touched <> 1 and id <> 7").Scan(&wrong))
 	require.Zero(t, wrong)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/words"
 )
 
 // screen shows a job's progress: a few lines that are written over on a terminal, else a plain line now and then and at each
@@ -72,7 +73,7 @@ func (s *screen) trouble(why string, now time.Time) {
 	s.down = why
 	line := now.UTC().Format("15:04:05") + " status not known: " + why
 	if s.width > 0 {
-		s.draw([]string{clip(line, s.width)})
+		s.draw([]string{words.Clip(line, s.width)})
 		return
 	}
 	say(s.w, "%s", line)
@@ -104,63 +105,40 @@ func progressLines(st job.Status, width int) []string {
 	if st.Reason != "" {
 		head += ": " + st.Reason
 	}
-	tail := " " + percent(st.Fraction) + ", " + rangesText(st)
+	tail := " " + words.Percent(st.Fraction) + ", " + words.Ranges(st)
 	lines := []string{head, bar(st.Fraction, min(60, width-len(tail))) + tail}
 	if st.State.Ended() {
-		lines = append(lines, plural(st.Rows, "row")+" written")
+		lines = append(lines, words.Plural(st.Rows, "row")+" written")
 	} else {
-		lines = append(lines, fmt.Sprintf("%s, %s, %d workers", plural(st.Rows, "row"), rateText(st), len(st.Workers)))
+		lines = append(lines, fmt.Sprintf("%s, %s, %d workers", words.Plural(st.Rows, "row"), words.Pace(st), len(st.Workers)))
 		if len(st.Lag) > 0 {
-			lines = append(lines, "lag: "+lags(st.Lag, false))
+			lines = append(lines, "lag: "+words.Lags(st.Lag, false))
 		}
-		lines = append(lines, "limited by: "+limitedBy(st))
+		lines = append(lines, "limited by: "+words.LimitedBy(st))
 	}
-	if t := troubleText(st); t != "" {
+	if t := words.Trouble(st); t != "" {
 		lines = append(lines, "trouble: "+t)
 	}
 	for i := range lines {
-		lines[i] = clip(lines[i], width)
+		lines[i] = words.Clip(lines[i], width)
 	}
 	return lines
 }
 
 // progressLine is a status in one line, for logs and pipes.
 func progressLine(st job.Status) string {
-	parts := []string{fmt.Sprintf("%s %s %s", st.Name, st.State, percent(st.Fraction)), rangesText(st), plural(st.Rows, "row")}
+	parts := []string{fmt.Sprintf("%s %s %s", st.Name, st.State, words.Percent(st.Fraction)), words.Ranges(st), words.Plural(st.Rows, "row")}
 	if !st.State.Ended() {
-		parts = append(parts, rateText(st), fmt.Sprintf("%d workers", len(st.Workers)))
+		parts = append(parts, words.Pace(st), fmt.Sprintf("%d workers", len(st.Workers)))
 		if len(st.Lag) > 0 {
-			parts = append(parts, "lag "+lags(st.Lag, false))
+			parts = append(parts, "lag "+words.Lags(st.Lag, false))
 		}
-		parts = append(parts, "limited by "+limitedBy(st))
+		parts = append(parts, "limited by "+words.LimitedBy(st))
 	}
-	if t := troubleText(st); t != "" {
+	if t := words.Trouble(st); t != "" {
 		parts = append(parts, t)
 	}
 	return strings.Join(parts, "; ")
-}
-
-func rangesText(st job.Status) string {
-	more := ""
-	if !st.Planned {
-		more = "+"
-	}
-	return fmt.Sprintf("ranges %s/%s%s", count(st.Ranges.Done), count(st.Ranges.Total), more)
-}
-
-// limitedBy names what holds the job back now.
-func limitedBy(st job.Status) string {
-	switch {
-	case len(st.Limiting) > 0:
-		return reasonText(st.Limiting[0])
-	case st.State == job.Paused:
-		return "pause"
-	case st.State == job.Planning:
-		return "planning"
-	case len(st.Workers) == 0:
-		return "no worker carries a range"
-	}
-	return "nothing but the workers"
 }
 
 // bar is a share as a bar of so many cells.

@@ -10,6 +10,7 @@ import (
 	"github.com/backfleet/backfleet/internal/api"
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/store"
+	"github.com/backfleet/backfleet/internal/words"
 )
 
 type runFlags struct {
@@ -286,7 +287,7 @@ func (a *app) handedBack(c *api.Client, name api.JobName, path string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	if st, err := c.Status(ctx, name); err == nil {
-		say(a.stderr, "stopped at %s, every range handed back; go on with: backfleet run %s", percent(st.Fraction), shellWord(path))
+		say(a.stderr, "stopped at %s, every range handed back; go on with: backfleet run %s", words.Percent(st.Fraction), shellWord(path))
 	}
 	return &exitError{code: exitInterrupted}
 }

@@ -136,8 +136,9 @@ func (c *Coordinator) Fleet(database string) (job.Fleet, bool) {
 	if g == nil {
 		return job.Fleet{}, false
 	}
-	f := g.fleet()
+	f := g.fleet(time.Now())
 	f.Workers, f.Slots = c.roster.present(database)
+	f.Lag, f.Members = g.lags(), c.roster.members(database)
 	return f, true
 }
 

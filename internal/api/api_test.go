@@ -172,6 +172,8 @@ func TestRoles(t *testing.T) {
 	}{
 		{http.MethodGet, "/v1/jobs", Viewer, ""},
 		{http.MethodGet, "/v1/jobs/norm", Viewer, ""},
+		{http.MethodGet, "/v1/me", Viewer, ""},
+		{http.MethodGet, "/v1/jobs/norm/blocks?cells=10", Viewer, ""},
 		{http.MethodGet, "/v1/jobs/norm/report", Viewer, ""},
 		{http.MethodGet, "/v1/jobs/norm/events", Viewer, ""},
 		{http.MethodGet, "/v1/jobs/norm/quarantine", Viewer, ""},
@@ -322,7 +324,7 @@ func TestOpenAPIAndMetricsNeedNoToken(t *testing.T) {
 	}
 	require.NoError(t, json.Unmarshal([]byte(body), &doc))
 	require.Equal(t, "3.1.0", doc.OpenAPI)
-	require.Len(t, doc.Paths, 18)
+	require.Len(t, doc.Paths, 20)
 	for path, ops := range doc.Paths {
 		for verb, op := range ops {
 			require.Contains(t, string(op), "#/components/schemas/Problem", "%s %s", verb, path)

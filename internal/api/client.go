@@ -95,6 +95,15 @@ func (n JobName) path(rest string) string {
 	return "/v1/jobs/" + url.PathEscape(name) + rest + query
 }
 
+// query is a path with one more parameter.
+func (n JobName) query(rest, parameter string) string {
+	p := n.path(rest)
+	if strings.Contains(p, "?") {
+		return p + "&" + parameter
+	}
+	return p + "?" + parameter
+}
+
 // Jobs lists the jobs of a database; of all for "".
 func (c *Client) Jobs(ctx context.Context, database string) (JobList, error) {
 	path := "/v1/jobs"
@@ -109,6 +118,16 @@ func (c *Client) Status(ctx context.Context, n JobName) (job.Status, error) {
 	return call[job.Status](ctx, c, http.MethodGet, n.path(""), nil)
 }
 
+// Me says whose token this client has.
+func (c *Client) Me(ctx context.Context) (Me, error) {
+	return call[Me](ctx, c, http.MethodGet, "/v1/me", nil)
+}
+
+// Blocks returns the ranges of a job's present phase in key order, summed up into at most so many cells.
+func (c *Client) Blocks(ctx context.Context, n JobName, cells int) (job.Blocks, error) {
+	return call[job.Blocks](ctx, c, http.MethodGet, n.query("/blocks", "cells="+strconv.Itoa(cells)), nil)
+}
+
 // Report returns the proof of a job, or as much of it as there is.
 func (c *Client) Report(ctx context.Context, n JobName) (job.Report, error) {
 	return call[job.Report](ctx, c, http.MethodGet, n.path("/report"), nil)
@@ -116,12 +135,7 @@ func (c *Client) Report(ctx context.Context, n JobName) (job.Report, error) {
 
 // Events returns the last events of a job.
 func (c *Client) Events(ctx context.Context, n JobName, limit int) (EventList, error) {
-	p := n.path("/events")
-	sep := "?"
-	if strings.Contains(p, "?") {
-		sep = "&"
-	}
-	return call[EventList](ctx, c, http.MethodGet, p+sep+"limit="+strconv.Itoa(limit), nil)
+	return call[EventList](ctx, c, http.MethodGet, n.query("/events", "limit="+strconv.Itoa(limit)), nil)
 }
 
 // Quarantine returns the rows that a job set aside.

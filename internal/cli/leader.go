@@ -96,7 +96,7 @@ func (l leader) Run(ctx context.Context) error { return l.coordinator.Run(ctx) }
 // Live implements api.Live.
 func (l leader) Live(database string, id job.ID) (api.LiveView, bool) {
 	v, ok := l.coordinator.Live(database, id)
-	return api.LiveView{Lag: v.Lag, Limiting: v.Limiting, Stream: v.Stream, Rate: v.Rate, ETA: v.ETA, Moved: v.Moved}, ok
+	return api.LiveView{Lag: v.Lag, Limiting: v.Limiting, Leases: v.Leases, Stream: v.Stream, Rate: v.Rate, ETA: v.ETA, Moved: v.Moved}, ok
 }
 
 // Signals implements api.Gate.

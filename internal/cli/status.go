@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -79,7 +78,7 @@ func statusText(w io.Writer, s job.Status, now time.Time) {
 			key = ""
 		}
 		if len(s.Lost) > 0 {
-			line("lost", "%s", lostText(s.Lost))
+			line("lost", "%s", words.Lost(s.Lost))
 		}
 		line("workers", "%s", workersText(s))
 		if s.Stream != nil {
@@ -133,19 +132,6 @@ func estimateText(s job.Status) string {
 		by = " (" + s.EstimateBy + ")"
 	}
 	return fmt.Sprintf("; the table held about %s%s", words.Plural(s.Estimate, "row"), by)
-}
-
-// lostText is the part of a run that was lost to each reason, the most first; what is less than a thousandth is nothing.
-func lostText(all []job.Loss) string {
-	var parts []string
-	for i, l := range all {
-		if i == 5 {
-			parts = append(parts, fmt.Sprintf("and %d more", len(all)-i))
-			break
-		}
-		parts = append(parts, l.Signal+" "+words.Percent(l.Share))
-	}
-	return strings.Join(parts, ", ")
 }
 
 func workersText(s job.Status) string {

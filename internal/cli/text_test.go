@@ -100,20 +100,6 @@ func TestLagText(t *testing.T) {
 	require.Equal(t, "b missing, a 0.2 s", words.Lags(all, false))
 }
 
-func TestProgressText(t *testing.T) {
-	golden(t, "progress", func(w io.Writer) {
-		for _, width := range []int{100, 40} {
-			for _, l := range progressLines(runningStatus(), width) {
-				say(w, "%s", l)
-			}
-		}
-		say(w, "%s", progressLine(runningStatus()))
-		say(w, "%s", progressLine(job.Status{Name: "a", State: job.Planning}))
-		say(w, "%s", strings.Join(progressLines(job.Status{Name: "a", State: job.Failed, Planned: true, Reason: "disk full"}, 60), "\n"))
-		say(w, "%s", progressLine(job.Status{Name: "a", State: job.Running, Planned: true}))
-	})
-}
-
 func TestJobsText(t *testing.T) {
 	eta := job.ETA{Low: job.Duration(90 * time.Second), High: job.Duration(90 * time.Second)}
 	golden(t, "jobs", func(w io.Writer) {

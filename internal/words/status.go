@@ -32,6 +32,15 @@ func Reason(r job.Reason) string {
 	return r.Text
 }
 
+// Change tells a change of a setting.
+func Change(c job.Change) string {
+	old := c.Old
+	if old == "" {
+		old = "unset"
+	}
+	return c.Path + ": " + old + " → " + c.New
+}
+
 // Trouble tells what of a job went wrong so far; nothing did where it is empty.
 func Trouble(s job.Status) string {
 	var parts []string
@@ -76,4 +85,17 @@ func LimitedBy(st job.Status) string {
 		return "no worker carries a range"
 	}
 	return "nothing but the workers"
+}
+
+// Lost is the part of a run that was lost to each reason, the most first; what is less than a thousandth is nothing.
+func Lost(all []job.Loss) string {
+	var parts []string
+	for i, l := range all {
+		if i == 5 {
+			parts = append(parts, fmt.Sprintf("and %d more", len(all)-i))
+			break
+		}
+		parts = append(parts, l.Signal+" "+Percent(l.Share))
+	}
+	return strings.Join(parts, ", ")
 }

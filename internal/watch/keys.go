@@ -106,6 +106,7 @@ func limitsOrder(j api.JobLine, text string) (order, error) {
 		values[path] = value
 	}
 	_, changes, err := j.Limits.Set(values) // the fleet sets them over what they are by then
+	changes = slices.DeleteFunc(changes, func(c job.Change) bool { return c.Old == c.New })
 	switch {
 	case err != nil:
 		return order{}, err

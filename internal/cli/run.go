@@ -21,6 +21,7 @@ type runFlags struct {
 	noSample   bool
 	nats       natsFlags
 	api        apiFlags
+	traces     traceFlags
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -59,6 +60,7 @@ The ledger is created in the database when it is missing. --state-dir keeps the 
 	flags.nats.add(f, a, "coordinator")
 	flags.nats.addReplicas(f)
 	flags.api.add(f, "127.0.0.1:0")
+	flags.traces.add(f, a)
 	return cmd
 }
 

@@ -160,6 +160,7 @@ func startFleetToWatch(t *testing.T) (fleetToWatch, *harness.Process) {
 		return code == exitOK && strings.Contains(out, "is led by")
 	})
 	f.ok("submit", writeSpec(t, usersSpec+"throttle: {max_rows_per_second: 500}\n"))
+	soon(t, "the job runs", func() bool { return f.status("users-norm").State == job.Running })
 	return f, coordinator
 }
 

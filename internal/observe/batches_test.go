@@ -2,12 +2,15 @@ package observe
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 	"github.com/stretchr/testify/require"
 
 	"github.com/backfleet/backfleet/internal/job"
@@ -35,4 +38,20 @@ func TestBatchTimesAreANativeHistogramOfAFewJobs(t *testing.T) {
 	require.NotNil(t, steady.Schema, "it is native")
 	require.NotEmpty(t, steady.GetPositiveDelta())
 	require.NotEmpty(t, steady.GetBucket(), "and has buckets for those who scrape none")
+}
+
+// A Prometheus that scrapes native histograms asks for protobuf, and gets it.
+func TestNativeHistogramsAreServedToThoseWhoAsk(t *testing.T) {
+	b := NewBatches()
+	b.Observe(job.Ref{Database: "main", Name: "norm"}, 25*time.Millisecond)
+	r := prometheus.NewRegistry()
+	r.MustRegister(b)
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil)
+	request.Header.Set("Accept", string(expfmt.NewFormat(expfmt.TypeProtoDelim)))
+	answer := httptest.NewRecorder()
+	MetricsHandler(r).ServeHTTP(answer, request)
+	var family dto.MetricFamily
+	require.NoError(t, expfmt.NewDecoder(answer.Body, expfmt.ResponseFormat(answer.Result().Header)).Decode(&family))
+	require.Equal(t, "backfleet_worker_batch_duration_seconds", family.GetName())
+	require.NotNil(t, family.GetMetric()[0].GetHistogram().Schema)
 }

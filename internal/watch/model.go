@@ -55,10 +55,11 @@ type model struct {
 	notice notice
 }
 
-// lost is since when the fleet does not answer, and why.
+// lost is since when the fleet does not tell its facts, and why.
 type lost struct {
-	since time.Time
-	why   string
+	since   time.Time
+	refused bool // it answers, but not this token or not this question
+	why     string
 }
 
 // notice is a line about what was just done.
@@ -99,8 +100,11 @@ type (
 	}
 )
 
-// Init implements tea.Model.
-func (m model) Init() tea.Cmd { return tea.Batch(m.ask(), tick()) }
+// Init implements tea.Model. The first tick comes at once, and asks.
+func (m model) Init() tea.Cmd {
+	clock := m.clock
+	return func() tea.Msg { return tickMsg(clock()) }
+}
 
 func tick() tea.Cmd { return tea.Tick(time.Second, func(t time.Time) tea.Msg { return tickMsg(t) }) }
 
@@ -163,7 +167,9 @@ func (m model) told(msg toldMsg) model {
 		if m.lost == nil {
 			m.lost = &lost{since: msg.at}
 		}
-		m.lost = &lost{since: m.lost.since, why: trouble(msg.err)}
+		kind := api.AsProblem(msg.err).Kind
+		refused := kind == api.Unauthenticated || kind == api.Forbidden || kind == api.NotFound
+		m.lost = &lost{since: m.lost.since, refused: refused, why: trouble(msg.err)}
 		m.next = msg.at.Add(askEvery)
 		return m
 	}

@@ -19,7 +19,11 @@ func (m model) View() tea.View {
 func (m model) frame() []string {
 	top := []line{m.header()}
 	if m.lost != nil {
-		top = append(top, line{say(bad, "NO ANSWER for %s: ", words.Long(m.now.Sub(m.lost.since))), span{m.lost.why, plain}})
+		what := "NO ANSWER"
+		if m.lost.refused {
+			what = "REFUSED"
+		}
+		top = append(top, line{say(bad, "%s for %s: ", what, words.Long(m.now.Sub(m.lost.since))), span{m.lost.why, plain}})
 	}
 	foot := m.foot()
 	room := max(m.height-len(top)-len(foot), 0)

@@ -3,6 +3,7 @@ package watch
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -213,6 +214,11 @@ func TestALostCoordinatorIsToldAndComesBack(t *testing.T) {
 	fleet.down = nil
 	s.pass()
 	require.NotContains(t, s.frame(), "NO ANSWER")
+
+	fleet.down = api.Fail(api.Unauthenticated, errors.New("the request holds no API token that is known here"), "give the token file")
+	s.pass()
+	require.Contains(t, s.lines()[1], "REFUSED for 0ms: the request holds no API token that is known here")
+	require.Contains(t, s.frame(), "26,012,400 rows")
 
 	gone := night()
 	gone.down = errGone

@@ -64,7 +64,7 @@ bench: ## the benchmarks, as ratios within one run (test/bench)
 	$(GO) run ./test/bench $(BENCHFLAGS)
 
 chaos: ## a real fleet under random faults, then its whole history checked (SEED=n MINUTES=m; else a random seed and 3)
-	@test/setup.sh
+	@test/setup.sh pgbouncer
 	@$(GO) run ./test/chaos -seed $(or $(SEED),0) -minutes $(or $(MINUTES),3) $(CHAOSFLAGS)
 
 fuzz: ## every fuzz test for a short time (FUZZTIME=20s each)

@@ -33,6 +33,7 @@ type Config struct {
 	Now       func() time.Time // nil: time.Now
 	Loops     throttle.Loops   // of the governor; the zero value is all of them
 	Tracer    trace.Tracer     // records what is done for jobs as spans; nil records none
+	Notify    Notifications    // the zero value tells nobody
 }
 
 // Database is one target database as a coordinator needs it.
@@ -138,7 +139,7 @@ func (c *Coordinator) Fleet(database string) (job.Fleet, bool) {
 	if g == nil {
 		return job.Fleet{}, false
 	}
-	f := g.fleet(time.Now())
+	f := g.fleet()
 	f.Workers, f.Slots = c.roster.present(database)
 	f.Lag, f.Members = g.lags(), c.roster.members(database)
 	return f, true

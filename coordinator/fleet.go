@@ -21,14 +21,14 @@ func (g *governor) note(now time.Time, sample throttle.Sample, decision throttle
 }
 
 // fleet is what is known of the database's fleet, but for the workers and the replicas.
-func (g *governor) fleet(now time.Time) job.Fleet {
+func (g *governor) fleet() job.Fleet {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	f := job.Fleet{
 		Epoch: g.ledger.Epoch, HeldSince: g.heldSince, Read: later(g.sample.ReadAt, g.began), LagTarget: g.lagTarget,
 		Stream: g.care.view(), Share: job.Share{Leases: g.leases},
 	}
-	if !g.decided.IsZero() && now.Sub(g.decided) <= decisionStale {
+	if !g.decided.IsZero() && time.Since(g.decided) <= decisionStale {
 		f.Share.Decided, f.Share.Hold, f.Share.Reasons = true, g.decision.Hold, reasons(g.decision.Reasons)
 		if !g.decision.Hold {
 			f.Share.Rate = finite(g.decision.RowsPerSec)

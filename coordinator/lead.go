@@ -60,7 +60,7 @@ func (c *Coordinator) lead(ctx context.Context, log *zap.Logger, leader *store.L
 	l := newLeadership(c, log, leader, db)
 	c.governs(leader.Database(), l.gov)
 	var loops sync.WaitGroup
-	for _, loop := range []func(context.Context){l.watchJobs, l.plan, l.deliver, l.govern, l.verify, l.record} {
+	for _, loop := range []func(context.Context){l.watchJobs, l.plan, l.deliver, l.govern, l.verify, l.record, l.notify} {
 		loops.Go(func() { loop(term) })
 	}
 	every(term, store.LeaderRenewal, func(ctx context.Context) {
@@ -98,6 +98,7 @@ type leadership struct {
 	// noConsumer says that a job's consumer was deleted by somebody else.
 	noConsumer atomic.Bool
 	care       care
+	complaints complaints
 
 	mu       sync.Mutex
 	jobs     []job.Job
@@ -157,10 +158,12 @@ func (l *leadership) snapshot() []job.Job {
 	return l.jobs
 }
 
-// complain logs an error that a later tick may not have; the end of the term is none.
+// complain logs an error that a later tick may not have, now and then while it lasts; the end of the term is none.
 func (l *leadership) complain(ctx context.Context, what string, err error, fields ...zap.Field) {
 	if errors.Is(ctx.Err(), context.Canceled) || errors.Is(err, store.ErrNotLeader) {
 		return
 	}
-	l.log.Warn(what, append(fields, zap.Error(err))...)
+	if l.complaints.due(what, time.Now()) {
+		l.log.Warn(what, append(fields, zap.Error(err))...)
+	}
 }

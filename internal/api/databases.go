@@ -17,7 +17,7 @@ func (s *Server) databaseOperations() {
 	route(s, Viewer, http.MethodGet, "/v1/databases", "list-databases", "The target databases, who leads them, and whether they are held",
 		func(ctx context.Context, _ *struct{}) (*out[DatabaseList], error) {
 			answer := DatabaseList{Databases: []DatabaseHealth{}}
-			for _, db := range s.Databases {
+			for _, db := range s.scoped(ctx) {
 				h, err := db.Ledger.Health(ctx)
 				if err != nil {
 					h = DatabaseHealth{Error: AsProblem(err).Error()}
@@ -45,7 +45,7 @@ func (s *Server) databaseOperations() {
 			if err := timely(in.Body.For); err != nil {
 				return nil, err
 			}
-			db, err := s.one(in.Database)
+			db, err := s.one(ctx, in.Database)
 			if err != nil {
 				return nil, err
 			}
@@ -58,7 +58,7 @@ func (s *Server) databaseOperations() {
 		})
 	route(s, Operator, http.MethodDelete, "/v1/databases/{database}/hold", "release", "Let batches run again",
 		func(ctx context.Context, in *DatabasePath) (*out[Released], error) {
-			db, err := s.one(in.Database)
+			db, err := s.one(ctx, in.Database)
 			if err != nil {
 				return nil, err
 			}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/backfleet/backfleet/internal/job"
@@ -20,12 +21,14 @@ type Job struct {
 	By        string     `json:"submitted_by"`
 	Submitted time.Time  `json:"submitted_at"`
 	Ended     *time.Time `json:"ended_at,omitempty"`
+	PlanHash  string     `json:"plan_hash,omitempty"`   // what an approval is bound to
+	Approved  string     `json:"approved_by,omitempty"` // the token that approved it
 }
 
 func viewOf(j job.Job) Job {
 	v := Job{
 		ID: j.ID, Name: j.Name, Database: j.Database, Table: j.Spec.Table, State: j.State, Reason: j.Reason,
-		Revision: j.Revision, SpecHash: j.SpecHash, Limits: j.Limits, By: j.By, Submitted: j.Submitted,
+		Revision: j.Revision, SpecHash: j.SpecHash, Limits: j.Limits, By: j.By, Submitted: j.Submitted, PlanHash: j.PlanHash, Approved: j.ApprovedAs,
 	}
 	if !j.Ended.IsZero() {
 		v.Ended = &j.Ended
@@ -62,6 +65,7 @@ type Progress struct {
 // JobList is the answer of GET /v1/jobs. A database that does not answer is named instead of hiding the others.
 type JobList struct {
 	Jobs        []JobLine     `json:"jobs"`
+	Next        string        `json:"next,omitempty"` // after which the next page begins; empty at the end
 	Unreachable []Unreachable `json:"unreachable,omitempty"`
 }
 
@@ -98,11 +102,32 @@ type Skip struct {
 // QuarantineList is the answer of GET /v1/jobs/{job}/quarantine.
 type QuarantineList struct {
 	Rows []job.Quarantined `json:"rows"`
+	Next string            `json:"next,omitempty"` // after which the next page begins; empty at the end
+}
+
+// RangeList is the answer of GET /v1/jobs/{job}/ranges, in the order of their index.
+type RangeList struct {
+	Ranges []job.RangeView `json:"ranges"`
+	Next   string          `json:"next,omitempty"` // after which the next page begins; empty at the end
+}
+
+// SpecView is the answer of GET /v1/jobs/{job}/spec.
+type SpecView struct {
+	Spec     job.Spec   `json:"spec"` // as it was submitted
+	SpecHash string     `json:"spec_hash"`
+	Limits   job.Limits `json:"limits"` // in force now
+}
+
+// PlanView is the answer of GET /v1/jobs/{job}/plan.
+type PlanView struct {
+	Plan json.RawMessage `json:"plan"` // as POST /v1/plans answers it
+	Hash string          `json:"plan_hash"`
 }
 
 // EventList is the answer of GET /v1/jobs/{job}/events, the newest first.
 type EventList struct {
 	Events []job.Event `json:"events"`
+	Next   string      `json:"next,omitempty"` // after which the next page begins; empty at the end
 }
 
 // Held is the answer of POST /v1/databases/{database}/hold.
@@ -132,6 +157,7 @@ type DatabaseHealth struct {
 	Ledger    int        `json:"ledger_version,omitempty"` // 0: there is none yet
 	Leader    *Leader    `json:"leader,omitempty"`         // nil: nobody leads
 	Brake     *job.Brake `json:"brake,omitempty"`          // nil: no hold stands
+	Approval  bool       `json:"approval"`                 // a job begins only after another person's approval
 	// Fleet is what the leader knows; nil where another process leads, and then ask that one.
 	Fleet *Fleet `json:"fleet,omitempty"`
 }

@@ -16,6 +16,7 @@ func (a *app) coordinatorCommand() *cobra.Command {
 	var nats natsFlags
 	var served apiFlags
 	var traces traceFlags
+	var told notifyFlags
 	var state string
 	cmd := &cobra.Command{
 		Use:   "coordinator",
@@ -31,24 +32,29 @@ JetStream.`,
   backfleet coordinator --nats-url tls://nats:4222 --nats-tls-ca ca.pem --nats-token-file nats.token`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.runCoordinator(cmd.Context(), nats, served, traces, state)
+			return a.runCoordinator(cmd.Context(), nats, served, told, traces, state)
 		},
 	}
 	nats.add(cmd.Flags(), a, "coordinator")
 	nats.addReplicas(cmd.Flags())
 	served.add(cmd.Flags(), "127.0.0.1:8080")
 	traces.add(cmd.Flags(), a)
+	told.add(cmd.Flags())
 	cmd.Flags().StringVar(&state, "state-dir", "", "directory for the API's token (default: coordinator under $XDG_STATE_HOME/backfleet)")
 	return cmd
 }
 
-func (a *app) runCoordinator(ctx context.Context, nats natsFlags, served apiFlags, traces traceFlags, state string) (err error) {
+func (a *app) runCoordinator(ctx context.Context, nats natsFlags, served apiFlags, told notifyFlags, traces traceFlags, state string) (err error) {
 	log, err := a.log()
 	if err != nil {
 		return err
 	}
 	id := processID()
 	options, err := nats.required("backfleet coordinator "+id, log)
+	if err != nil {
+		return err
+	}
+	tell, err := a.notifications(told, served.public)
 	if err != nil {
 		return err
 	}
@@ -73,7 +79,7 @@ func (a *app) runCoordinator(ctx context.Context, nats natsFlags, served apiFlag
 	if err != nil {
 		return err
 	}
-	lead, err := a.newLeader(ctx, p, id, dbs, conn, tracing.Tracer(), log)
+	lead, err := a.newLeader(ctx, p, id, dbs, conn, tell, tracing.Tracer(), log)
 	if err != nil {
 		return err
 	}

@@ -63,6 +63,10 @@ type fleet struct {
 
 // prepareFleet makes the state directory, connects to NATS and serves the API. Nothing leads or carries a range before start.
 func (a *app) prepareFleet(ctx context.Context, p *parts, flags runFlags, db database, spec job.Spec, log *zap.Logger) (*fleet, error) {
+	tell, err := a.notifications(flags.told, flags.api.public)
+	if err != nil {
+		return nil, err
+	}
 	dir, err := a.stateDir(flags.state, spec.Database+"-"+spec.Name)
 	if err != nil {
 		return nil, err
@@ -84,7 +88,7 @@ func (a *app) prepareFleet(ctx context.Context, p *parts, flags runFlags, db dat
 	}
 	f.tracer = tracing.Tracer()
 	dbs := databases{db}
-	if f.lead, err = a.newLeader(ctx, p, f.id, dbs, f.conn, f.tracer, log); err != nil {
+	if f.lead, err = a.newLeader(ctx, p, f.id, dbs, f.conn, tell, f.tracer, log); err != nil {
 		return nil, err
 	}
 	f.served, err = a.serveAPI(ctx, p, flags.api, dir, api.Config{

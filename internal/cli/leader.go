@@ -30,7 +30,7 @@ type leader struct{ coordinator *coordinator.Coordinator }
 
 // newLeader makes a coordinator of the given databases. Their governors read over connections of their own, and from the replicas
 // that the environment names.
-func (a *app) newLeader(ctx context.Context, p *parts, name string, dbs databases, conn *queue.Conn, tracer trace.Tracer, log *zap.Logger) (leader, error) {
+func (a *app) newLeader(ctx context.Context, p *parts, name string, dbs databases, conn *queue.Conn, tell coordinator.Notifications, tracer trace.Tracer, log *zap.Logger) (leader, error) {
 	loops, err := a.loops()
 	if err != nil {
 		return leader{}, err
@@ -61,7 +61,7 @@ func (a *app) newLeader(ctx context.Context, p *parts, name string, dbs database
 			return leader{}, fmt.Errorf("database %q: %w", db.name, err)
 		}
 	}
-	return leader{coordinator.New(coordinator.Config{Name: name, Databases: governed, Queue: conn, Logger: log, Loops: loops, Tracer: tracer})}, nil
+	return leader{coordinator.New(coordinator.Config{Name: name, Databases: governed, Queue: conn, Logger: log, Loops: loops, Notify: tell, Tracer: tracer})}, nil
 }
 
 // asked is how the replicas of a database are reached.

@@ -11,7 +11,7 @@ import (
 )
 
 func (a *app) retryCommand() *cobra.Command {
-	return &cobra.Command{
+	return conditional(&cobra.Command{
 		Use:   "retry JOB",
 		Short: "Try quarantined rows and failed ranges again",
 		Long: `Try every quarantined row once more, each with its removal from quarantine in one transaction, and queue failed
@@ -32,5 +32,5 @@ ranges again. A job that failed or ended with errors goes on and is verified ane
 				}
 			})
 		}),
-	}
+	})
 }

@@ -22,6 +22,7 @@ type runFlags struct {
 	nats       natsFlags
 	api        apiFlags
 	traces     traceFlags
+	told       notifyFlags
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -61,6 +62,7 @@ The ledger is created in the database when it is missing. --state-dir keeps the 
 	flags.nats.addReplicas(f)
 	flags.api.add(f, "127.0.0.1:0")
 	flags.traces.add(f, a)
+	flags.told.add(f)
 	return cmd
 }
 
@@ -141,6 +143,9 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 		verb = "is new"
 	}
 	say(a.stderr, "job %s (%s) of database %s %s", got.Job.Name, got.Job.ID, got.Job.Database, verb)
+	if got.Job.State == job.AwaitingApproval {
+		say(a.stderr, "it awaits the approval of another person, by a token of --api-tokens: backfleet approve %s", got.Job.Name)
+	}
 
 	if f == nil { // somebody revived the job a moment ago
 		if f, err = a.prepareFleet(ctx, p, flags, db, spec, log); err != nil {
@@ -257,16 +262,8 @@ func (a *app) follow(ctx context.Context, p *parts, screen *screen, f *fleet, na
 
 // byFleet reports whether the last pause was the fleet's own doing.
 func (a *app) byFleet(ctx context.Context, c *api.Client, name api.JobName) bool {
-	list, err := c.Events(ctx, name, 20)
-	if err != nil {
-		return false
-	}
-	for _, e := range list.Events { // the newest first
-		if e.Action == "pause" {
-			return member.MatchString(e.By)
-		}
-	}
-	return false
+	list, err := c.Events(ctx, name, "pause", 1)
+	return err == nil && len(list.Events) > 0 && member.MatchString(list.Events[0].By)
 }
 
 // finish shows the report and ends with the code of the job's end.

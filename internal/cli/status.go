@@ -157,6 +157,8 @@ func nextStep(s job.Status) string {
 			return "backfleet report " + s.Name + " lists the rows; mend them, then backfleet retry " + s.Name
 		}
 		return "backfleet resume " + s.Name
+	case job.AwaitingApproval:
+		return "another person: backfleet approve " + s.Name
 	case job.Failed, job.CompleteWithErrors:
 		return "backfleet report " + s.Name + ", then backfleet retry " + s.Name
 	case job.Complete:

@@ -6,10 +6,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/backfleet/backfleet/internal/api"
+	"github.com/backfleet/backfleet/internal/job"
 )
 
 func (a *app) submitCommand() *cobra.Command {
 	var again bool
+	var key string
 	var sample api.Sample
 	cmd := &cobra.Command{
 		Use:   "submit JOB.yaml",
@@ -30,12 +32,16 @@ outcome; --no-sample leaves them out. Submitting the same file again returns the
 				return err
 			}
 			defer done()
-			got, err := c.Submit(cmd.Context(), spec, file, again, sample)
+			got, err := c.Once(key).Submit(cmd.Context(), spec, file, again, sample)
 			if err != nil {
 				return err
 			}
 			a.warn(got.Warnings)
 			return a.print(got, func(w io.Writer) {
+				if got.Job.State == job.AwaitingApproval {
+					say(w, "job %s (%s) of database %s awaits the approval of another person: backfleet approve %s", got.Job.Name, got.Job.ID, got.Job.Database, got.Job.Name)
+					return
+				}
 				if got.Created {
 					say(w, "job %s (%s) of database %s is stored; follow it with: backfleet status %s", got.Job.Name, got.Job.ID, got.Job.Database, got.Job.Name)
 					return
@@ -45,6 +51,7 @@ outcome; --no-sample leaves them out. Submitting the same file again returns the
 		},
 	}
 	cmd.Flags().BoolVar(&again, "again", false, "make a new job even if one of this name has ended; it does every row once more")
+	cmd.Flags().StringVar(&key, "idempotency-key", "", "a `text` of your own: the same request under it is answered as before for a week, so that a script may try it again")
 	cmd.Flags().BoolVar(&sample.NoSample, "no-sample", false, noSampleHelp)
 	return cmd
 }

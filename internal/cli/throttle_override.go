@@ -17,7 +17,7 @@ func (a *app) throttleOverrideCommand() *cobra.Command {
 	var howLong time.Duration
 	var rate float64
 	var end bool
-	cmd := &cobra.Command{
+	cmd := conditional(&cobra.Command{
 		Use:   "override DB --rate RATE --for TIME",
 		Short: "Set the rate of all jobs of a database for a time, whatever their windows say",
 		Long: `Set the rate of all jobs of a database, as a part of the full one (0 to 1), for a time. It takes the place of the jobs'
@@ -56,7 +56,7 @@ that is behind still holds the fleet. --end ends it before its time.`,
 				return a.print(got, func(w io.Writer) { say(w, "database %s: %s", got.Database, overrideText(got.Rules.Override)) })
 			})(cmd, args)
 		},
-	}
+	})
 	cmd.Flags().Float64Var(&rate, "rate", 1, "part of the full rate, 0 to 1; 0 stops every batch")
 	cmd.Flags().DurationVar(&howLong, "for", 0, "how long, such as 1h (at most "+job.Duration(job.MaxOverride).String()+")")
 	cmd.Flags().BoolVar(&end, "end", false, "let windows decide again")

@@ -11,7 +11,7 @@ import (
 )
 
 func (a *app) throttleSetCommand() *cobra.Command {
-	return &cobra.Command{
+	return conditional(&cobra.Command{
 		Use:   "set DB PATH=VALUE...",
 		Short: "Change the caps of all jobs of a database together",
 		Long: `Change the caps of all jobs of a database together; workers follow within a second. The jobs share them by weight, and
@@ -32,13 +32,13 @@ The paths are:
 				return err
 			}
 			defer done()
-			got, err := c.SetThrottle(cmd.Context(), args[0], values)
+			got, err := c.If(seen(cmd)).SetThrottle(cmd.Context(), args[0], values)
 			if err != nil {
 				return err
 			}
 			return a.print(got, func(w io.Writer) { changesText(w, got.Changes) })
 		},
-	}
+	})
 }
 
 // assignments reads PATH=VALUE arguments. like is an example of one.

@@ -54,8 +54,14 @@ func serve(db database) api.Database {
 	return api.Database{Name: db.name, Ledger: ledger{st}, Planner: planner{db, st}}
 }
 
+// approvalVersion is the version of the ledger that first knew approvals.
+const approvalVersion = 3
+
 // ledger is a store with what /v1/databases shows beside it.
 type ledger struct{ *store.Store }
+
+// If implements api.Ledger.
+func (l ledger) If(revision int64) api.Ledger { return ledger{l.Store.If(revision)} }
 
 // Health implements api.Ledger.
 func (l ledger) Health(ctx context.Context) (api.DatabaseHealth, error) {
@@ -81,7 +87,10 @@ func (l ledger) Health(ctx context.Context) (api.DatabaseHealth, error) {
 	if held {
 		h.Brake = &brake
 	}
-	return h, nil
+	if h.Ledger >= approvalVersion {
+		h.Approval, err = l.Approval(ctx)
+	}
+	return h, err
 }
 
 // newCarrier makes a worker of this process, which shows in its metrics what it does.

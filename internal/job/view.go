@@ -97,6 +97,32 @@ type StreamCare struct {
 	Expired  int64     // ranges taken back because their worker's lease ran out
 }
 
+// RangeView is one range as people see it: what it spans, how far it is, who has it, and what went wrong with it.
+type RangeView struct {
+	Index      int        `json:"index"`
+	Kind       Kind       `json:"kind"`
+	Round      int        `json:"round,omitempty"` // of verification
+	Relation   string     `json:"relation"`
+	Lo         ranges.Key `json:"lo"` // null: from the least key on
+	Hi         ranges.Key `json:"hi"` // null: up to the greatest
+	HiClosed   bool       `json:"hi_inclusive,omitempty"`
+	Key        ranges.Key `json:"checkpoint"` // the last key that is committed, of the present pass
+	State      RangeState `json:"state"`
+	Attempts   int        `json:"attempts"`  // in a row, without a batch
+	Takeovers  int        `json:"takeovers"` // claims beyond the first
+	Owner      string     `json:"owner,omitempty"`
+	LeaseUntil *time.Time `json:"lease_until,omitempty"`
+	Rows       int64      `json:"rows_written"`
+	Walked     int64      `json:"keys_walked"`
+	Batches    int64      `json:"batches"`
+	Retries    int64      `json:"retries"`
+	Residual   int64      `json:"residual,omitempty"`
+	CheckFails int64      `json:"check_failures,omitempty"`
+	Error      string     `json:"last_error,omitempty"`
+	Started    *time.Time `json:"started_at,omitempty"`
+	Ended      *time.Time `json:"ended_at,omitempty"`
+}
+
 // WorkerOnJob is a worker that carries a range of the job now.
 type WorkerOnJob struct {
 	Worker string `json:"worker"`
@@ -165,6 +191,14 @@ type Event struct {
 	By     string         `json:"by"`
 	Action string         `json:"action"`
 	Detail map[string]any `json:"detail,omitempty"` // "old" and "new" where a value changed
+}
+
+// Refused is a change that somebody asked for in vain.
+type Refused struct {
+	Operation string `json:"operation"`
+	Status    int    `json:"status"` // of HTTP: 403, 409, 412 or 429
+	Reason    string `json:"reason"`
+	From      string `json:"from,omitempty"` // the address
 }
 
 // Report is the proof of a job: what was done, what is left, who did what.

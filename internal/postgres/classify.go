@@ -56,7 +56,7 @@ func Classify(err error) Class {
 		return Contention
 	case "26000", "42P05": // a pooler gave the session another backend: what it has prepared is not there, or is there already
 		return Connection
-	case "25006", "57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04": // read-only, shutdown, recovery, dropped, idle timeouts
+	case readOnly, "57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04": // read-only, shutdown, recovery, dropped, idle timeouts
 		return Connection
 	case "42501":
 		return Permission

@@ -18,7 +18,7 @@ func (c *chaos) check(ctx context.Context) error {
 	}
 	c.figures = figures{budget: map[time.Duration]float64{}}
 	// Made only now, so that no batch pays for it.
-	if err := execOn(ctx, c.dsn(), "CREATE INDEX IF NOT EXISTS history_job ON public.history (job)"); err != nil {
+	if err := execOn(ctx, c.direct, "CREATE INDEX IF NOT EXISTS history_job ON public.history (job)"); err != nil {
 		return err
 	}
 	steps := []func(context.Context) error{c.checkRows, c.checkReplica, c.checkStream, c.checkBudget}

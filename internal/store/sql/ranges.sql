@@ -129,6 +129,13 @@ SELECT ((r.index - p.first)::bigint * least($2::bigint, p.n) / p.n)::int, r.stat
   FROM backfleet.ranges r JOIN phase p ON p.round = r.round
  WHERE r.job_id = $1 GROUP BY 1, 2 ORDER BY 1, 2
 
+-- name: ranges_page
+SELECT r.index, r.kind, r.round, coalesce(l.name, ''), r.lo, r.hi, r.hi_inclusive, r.key, r.state, r.attempts, greatest(r.claims - 1, 0),
+       coalesce(r.owner, ''), r.lease_until, r.rows, r.walked, r.batches, r.retries, r.residual, r.check_fails, coalesce(r.last_error, ''),
+       r.started_at, r.ended_at
+  FROM backfleet.ranges r LEFT JOIN backfleet.relations l USING (job_id, relation)
+ WHERE r.job_id = $1 AND r.index > $2 AND ($3 = '' OR r.state = $3) ORDER BY r.index LIMIT $4
+
 -- name: running_list
 SELECT coalesce(owner, ''), index, rows, coalesce(last_error, '') FROM backfleet.ranges WHERE job_id = $1 AND state = 'running' ORDER BY index
 

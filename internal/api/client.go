@@ -115,6 +115,9 @@ func (n JobName) path(rest string) string {
 // mostPages bounds how much of a list a client reads.
 const mostPages = 10
 
+// recentJobs is how many of the newest jobs are listed whether they have ended or not.
+const recentJobs = 100
+
 // pageSize is how many lines a client asks for at once.
 const pageSize = 1000
 
@@ -160,6 +163,21 @@ func (c *Client) Jobs(ctx context.Context, database string) (all JobList, err er
 		all.Jobs, all.Unreachable = append(all.Jobs, part.Jobs...), part.Unreachable
 		return part.Next, err
 	})
+	return all, err
+}
+
+// RecentJobs lists the newest jobs of every database, and of the older ones those that have not ended.
+func (c *Client) RecentJobs(ctx context.Context) (JobList, error) {
+	q := page("", recentJobs)
+	all, err := call[JobList](ctx, c, http.MethodGet, with("/v1/jobs", q), nil)
+	if err != nil || all.Next == "" {
+		return all, err
+	}
+	q.Set("open", "true")
+	q.Set("after", all.Next)
+	q.Set("limit", strconv.Itoa(pageSize))
+	older, err := call[JobList](ctx, c, http.MethodGet, with("/v1/jobs", q), nil)
+	all.Jobs = append(all.Jobs, older.Jobs...)
 	return all, err
 }
 

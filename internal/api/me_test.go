@@ -1,10 +1,13 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/backfleet/backfleet/internal/job"
 )
 
 func TestATokenLearnsWhatItMayDo(t *testing.T) {
@@ -17,4 +20,20 @@ func TestATokenLearnsWhatItMayDo(t *testing.T) {
 	require.True(t, Me{Role: "operator"}.May(Operator))
 	require.False(t, Me{Role: "viewer"}.May(Operator))
 	require.False(t, Me{}.May(Viewer), "nobody is told yet")
+}
+
+func TestRecentJobsAreTheNewestAndTheOpenOnes(t *testing.T) {
+	b := setup(t)
+	for i := range recentJobs + 10 {
+		state := job.Complete
+		if i == 3 {
+			state = job.Running
+		}
+		b.main.jobs = append(b.main.jobs, job.Job{ID: job.ID(fmt.Sprintf("01JNX4ZT0000000000000%05d", i)), Name: fmt.Sprintf("j%d", i), Database: "main", State: state})
+	}
+	got, err := b.client.RecentJobs(t.Context())
+	require.NoError(t, err)
+	require.Len(t, got.Jobs, recentJobs+1)
+	require.Equal(t, "j109", got.Jobs[0].Name)
+	require.Equal(t, "j3", got.Jobs[recentJobs].Name)
 }

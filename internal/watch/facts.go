@@ -17,7 +17,7 @@ import (
 type Fleet interface {
 	Me(ctx context.Context) (api.Me, error)
 	Databases(ctx context.Context) (api.DatabaseList, error)
-	Jobs(ctx context.Context, database string) (api.JobList, error)
+	RecentJobs(ctx context.Context) (api.JobList, error)
 	Status(ctx context.Context, n api.JobName) (job.Status, error)
 	Blocks(ctx context.Context, n api.JobName, cells int) (job.Blocks, error)
 
@@ -64,7 +64,7 @@ func ask(ctx context.Context, fleet Fleet, q question, now func() time.Time) (fa
 		return f, err
 	}
 	f.databases = databases.Databases
-	jobs, err := fleet.Jobs(ctx, "")
+	jobs, err := fleet.RecentJobs(ctx)
 	if err != nil {
 		return f, err
 	}

@@ -47,7 +47,7 @@ func (a *answers) Me(context.Context) (api.Me, error) { return a.me, a.down }
 func (a *answers) Databases(context.Context) (api.DatabaseList, error) {
 	return api.DatabaseList{Databases: a.dbs}, a.down
 }
-func (a *answers) Jobs(context.Context, string) (api.JobList, error) {
+func (a *answers) RecentJobs(context.Context) (api.JobList, error) {
 	return api.JobList{Jobs: a.jobs}, a.down
 }
 func (a *answers) Status(_ context.Context, n api.JobName) (job.Status, error) {

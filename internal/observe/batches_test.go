@@ -51,7 +51,7 @@ func TestNativeHistogramsAreServedToThoseWhoAsk(t *testing.T) {
 	answer := httptest.NewRecorder()
 	MetricsHandler(r).ServeHTTP(answer, request)
 	var family dto.MetricFamily
-	require.NoError(t, expfmt.NewDecoder(answer.Body, expfmt.ResponseFormat(answer.Result().Header)).Decode(&family))
+	require.NoError(t, expfmt.NewDecoder(answer.Body, expfmt.ResponseFormat(answer.Header())).Decode(&family))
 	require.Equal(t, "backfleet_worker_batch_duration_seconds", family.GetName())
 	require.NotNil(t, family.GetMetric()[0].GetHistogram().Schema)
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
-	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/backfleet/backfleet/internal/api"
@@ -261,5 +260,3 @@ func (s *screen) course(seconds int) {
 	s.fleet.jobs[i].Progress.Rate = st.Rate
 	s.pass()
 }
-
-func requireGone(t *testing.T, s *screen) { require.Contains(t, s.frame(), "NO ANSWER") }

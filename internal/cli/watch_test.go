@@ -28,11 +28,11 @@ type terminal struct {
 	t        *testing.T
 	cmd      *exec.Cmd
 	pty, tty *os.File
-	screen   *vt.SafeEmulator
 	before   *unix.Termios
 
-	mu  sync.Mutex
-	raw strings.Builder // all that was written to it
+	mu     sync.Mutex
+	screen *vt.Emulator
+	raw    strings.Builder // all that was written to it
 }
 
 // onTerminal starts a command on a terminal of its own.
@@ -41,7 +41,7 @@ func (s shell) onTerminal(width, height int, args ...string) *terminal {
 	p, tty, err := pty.Open()
 	require.NoError(s.t, err)
 	require.NoError(s.t, pty.Setsize(p, &pty.Winsize{Rows: uint16(height), Cols: uint16(width)}))
-	term := &terminal{t: s.t, pty: p, tty: tty, screen: vt.NewSafeEmulator(width, height)}
+	term := &terminal{t: s.t, pty: p, tty: tty, screen: vt.NewEmulator(width, height)}
 	term.before = term.modes()
 	term.cmd = exec.CommandContext(s.t.Context(), s.bin, args...)
 	term.cmd.Env = append(append([]string{}, s.environ...), "TERM=xterm-256color")
@@ -56,8 +56,8 @@ func (s shell) onTerminal(width, height int, args ...string) *terminal {
 			if n > 0 {
 				term.mu.Lock()
 				term.raw.Write(buffer[:n])
-				term.mu.Unlock()
 				_, _ = term.screen.Write(buffer[:n])
+				term.mu.Unlock()
 			}
 			if err != nil {
 				return
@@ -68,7 +68,7 @@ func (s shell) onTerminal(width, height int, args ...string) *terminal {
 	s.t.Cleanup(func() {
 		_ = term.cmd.Process.Kill()
 		_ = term.cmd.Wait()
-		_ = term.screen.Close()
+		_ = term.screen.InputPipe().(io.Closer).Close()
 		_ = tty.Close()
 		_ = p.Close()
 		reading.Wait()
@@ -89,23 +89,31 @@ func (term *terminal) written() string {
 	return term.raw.String()
 }
 
-func (term *terminal) shows() string { return term.screen.String() }
+// shows is what stands on the screen now.
+func (term *terminal) shows() string {
+	term.mu.Lock()
+	defer term.mu.Unlock()
+	return term.screen.String()
+}
+
+// resize gives the terminal another size, as a person does with a window.
+func (term *terminal) resize(width, height int) {
+	term.t.Helper()
+	term.mu.Lock()
+	term.screen.Resize(width, height)
+	term.mu.Unlock()
+	require.NoError(term.t, pty.Setsize(term.pty, &pty.Winsize{Rows: uint16(height), Cols: uint16(width)}))
+}
 
 // await waits until the screen shows a text.
 func (term *terminal) await(text string) {
 	term.t.Helper()
-	if !assertSoon(func() bool { return strings.Contains(term.shows(), text) }) {
-		term.t.Fatalf("the screen does not show %q:\n%s", text, term.shows())
-	}
-}
-
-func assertSoon(condition func() bool) bool {
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if condition() {
-			return true
+	defer func() {
+		if term.t.Failed() {
+			term.t.Logf("the screen:\n%s", term.shows())
 		}
-	}
-	return false
+	}()
+	soon(term.t, "the screen shows "+text, func() bool { return strings.Contains(term.shows(), text) })
 }
 
 func (term *terminal) press(keys string) {
@@ -191,8 +199,7 @@ func TestWatchOnATerminal(t *testing.T) {
 	term.press("\r")
 	term.await("█ done")
 	term.await("of at most 16")
-	require.NoError(t, pty.Setsize(term.pty, &pty.Winsize{Rows: 20, Cols: 60}))
-	term.screen.Resize(60, 20)
+	term.resize(60, 20)
 	soon(t, "the page fits the new size", func() bool {
 		lines := strings.Split(term.shows(), "\n")
 		return len(lines) == 20 && strings.Contains(lines[19], "q quit") && strings.Contains(lines[2], "ranges")

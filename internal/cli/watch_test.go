@@ -276,3 +276,17 @@ func TestWatchWithoutATerminalWritesLines(t *testing.T) {
 	require.Equal(t, exitRefused, code)
 	requireOneLine(t, errs)
 }
+
+func TestARunShowsItsJobInAFewLines(t *testing.T) {
+	db := users(t, 10_000)
+	sh := newShell(t, "BACKFLEET_DATABASE_MAIN="+db.DSN)
+	term := sh.onTerminal(100, 30, "run", writeSpec(t, usersSpec+"throttle: {max_rows_per_second: 1500}\n"))
+	term.await("users-norm  running")
+	term.await("limited by: ")
+	term.await("rate: ")
+	require.NotContains(t, term.written(), "\x1b[?1049h", "it stays on the screen with what was there before")
+	require.NoError(t, term.cmd.Wait())
+	term.await("complete, verified")
+	require.Equal(t, term.before, term.modes())
+	requireOnce(t, db)
+}

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	deliverEvery    = 50 * time.Millisecond
+	deliverEvery    = 100 * time.Millisecond
 	sweepEvery      = time.Second
 	ensureEvery     = 2 * time.Second
 	reconcileEvery  = 30 * time.Second
@@ -23,8 +23,8 @@ const (
 	releaseStep     = 2_000
 	releasedMost    = 100_000 // messages of a job at once; the rest waits in the ledger
 	settleSeconds   = 5.0     // a range released less than this ago may still be on its way
-	descriptionMost = 400     // characters; NATS takes 4 KiB
 	ackSlack        = 16      // deliveries beyond the job's workers that may be unacknowledged
+	descriptionMost = 400     // characters of a consumer's description; NATS takes 4 KiB
 )
 
 // deliver keeps the stream as the ledger says: it releases queued ranges, takes back those whose lease ran out, and compares the two
@@ -32,7 +32,7 @@ const (
 func (l *leadership) deliver(ctx context.Context) {
 	d := &delivery{leadership: l, consumers: map[job.ID]consumer{}, controls: map[job.ID]int64{}, cleared: map[job.ID]bool{}}
 	d.lost = true // a new leader knows nothing of the stream
-	every(ctx, deliverEvery, within(longestTick, d.tick))
+	d.turns(ctx, deliverEvery, within(longestTick, d.tick))
 }
 
 type delivery struct {

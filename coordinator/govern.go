@@ -88,7 +88,7 @@ func (l *leadership) govern(ctx context.Context) {
 	g.sense.expect(expected)
 	var reading sync.WaitGroup
 	reading.Go(func() { g.sense.run(ctx) })
-	every(ctx, lookEvery, g.tick)
+	g.turns(ctx, lookEvery, g.tick)
 	reading.Wait()
 	g.sense.close()
 }

@@ -103,6 +103,7 @@ type leadership struct {
 	mu       sync.Mutex
 	jobs     []job.Job
 	readJobs bool
+	stir     stir
 }
 
 func newLeadership(c *Coordinator, log *zap.Logger, leader *store.Leader, db Database) *leadership {
@@ -130,10 +131,15 @@ func (l *leadership) watchJobs(ctx context.Context) {
 			l.complain(ctx, "jobs not read", err)
 			return
 		}
-		l.mu.Lock()
-		l.jobs, l.readJobs = jobs, true
-		l.mu.Unlock()
+		l.note(jobs)
 	}))
+}
+
+func (l *leadership) note(jobs []job.Job) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.jobs, l.readJobs = jobs, true
+	l.stir.set(works(jobs))
 }
 
 // each calls fn for the jobs of a snapshot that match.

@@ -33,7 +33,7 @@ const (
 // once the transactions of the freeze are over.
 func (l *leadership) plan(ctx context.Context) {
 	p := &planning{leadership: l, planners: map[plannerKey]*ranges.Planner{}, looked: map[job.ID]time.Time{}}
-	every(ctx, planEvery, within(longestTick, func(ctx context.Context) {
+	l.turns(ctx, planEvery, within(longestTick, func(ctx context.Context) {
 		l.each(ctx, func(j job.Job) bool { return j.State == job.Planning || j.State.Active() }, func(j job.Job) {
 			if err := p.advance(ctx, j); err != nil {
 				l.complain(ctx, "planning stopped for now", err, zap.String("job", j.Name))

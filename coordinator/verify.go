@@ -21,7 +21,7 @@ const (
 // verify leads each job whose ranges are done to its proof: coverage without gaps, and residual and check counted through the fleet
 // until a round finds nothing. `complete` means that, and that every replica has it.
 func (l *leadership) verify(ctx context.Context) {
-	every(ctx, verifyEvery, within(longestTick, func(ctx context.Context) {
+	l.turns(ctx, verifyEvery, within(longestTick, func(ctx context.Context) {
 		l.each(ctx, func(j job.Job) bool { return j.State.Active() && j.Planned }, func(j job.Job) {
 			if err := l.prove(ctx, j); err != nil {
 				l.complain(ctx, "verification stopped for now", err, zap.String("job", j.Name))

@@ -45,6 +45,9 @@ JetStream.`,
 }
 
 func (a *app) runCoordinator(ctx context.Context, nats natsFlags, served apiFlags, told notifyFlags, traces traceFlags, state string) (err error) {
+	if err := traces.check(); err != nil {
+		return err
+	}
 	log, err := a.log()
 	if err != nil {
 		return err

@@ -78,6 +78,9 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 	case a.api != "" && a.env("BACKFLEET_API") == "":
 		return usage("api: run serves its own API; use submit to give the job to the fleet at %s", a.api)
 	}
+	if err := flags.traces.check(); err != nil {
+		return err
+	}
 	screen := a.newScreen()
 	a.stderr = screen // so that logs stand above the progress
 	text, file, err := a.readSpec(path)

@@ -20,6 +20,17 @@ func (t *traceFlags) add(f *pflag.FlagSet, a *app) {
 		"`URL` of an OpenTelemetry receiver (OTLP over HTTP) for traces, e.g. http://127.0.0.1:4318 (OTEL_EXPORTER_OTLP_ENDPOINT; default: no traces)")
 }
 
+// check refuses an endpoint that cannot be one, before anything is started.
+func (t traceFlags) check() error {
+	if t.endpoint == "" {
+		return nil
+	}
+	if _, err := observe.TracesURL(t.endpoint); err != nil {
+		return usage("otlp-endpoint: %w", err)
+	}
+	return nil
+}
+
 // complainEvery is how often it is told that spans are not taken.
 const complainEvery = time.Minute
 

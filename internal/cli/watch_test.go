@@ -280,7 +280,7 @@ func TestWatchWithoutATerminalWritesLines(t *testing.T) {
 func TestARunShowsItsJobInAFewLines(t *testing.T) {
 	db := users(t, 10_000)
 	sh := newShell(t, "BACKFLEET_DATABASE_MAIN="+db.DSN)
-	term := sh.onTerminal(100, 30, "run", writeSpec(t, usersSpec+"throttle: {max_rows_per_second: 1500}\n"))
+	term := sh.onTerminal(100, 100, "run", writeSpec(t, usersSpec+"throttle: {max_rows_per_second: 1500}\n"))
 	term.await("users-norm  running")
 	term.await("limited by: ")
 	term.await("rate: ")

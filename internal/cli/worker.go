@@ -60,6 +60,9 @@ func (a *app) runWorker(ctx context.Context, nats natsFlags, flags workerFlags) 
 	} else if !workerID.MatchString(flags.id) {
 		return usage("id: %q is not a name; use up to 100 letters, digits, dots, hyphens and underscores", flags.id)
 	}
+	if err := flags.traces.check(); err != nil {
+		return err
+	}
 	log, err := a.log()
 	if err != nil {
 		return err

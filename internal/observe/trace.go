@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -60,11 +59,11 @@ func NewTracing(ctx context.Context, endpoint, service, instance string) (Tracin
 	if endpoint == "" {
 		return Tracing{}, nil
 	}
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return Tracing{}, errors.New("it is not an address; write http://127.0.0.1:4318")
+	address, err := TracesURL(endpoint)
+	if err != nil {
+		return Tracing{}, err
 	}
-	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(u.JoinPath("v1", "traces").String()))
+	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(address))
 	if err != nil {
 		return Tracing{}, fmt.Errorf("prepare the exporter: %w", err)
 	}
@@ -80,6 +79,15 @@ func NewTracing(ctx context.Context, endpoint, service, instance string) (Tracin
 	return Tracing{sdktrace.NewTracerProvider(
 		sdktrace.WithBatcher(exporter), sdktrace.WithResource(about), sdktrace.WithIDGenerator(ids{}), sdktrace.WithRawSpanLimits(limits),
 	)}, nil
+}
+
+// TracesURL is where the receiver at an endpoint takes traces.
+func TracesURL(endpoint string) (string, error) {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return "", fmt.Errorf("%q is not an address; write http://127.0.0.1:4318", Redact(endpoint))
+	}
+	return u.JoinPath("v1", "traces").String(), nil
 }
 
 // Tracer records spans; nil where none are recorded, so that nothing is spent on them.

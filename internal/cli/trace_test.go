@@ -63,6 +63,6 @@ func TestARunIsTraced(t *testing.T) {
 	require.Equal(t, exitOK, code, errs)
 	code, _, errs = sh.run("run", path, "--again", "--otlp-endpoint", "collector:4317")
 	require.Equal(t, exitRefused, code)
-	require.Contains(t, errs, ""collector:4317" is not an address; write http://127.0.0.1:4318")
+	require.Contains(t, errs, `"collector:4317" is not an address; write http://127.0.0.1:4318`)
 	requireOneLine(t, errs)
 }

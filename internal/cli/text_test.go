@@ -94,12 +94,6 @@ func TestDetailTextTellsWhatWasSet(t *testing.T) {
 	require.Empty(t, detailText(map[string]any{"old": limits(1, nil), "new": limits(1, nil)}))
 }
 
-func TestLagText(t *testing.T) {
-	all := map[string]job.Lag{"a": {Seconds: 0.2, Bytes: 2048}, "b": {Seconds: 3, Bytes: 4096, Missing: true}}
-	require.Equal(t, "b missing, a 0.2 s (2.0 KiB)", words.Lags(all, true))
-	require.Equal(t, "b missing, a 0.2 s", words.Lags(all, false))
-}
-
 func TestJobsText(t *testing.T) {
 	eta := job.ETA{Low: job.Duration(90 * time.Second), High: job.Duration(90 * time.Second)}
 	golden(t, "jobs", func(w io.Writer) {

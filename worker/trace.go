@@ -22,7 +22,7 @@ func (w *Worker) depart(c job.Claim, slot int) journey {
 	if w.cfg.Tracer == nil {
 		return journey{}
 	}
-	_, span := w.cfg.Tracer.Start(observe.OfRange(context.Background(), c.Ref.Job, c.Ref.Index), "range") //nolint:spancheck // arrive ends it
+	_, span := w.cfg.Tracer.Start(observe.OfRange(context.Background(), c.Ref.Job, c.Ref.Index), "range")
 	if !span.IsRecording() {
 		return journey{}
 	}

@@ -37,8 +37,8 @@ func TestASpanTellsOfAClaimAndNothingOfItsRows(t *testing.T) {
 	require.Equal(t, "range", s.Name())
 	about := map[attribute.Key]string{}
 	for _, a := range s.Attributes() {
-		about[a.Key] = a.Value.Emit()
-		require.NotContains(t, a.Value.Emit(), canary)
+		about[a.Key] = a.Value.String()
+		require.NotContains(t, a.Value.String(), canary)
 	}
 	require.Equal(t, map[attribute.Key]string{
 		"backfleet.database": "main", "backfleet.job": "norm", "backfleet.job_id": "01JNX4ZT0000000000000000AB", "backfleet.range": "7",
@@ -51,7 +51,7 @@ func TestASpanTellsOfAClaimAndNothingOfItsRows(t *testing.T) {
 	for _, e := range s.Events() {
 		events = append(events, e.Name)
 		for _, a := range e.Attributes {
-			require.NotContains(t, a.Value.Emit(), canary)
+			require.NotContains(t, a.Value.String(), canary)
 		}
 	}
 	require.Equal(t, []string{"batch", "rollback", "batch"}, events)

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"unicode"
@@ -187,13 +188,17 @@ func table(width int, columns []column, rows [][]span) []line {
 		}
 	}
 	for total > width {
-		least := -1
+		least, worth, left := 0, math.MaxInt, 0
 		for i, c := range columns {
-			if shown[i] && (least < 0 || c.keep < columns[least].keep) {
-				least = i
+			if !shown[i] {
+				continue
+			}
+			left++
+			if c.keep < worth {
+				least, worth = i, c.keep
 			}
 		}
-		if left := slices.DeleteFunc(slices.Clone(shown), func(s bool) bool { return !s }); len(left) == 1 {
+		if left <= 1 {
 			break
 		}
 		shown[least] = false

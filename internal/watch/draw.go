@@ -64,7 +64,7 @@ func (l line) render(width int, look palette) string {
 	for i, s := range l {
 		text := clean(s.text)
 		n, more := cells(text), i+1 < len(l)
-		if n > width || n == width && more && line(l[i+1:]).cells() > 0 {
+		if n > width || n == width && more && l[i+1:].cells() > 0 {
 			b.WriteString(look.paint(s.style, ansi.Truncate(text, width-1, "")+"…"))
 			return b.String()
 		}

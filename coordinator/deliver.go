@@ -19,7 +19,7 @@ const (
 	sweepEvery      = time.Second
 	ensureEvery     = 2 * time.Second
 	reconcileEvery  = 30 * time.Second
-	doubtEvery      = 6 * time.Second // longer than a release takes to settle
+	doubtEvery      = 6 * time.Second // in doubt, or after a comparison that an error stopped; longer than a release takes to settle
 	releaseStep     = 2_000
 	releasedMost    = 100_000 // messages of a job at once; the rest waits in the ledger
 	settleSeconds   = 5.0     // a range released less than this ago may still be on its way
@@ -47,6 +47,7 @@ type delivery struct {
 	missing int  // messages that the comparison under way did not find
 
 	ensured, swept, compared time.Time
+	tried                    time.Time // a comparison that an error stopped
 }
 
 func (d *delivery) tick(ctx context.Context) {
@@ -68,7 +69,7 @@ func (d *delivery) tick(ctx context.Context) {
 		clear(d.consumers)
 	}
 	sweep := now.Sub(d.swept) > sweepEvery
-	compare := now.Sub(d.compared) > reconcileEvery || d.doubt && now.Sub(d.compared) > doubtEvery
+	compare := d.due(now)
 	whole := true // every job was compared
 	d.missing = 0
 	taken := map[string]bool{} // names whose subjects and consumer still are those of a job that has ended
@@ -91,12 +92,24 @@ func (d *delivery) tick(ctx context.Context) {
 	if sweep {
 		d.swept = now
 	}
-	if compare {
-		d.compared, d.doubt = now, false
-		if whole {
-			d.care.compared(now, d.missing)
-		}
+	switch {
+	case compare && whole:
+		d.compared = now
+		d.care.compared(now, d.missing)
+	case compare:
+		d.tried, d.doubt = now, true
 	}
+}
+
+// due says whether it is time to compare ledger and stream in full, and takes the doubt for settled that it may be due to. One that an
+// error stopped is made again soon: the stream may have been lost while the database was away.
+func (d *delivery) due(now time.Time) bool {
+	soon := d.doubt && now.Sub(d.compared) > doubtEvery
+	if !soon && now.Sub(d.compared) <= reconcileEvery || now.Sub(d.tried) <= doubtEvery {
+		return false
+	}
+	d.doubt = false
+	return true
 }
 
 // ensure makes the stream and its buckets where they are gone, and then forgets what it knew of them.
@@ -114,7 +127,7 @@ func (d *delivery) ensure(ctx context.Context) error {
 	if created || lost {
 		clear(d.consumers)
 		clear(d.controls)
-		d.compared = time.Time{}
+		d.compared, d.tried = time.Time{}, time.Time{}
 	}
 	return nil
 }

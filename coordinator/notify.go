@@ -58,14 +58,14 @@ type telling struct {
 }
 
 func (t *telling) round(ctx context.Context) error {
-	if !t.ready() {
-		return nil
-	}
-	if !t.begun {
+	if !t.begun { // at once: what happens from now on is news
 		if err := t.ledger.BeginNotices(ctx, t.to.Name); err != nil {
 			return err
 		}
 		t.begun = true
+	}
+	if !t.ready() {
+		return nil
 	}
 	for _, collect := range []func(context.Context) error{t.events, t.states, t.quarantine, t.holds} {
 		if err := collect(ctx); err != nil {
@@ -135,6 +135,9 @@ func (t *telling) states(ctx context.Context) error {
 
 // quarantine tells of the first row that a job sets aside, and whenever there are twice as many.
 func (t *telling) quarantine(ctx context.Context) error {
+	if len(t.snapshot()) == 0 {
+		return nil
+	}
 	counts, err := t.ledger.QuarantinedOpen(ctx)
 	if err != nil || len(counts) == 0 {
 		return err

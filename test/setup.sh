@@ -11,6 +11,7 @@
 #     prometheus   Prometheus, with promtool
 #     docker       Docker, both kinds of Compose, and what makes images from Debian's packages
 #     net          the ip command, to make network namespaces
+#     browser      Chromium, and axe-core from npm, to test the dashboard in
 set -euo pipefail
 
 fail() {
@@ -131,6 +132,17 @@ install_compose_plugin() {
 	docker compose version >&2
 }
 
+# axe-core is one script, which the tests load into the pages.
+install_browser() {
+	command -v chromium >/dev/null || install "Chromium" chromium fonts-dejavu-core
+	local dir=test/browser/axe
+	cmp -s "$dir/package-lock.json" "$dir/node_modules/.installed" && return
+	command -v npm >/dev/null || install "npm, which axe-core comes from" nodejs npm
+	echo "setup: axe-core: npm ci in $dir" >&2
+	(cd "$dir" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2)
+	cp "$dir/package-lock.json" "$dir/node_modules/.installed"
+}
+
 install_ip() {
 	command -v ip >/dev/null || install "ip command, which makes network namespaces" iproute2
 }
@@ -145,6 +157,7 @@ for word in "$@"; do
 	prometheus) install_prometheus ;;
 	docker) install_docker ;;
 	net) install_ip ;;
+	browser) install_browser ;;
 	*) fail "$word: not a word that it knows" ;;
 	esac
 done

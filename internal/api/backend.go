@@ -25,6 +25,7 @@ type Ledger interface {
 	Record
 	Brake
 	Throttle
+	Shown
 }
 
 // Reader reads jobs.
@@ -39,6 +40,8 @@ type Reader interface {
 	Report(ctx context.Context, id job.ID) (job.Report, error)
 	// Plan returns what was found at the submit, as JSON; nil where it was not kept.
 	Plan(ctx context.Context, id job.ID) ([]byte, error)
+	// Undone returns the key from which on rows may be undone, as [store.Store.Undone] says.
+	Undone(ctx context.Context, id job.ID) (from ranges.Key, left bool, err error)
 	// Answered returns what a request was answered before; nil where it is new.
 	Answered(ctx context.Context, r store.Request) (*store.Answer, error)
 }

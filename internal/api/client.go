@@ -245,7 +245,11 @@ func (c *Client) PlanOf(ctx context.Context, n JobName) (PlanView, error) {
 }
 
 // query is the sample's part of a request's address.
-func (s Sample) query() string { return fmt.Sprintf("&no_sample=%t&slots=%d", s.NoSample, s.Slots) }
+func (s Sample) query() string { return "&" + s.values().Encode() }
+
+func (s Sample) values() url.Values {
+	return url.Values{"no_sample": {strconv.FormatBool(s.NoSample)}, "slots": {strconv.Itoa(s.Slots)}}
+}
 
 // Plan returns what a job of this spec would do, as the planner's JSON. It changes nothing.
 func (c *Client) Plan(ctx context.Context, spec []byte, file string, sample Sample) (json.RawMessage, error) {
@@ -271,6 +275,11 @@ func (c *Client) Resume(ctx context.Context, n JobName) (Job, error) {
 // Cancel ends a job.
 func (c *Client) Cancel(ctx context.Context, n JobName, reason string) (Job, error) {
 	return c.change(ctx, n, "/cancel", reason)
+}
+
+// Clone stores a new job of a job's spec.
+func (c *Client) Clone(ctx context.Context, n JobName, what Clone, sample Sample) (Submitted, error) {
+	return call[Submitted](ctx, c, http.MethodPost, with(n.path("/clone"), sample.values()), what)
 }
 
 // Approve lets a job begin that awaits it, if its plan still has this hash.

@@ -91,7 +91,7 @@ func (s *Server) controlOperations() {
 					why = *in.Body
 				}
 				return s.change(ctx, in.OnJob, verb, func(l Ledger, id job.ID, who string) (job.Job, error) {
-					return do(ctx, l, id, who, why.Reason)
+					return do(ctx, l, id, who, observe.Redact(why.Reason))
 				})
 			})
 	}
@@ -246,6 +246,7 @@ func (s *Server) skip(ctx context.Context, in *struct {
 	return s.change(ctx, in.OnJob, "skip", func(l Ledger, id job.ID, who string) (job.Job, error) {
 		var j job.Job
 		var err error
+		in.Body.Reason = observe.Redact(in.Body.Reason)
 		if in.Body.Range != nil {
 			j, err = l.SkipRange(ctx, id, who, *in.Body.Range, in.Body.Reason)
 		} else {
@@ -279,7 +280,7 @@ func (s *Server) limits(ctx context.Context, in *struct {
 			return nil, err
 		}
 		if seen != 0 && seen != j.Revision {
-			return nil, &store.RevisionError{What: fmt.Sprintf("job %q", j.Name), Have: j.Revision, Saw: seen}
+			return nil, stale(fmt.Sprintf("job %q", j.Name), j.Revision, seen)
 		}
 		limits, changes, err := j.Limits.Set(in.Body)
 		if err != nil {
@@ -324,7 +325,7 @@ func (s *Server) vet(ctx context.Context, db Database, j job.Job, limits job.Lim
 		return nil, Fail(Conflict, fmt.Errorf("limits: job %q was approved without that check", j.Name), "cancel it and submit it anew with the check, for another approval")
 	}
 	if who.Role < Admin && slices.ContainsFunc(limits.Throttle.Checks, fresh) {
-		return nil, Fail(Forbidden, fmt.Errorf("token: %s is %s, and throttle.checks needs admin: a check runs with the fleet's privileges", who.Name, who.Role),
+		return nil, Fail(Forbidden, fmt.Errorf("the token of %s is %s's, and throttle.checks needs admin: a check runs with the fleet's privileges", who.Name, who.Role),
 			"use a token of that role")
 	}
 	return db.Planner.Vet(ctx, j.Limits, limits)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/observe"
 )
 
 // DatabasePath names a database in a path.
@@ -45,6 +46,7 @@ func (s *Server) databaseOperations() {
 			if err := timely(in.Body.For); err != nil {
 				return nil, err
 			}
+			in.Body.Reason = observe.Redact(in.Body.Reason) // it stands in many places, and people paste what they do not read
 			db, err := s.one(ctx, in.Database)
 			if err != nil {
 				return nil, err

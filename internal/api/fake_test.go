@@ -34,6 +34,7 @@ type memory struct {
 	sample   Sample
 	refusals job.Refusals
 	warnings []string
+	shown    shown
 	asked    int64 // the revision that the next change asks for
 	answered []answered
 	hash     string // of every plan now
@@ -47,6 +48,7 @@ type answered struct {
 func (m *memory) Find(_ context.Context, nameOrID string) (job.Job, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.shown.found++
 	if m.down != nil {
 		return job.Job{}, m.down
 	}
@@ -129,6 +131,10 @@ func (m *memory) DatabaseEvents(ctx context.Context, before int64, action string
 }
 
 func (m *memory) Plan(context.Context, job.ID) ([]byte, error) { return []byte(`{"ranges":12}`), nil }
+
+func (m *memory) Undone(context.Context, job.ID) (ranges.Key, bool, error) {
+	return ranges.Key{"40"}, true, nil
+}
 
 func (m *memory) Answered(_ context.Context, r store.Request) (*store.Answer, error) {
 	m.mu.Lock()

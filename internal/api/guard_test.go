@@ -1,21 +1,25 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/backfleet/backfleet/internal/job"
 )
 
 // ask sends a request as a browser or another client would.
-func ask(t *testing.T, s http.Handler, method, path, token, from string, headers ...string) *http.Response {
+func ask(t *testing.T, s http.Handler, method, path, token, from string, headers ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), method, "http://backfleet.test:8080"+path, strings.NewReader("{}"))
 	r.RemoteAddr = from
@@ -26,7 +30,7 @@ func ask(t *testing.T, s http.Handler, method, path, token, from string, headers
 	}
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
-	return w.Result()
+	return w
 }
 
 func TestAPageOfAnotherOriginIsRefused(t *testing.T) {
@@ -58,9 +62,9 @@ func TestAPageOfAnotherOriginIsRefused(t *testing.T) {
 			method = http.MethodPost
 		}
 		got := ask(t, b.server, method, c.path, "op-token", "192.0.2.1:99", c.headers...)
-		require.Equal(t, c.code, got.StatusCode, "%s %v", c.path, c.headers)
-		require.Empty(t, got.Header.Get("Access-Control-Allow-Origin"))
-		require.Equal(t, "nosniff", got.Header.Get("X-Content-Type-Options"))
+		require.Equal(t, c.code, got.Code, "%s %v", c.path, c.headers)
+		require.Empty(t, got.Header().Get("Access-Control-Allow-Origin"))
+		require.Equal(t, "nosniff", got.Header().Get("X-Content-Type-Options"))
 	}
 	require.Equal(t, "resume", func() string {
 		_, err := b.client.Resume(t.Context(), "norm")
@@ -73,7 +77,7 @@ func TestAPageOfAnotherOriginIsRefused(t *testing.T) {
 	require.Equal(t, "olga", e.By)
 	require.Contains(t, e.Detail["reason"], "another origin")
 	got := ask(t, b.server, http.MethodPost, "/v1/jobs/norm/pause", "no-token", "192.0.2.1:99", "Origin", "https://evil.example")
-	require.Equal(t, http.StatusForbidden, got.StatusCode)
+	require.Equal(t, http.StatusForbidden, got.Code)
 }
 
 func TestRequestsThatComeTooFastAreRefused(t *testing.T) {
@@ -82,35 +86,35 @@ func TestRequestsThatComeTooFastAreRefused(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	clock := func() time.Time { return now }
 	b.server.rates = newRates(2, clock)
-	get := func(token, from string) *http.Response {
+	get := func(token, from string) *httptest.ResponseRecorder {
 		return ask(t, b.server, http.MethodGet, "/v1/jobs", token, from)
 	}
 	for i := range 4 { // two seconds' worth at once
-		require.Equal(t, http.StatusOK, get("view-token", fmt.Sprintf("192.0.2.%d:1", i)).StatusCode)
+		require.Equal(t, http.StatusOK, get("view-token", fmt.Sprintf("192.0.2.%d:1", i)).Code)
 	}
 	slow := get("view-token", "192.0.2.9:1")
-	require.Equal(t, http.StatusTooManyRequests, slow.StatusCode)
-	require.Equal(t, "application/problem+json", slow.Header.Get("Content-Type"))
-	wait, err := strconv.Atoi(slow.Header.Get("Retry-After"))
+	require.Equal(t, http.StatusTooManyRequests, slow.Code)
+	require.Equal(t, "application/problem+json", slow.Header().Get("Content-Type"))
+	wait, err := strconv.Atoi(slow.Header().Get("Retry-After"))
 	require.NoError(t, err)
-	require.Equal(t, http.StatusOK, get("op-token", "192.0.2.9:1").StatusCode, "another's token")
+	require.Equal(t, http.StatusOK, get("op-token", "192.0.2.9:1").Code, "another's token")
 	now = now.Add(time.Duration(wait) * time.Second)
-	require.Equal(t, http.StatusOK, get("view-token", "192.0.2.9:1").StatusCode)
+	require.Equal(t, http.StatusOK, get("view-token", "192.0.2.9:1").Code)
 
 	for range 10 { // whoever tries tokens
-		require.Equal(t, http.StatusUnauthorized, get("guess", "192.0.2.7:1").StatusCode)
+		require.Equal(t, http.StatusUnauthorized, get("guess", "192.0.2.7:1").Code)
 	}
-	require.Equal(t, http.StatusTooManyRequests, get("guess", "192.0.2.7:2").StatusCode)
-	require.Equal(t, http.StatusOK, get("root-token", "192.0.2.7:3").StatusCode, "a good token from there is served")
+	require.Equal(t, http.StatusTooManyRequests, get("guess", "192.0.2.7:2").Code)
+	require.Equal(t, http.StatusOK, get("root-token", "192.0.2.7:3").Code, "a good token from there is served")
 
 	now = now.Add(time.Minute)
 	codes := map[int]int{}
 	for i := range 40 { // an address as a whole, one of IPv6 by its /64
-		codes[get([]string{"view-token", "op-token", "root-token"}[i%3], fmt.Sprintf("[2001:db8::%x]:1", i)).StatusCode]++
+		codes[get([]string{"view-token", "op-token", "root-token"}[i%3], fmt.Sprintf("[2001:db8::%x]:1", i)).Code]++
 	}
 	require.Positive(t, codes[http.StatusOK])
 	require.LessOrEqual(t, codes[http.StatusOK], 16)
-	require.Equal(t, http.StatusOK, ask(t, b.server, http.MethodGet, "/readyz", "", "[2001:db8::1]:1").StatusCode, "health is never limited")
+	require.Equal(t, http.StatusOK, ask(t, b.server, http.MethodGet, "/readyz", "", "[2001:db8::1]:1").Code, "health is never limited")
 	_, err = b.client.Jobs(t.Context(), "")
 	require.NoError(t, err, "nor is this process")
 
@@ -119,6 +123,37 @@ func TestRequestsThatComeTooFastAreRefused(t *testing.T) {
 		many.take(strconv.Itoa(i))
 	}
 	require.LessOrEqual(t, len(many.all), mostKept, "a flood from everywhere does not fill the memory")
+}
+
+// However many ask at once, only some of the connections that the coordinator needs are taken.
+func TestRequestsWaitForTheirTurn(t *testing.T) {
+	turns := make(chan struct{}, 2)
+	ctx := context.WithValue(t.Context(), addressKey{}, "192.0.2.1")
+	var busy, most atomic.Int64
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			_, err := atOnce(ctx, turns, func() (*int, error) {
+				n := busy.Add(1)
+				for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+				}
+				time.Sleep(time.Millisecond)
+				busy.Add(-1)
+				return new(int), nil
+			})
+			assert.NoError(t, err)
+		})
+	}
+	all.Wait()
+	require.LessOrEqual(t, most.Load(), int64(2))
+	turns <- struct{}{}
+	turns <- struct{}{}
+	_, err := atOnce(t.Context(), turns, func() (*int, error) { return new(int), nil })
+	require.NoError(t, err, "one of this process does not wait")
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	_, err = atOnce(gone, turns, func() (*int, error) { return new(int), nil })
+	require.ErrorIs(t, err, context.Canceled)
 }
 
 func TestARequestThatIsTooLargeIsRefused(t *testing.T) {

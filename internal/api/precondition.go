@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/backfleet/backfleet/internal/store"
 )
 
 // IfMatch is the part of a change that says which revision its author saw.
@@ -25,6 +27,11 @@ func (m IfMatch) revision() (int64, error) {
 		}
 	}
 	return 0, Fail(Invalid, fmt.Errorf("If-Match: %.80q is no ETag of this API", text), `send what the ETag of the last answer held, such as "12", or leave it out`)
+}
+
+// stale is the refusal of a change that was made from an older view.
+func stale(what string, have, saw int64) error {
+	return &store.RevisionError{What: what, Have: have, Saw: saw}
 }
 
 // etag is the tag of a revision.

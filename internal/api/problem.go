@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -95,9 +96,16 @@ func Fail(kind Kind, cause error, hint string) *Problem {
 // Refuse returns a problem that lists what stands against a spec or a value.
 func Refuse(refusals job.Refusals) *Problem {
 	p := Fail(Refused, refusals, "")
-	p.Refusals = refusals
+	p.Refusals = make(job.Refusals, len(refusals))
+	for i, r := range refusals { // who writes a DSN where a name belongs must not see it in answers and logs
+		r.Value, r.Why, r.Fix = observe.Redact(r.Value), observe.Redact(r.Why), observe.Redact(r.Fix)
+		p.Refusals[i] = r
+	}
 	return p
 }
+
+// noText are the SQLSTATEs of a value that is no text of UTF-8.
+var noText = []string{"22021", "22P05"}
 
 // AsProblem makes any error the API's own: a Problem stays itself, the ledger's and the driver's errors get their kind and a
 // hint, all else is internal.
@@ -127,6 +135,8 @@ func AsProblem(err error) *Problem {
 		return Refuse(refusals)
 	case errors.As(err, &specChanged), errors.As(err, &reused), errors.Is(err, store.ErrNoLedger):
 		return Fail(Refused, err, "")
+	case slices.Contains(noText, postgres.SQLState(err)):
+		return Fail(Invalid, errors.New("a text of the request holds what PostgreSQL takes for no text: a zero byte, or what is no UTF-8"), "leave it out")
 	case errors.Is(err, store.ErrNotFound):
 		return Fail(NotFound, err, "")
 	case errors.As(err, &state):

@@ -26,6 +26,31 @@ const (
 	mostKept = 10_000
 )
 
+// MostAtOnce is how many requests from the network are answered at the same time. The others wait: they share the connections to the
+// databases with the coordinator's own loops, which must not run out of them.
+const MostAtOnce = 5
+
+// atOnceWait is how long a request waits for its turn.
+const atOnceWait = 10 * time.Second
+
+// atOnce answers a request when it is its turn. One of this process does not wait.
+func atOnce[O any](ctx context.Context, turns chan struct{}, answer func() (*O, error)) (*O, error) {
+	if addressOf(ctx) == "" {
+		return answer()
+	}
+	late := time.NewTimer(atOnceWait)
+	defer late.Stop()
+	select {
+	case turns <- struct{}{}:
+		defer func() { <-turns }()
+		return answer()
+	case <-late.C:
+		return nil, tooMany("all clients together", time.Second)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // limits limits how often each of many may ask.
 type limits struct {
 	every rate.Limit

@@ -123,7 +123,7 @@ func (s *Server) named(ctx context.Context, database string) ([]Database, error)
 	}
 	if slices.ContainsFunc(s.Databases, func(db Database) bool { return db.Name == database }) {
 		who, _ := identityOf(ctx)
-		return nil, Fail(Forbidden, fmt.Errorf("token: %s may not see database %q", who.Name, database), "use a token whose databases hold it")
+		return nil, Fail(Forbidden, fmt.Errorf("the token of %s may not see database %q", who.Name, database), "use a token whose databases hold it")
 	}
 	return nil, Fail(NotFound, fmt.Errorf("database: %q is not known here (known: %s)", database, strings.Join(known, ", ")),
 		"give its DSN to the server in BACKFLEET_DATABASE_"+strings.ToUpper(strings.ReplaceAll(database, "-", "_")))

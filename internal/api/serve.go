@@ -24,6 +24,9 @@ const (
 func Serve(ctx context.Context, l net.Listener, h http.Handler, log *zap.Logger) error {
 	server := &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: headerBytes}
 	server.ErrorLog, _ = zap.NewStdLogAt(log, zap.WarnLevel) // no error: the level is a known one
+	if s, ok := h.(interface{ EndStreams() }); ok {
+		server.RegisterOnShutdown(s.EndStreams)
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
 	select {

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"reflect"
 	"strings"
@@ -50,6 +51,9 @@ type Server struct {
 	api      huma.API
 	rates    rates
 	refusals *limits // of one person, that are written down
+	atOnce   chan struct{}
+	hub      *hub
+	maps     *mapCache
 }
 
 // New makes a server. With Metrics it registers the jobs' collector there, so a registry serves one server only.
@@ -64,6 +68,7 @@ func New(cfg Config) *Server {
 		cfg.Tokens = &Tokens{}
 	}
 	s := &Server{Config: cfg, mux: http.NewServeMux(), rates: newRates(cfg.Rate, cfg.Now)}
+	s.atOnce = make(chan struct{}, MostAtOnce)
 	s.refusals = newLimits(1/refusalEvery.Seconds(), refusalsBurst, cfg.Now)
 
 	doc := huma.DefaultConfig("Backfleet", observe.ThisBuild().Version)
@@ -83,9 +88,12 @@ func New(cfg Config) *Server {
 	s.readOperations()
 	s.controlOperations()
 	s.approvalOperations()
+	s.cloneOperations()
 	s.databaseOperations()
 	s.throttleOperations()
 	s.checkOperation()
+	s.hub, s.maps = newHub(s.overview), newMapCache()
+	s.shownOperations()
 
 	if cfg.Health != nil {
 		cfg.Health.Handle(s.mux)
@@ -141,7 +149,7 @@ func route[I, O any](s *Server, role Role, method, path, id, summary string, han
 		}},
 	}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
-		out, err := handle(ctx, in)
+		out, err := atOnce(ctx, s.atOnce, func() (*O, error) { return handle(ctx, in) })
 		if err == nil {
 			return out, nil
 		}
@@ -166,7 +174,7 @@ func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 		a.who = who
 	}
 	if p == nil && (role == 0 || who.Role < role) {
-		p = Fail(Forbidden, errors.New("token: "+who.Name+" is "+who.Role.String()+", and this needs "+role.String()), "use a token of that role")
+		p = Fail(Forbidden, fmt.Errorf("the token of %s is %s's, and this needs %s", who.Name, who.Role, role), "use a token of that role")
 	}
 	if p != nil {
 		failed(ctx.Context(), p)
@@ -185,7 +193,7 @@ func (s *Server) admit(ctx huma.Context) (Identity, *Problem) {
 	token, bearer := strings.CutPrefix(ctx.Header("Authorization"), "Bearer ")
 	who, err := s.Tokens.Who(strings.TrimSpace(token))
 	if (err != nil || !bearer) && s.OpenCheck && strings.HasPrefix(ctx.Operation().Path, checkPath) {
-		who, err, bearer = Identity{Name: "anyone", Role: Viewer}, nil, true
+		return Identity{Name: "anyone", Role: Viewer}, nil // there are many of that name: their addresses are counted
 	}
 	if p, ok := ctx.Context().Value(foreignKey{}).(*Problem); ok {
 		return who, p

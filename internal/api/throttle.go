@@ -15,7 +15,6 @@ import (
 
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/observe"
-	"github.com/backfleet/backfleet/internal/store"
 	"github.com/backfleet/backfleet/throttle"
 )
 
@@ -88,13 +87,24 @@ func (s *Server) throttle(ctx context.Context, in *DatabasePath) (*tagged[Databa
 	if err != nil {
 		return nil, err
 	}
-	answer := DatabaseThrottle{Database: db.Name, Jobs: []JobThrottle{}}
-	if answer.Rules, answer.Revision, err = db.Ledger.Throttle(ctx); err != nil {
-		return nil, err
-	}
 	h, err := db.Ledger.Health(ctx)
 	if err != nil {
 		return nil, err
+	}
+	jobs, err := db.Ledger.Jobs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := s.throttleNow(ctx, db, h, jobs)
+	return &tagged[DatabaseThrottle]{etag(answer.Revision), answer}, err
+}
+
+// throttleNow tells what holds a database back of which its health and its jobs were just read.
+func (s *Server) throttleNow(ctx context.Context, db Database, h DatabaseHealth, jobs []job.Job) (DatabaseThrottle, error) {
+	answer := DatabaseThrottle{Database: db.Name, Jobs: []JobThrottle{}}
+	var err error
+	if answer.Rules, answer.Revision, err = db.Ledger.Throttle(ctx); err != nil {
+		return answer, err
 	}
 	answer.Brake, answer.Leader = h.Brake, h.Leader
 	if s.Gate != nil {
@@ -109,11 +119,7 @@ func (s *Server) throttle(ctx context.Context, in *DatabasePath) (*tagged[Databa
 		why := h.Brake.Why()
 		answer.Go = &Verdict{Reason: &why}
 	}
-	jobs, err := db.Ledger.Jobs(ctx)
-	if err != nil {
-		return nil, err
-	}
-	open := slices.DeleteFunc(jobs, func(j job.Job) bool { return j.State.Ended() })
+	open := slices.DeleteFunc(slices.Clone(jobs), func(j job.Job) bool { return j.State.Ended() })
 	answer.Signals = signalRules(open)
 	if s.Gate != nil {
 		answer.Signals = read(answer.Signals, s.Gate.Signals(db.Name))
@@ -127,7 +133,7 @@ func (s *Server) throttle(ctx context.Context, in *DatabasePath) (*tagged[Databa
 		}
 		answer.Jobs = append(answer.Jobs, line)
 	}
-	return &tagged[DatabaseThrottle]{etag(answer.Revision), answer}, nil
+	return answer, nil
 }
 
 func scheduleNow(l job.Limits, rules job.DatabaseRules, now time.Time) ScheduleNow {
@@ -203,7 +209,7 @@ func (s *Server) setThrottle(ctx context.Context, in *struct {
 			return nil, err
 		}
 		if seen != 0 && seen != revision {
-			return nil, &store.RevisionError{What: fmt.Sprintf("the throttle of database %q", db.Name), Have: revision, Saw: seen}
+			return nil, stale(fmt.Sprintf("the throttle of database %q", db.Name), revision, seen)
 		}
 		answer := ThrottleSet{Database: db.Name}
 		if rules, answer.Changes, err = rules.Set(in.Body); err != nil {

@@ -210,7 +210,7 @@ func ChangeTokenFile(path string, fn func(*TokenFile) error) error {
 		return err
 	}
 	for _, line := range file.lines {
-		if _, err := io.WriteString(out, line+"\n"); err != nil {
+		if _, err := out.WriteString(line + "\n"); err != nil {
 			return fmt.Errorf("tokens file: %w", err)
 		}
 	}

@@ -115,6 +115,7 @@ func (f *fleet) start(ctx context.Context, a *app, p *parts) error {
 		carrier := newCarrier(f.id, f.workers, databases{own}, conn, f.metrics, f.tracer, f.log)
 		p.start("worker", carrier.Run)
 	}
+	say(a.stderr, "dashboard: %s", f.served.dashboard)
 	say(a.stderr, "API at %s: backfleet status %s --api %s --api-token-file %s", f.served.url, f.job, f.served.url, shellWord(f.served.tokenFile))
 	if f.joinable != "" {
 		say(a.stderr, "more workers: %s", f.joinable)

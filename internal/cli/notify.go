@@ -15,7 +15,7 @@ import (
 // secret itself.
 const (
 	webhookVariable = "BACKFLEET_NOTIFY_WEBHOOK"
-	secretVariable  = "BACKFLEET_NOTIFY_WEBHOOK_SECRET" //nolint:gosec // a variable's name
+	secretVariable  = "BACKFLEET_NOTIFY_WEBHOOK_SECRET"
 	slackVariable   = "BACKFLEET_NOTIFY_SLACK"
 )
 

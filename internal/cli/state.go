@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/api"
+	"github.com/backfleet/backfleet/internal/dashboard"
 	"github.com/backfleet/backfleet/internal/observe"
 )
 
@@ -63,6 +64,7 @@ func (f *apiFlags) add(fs *pflag.FlagSet, listen string) {
 type endpoint struct {
 	url       string
 	tokenFile string
+	dashboard string // a link that signs its reader in: for the owner of this process only, never for a log
 	server    *api.Server
 }
 
@@ -108,7 +110,8 @@ func (a *app) serveAPI(ctx context.Context, p *parts, f apiFlags, dir string, cf
 	if cert == nil && !isLoopback(l.Addr().String()) {
 		log.Warn("the API listens beyond the loopback without TLS", zap.String(observe.Address, l.Addr().String()))
 	}
-	e.server = api.New(cfg)
+	e.server, e.dashboard = api.New(cfg), dashboard.Link(e.url, token)
+	dashboard.Handle(e.server.Mux())
 	p.start("API", func(ctx context.Context) error { return api.Serve(ctx, l, e.server, log) })
 	log.Debug("API ready", zap.String(observe.Address, e.url))
 	return e, nil

@@ -80,14 +80,21 @@ func (f *Figures) text() string {
 	if f.Verified {
 		verified = "verified"
 	}
-	text := fmt.Sprintf("%s rows in %s, %s a second, %s", humanize.Comma(f.Rows), f.Duration.D().Round(time.Second), humanize.Comma(int64(f.RowsPerSec)), verified)
+	text := fmt.Sprintf("%s in %s, %s a second, %s", count(f.Rows, "row"), f.Duration.D().Round(time.Second), humanize.Comma(int64(f.RowsPerSec)), verified)
 	if f.Quarantined > 0 {
-		text += fmt.Sprintf(", %d rows in quarantine", f.Quarantined)
+		text += ", " + count(int64(f.Quarantined), "row") + " in quarantine"
 	}
 	if f.Skipped > 0 {
-		text += fmt.Sprintf(", %d ranges skipped", f.Skipped)
+		text += ", " + count(int64(f.Skipped), "range") + " skipped"
 	}
 	return text
+}
+
+func count(n int64, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return humanize.Comma(n) + " " + what
 }
 
 // verbs say what an event did to a job.
@@ -156,7 +163,7 @@ func Entered(j job.Job, at time.Time) Message {
 
 // SetAside tells that rows of a job are in quarantine.
 func SetAside(j job.Job, rows int64, at time.Time) Message {
-	m := Message{Kind: Quarantine, At: at, Database: j.Database, Text: fmt.Sprintf("job %s has set aside %s rows, of %d that it may", j.Name, humanize.Comma(rows), j.Limits.OnError.QuarantineRows)}
+	m := Message{Kind: Quarantine, At: at, Database: j.Database, Text: fmt.Sprintf("job %s has set aside %s, of %d that it may", j.Name, count(rows, "row"), j.Limits.OnError.QuarantineRows)}
 	m.about(j)
 	return m
 }

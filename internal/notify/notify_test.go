@@ -100,7 +100,7 @@ func TestWhatIsTold(t *testing.T) {
 	report := job.Report{Verified: true, Rows: 1234567, Duration: job.Duration(61 * time.Second), RowsPerSec: 20238.8, Quarantined: make([]job.Quarantined, 2), Skipped: make([]ranges.Span, 1), Lost: []job.Loss{{Signal: "lag"}}}
 	for want, m := range map[string]Message{
 		"job norm was paused by ann (lunch)": Of("main", job.Event{Action: "pause", By: "ann", Detail: map[string]any{"old": "running", "new": "paused", "reason": "lunch"}}, &j, nil),
-		"job norm is complete with errors: 1,234,567 rows in 1m1s, 20,238 a second, verified, 2 rows in quarantine, 1 ranges skipped": Of("main",
+		"job norm is complete with errors: 1,234,567 rows in 1m1s, 20,238 a second, verified, 2 rows in quarantine, 1 range skipped": Of("main",
 			job.Event{Action: "end", By: "backfleet", Detail: map[string]any{"new": "complete_with_errors"}}, &j, &report),
 		"job norm awaits the approval of another person by ann": Of("main", job.Event{Action: "submit", By: "ann", Detail: map[string]any{"new": "awaiting_approval"}}, &j, nil),
 		"database main is held by ann until 2026-01-02T03:04:05Z (password=***)": Of("main", job.Event{Action: "hold", By: "ann",

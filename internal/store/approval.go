@@ -38,7 +38,10 @@ func (s *Store) Approval(ctx context.Context) (asked bool, err error) {
 func (s *Store) SetApproval(ctx context.Context, by string, asked bool) error {
 	return s.tx(ctx, "db set", func(tx pgx.Tx) error {
 		var old bool
-		if err := tx.QueryRow(ctx, q("policy_set"), asked).Scan(&old); err != nil {
+		if err := tx.QueryRow(ctx, q("policy_lock")).Scan(&old); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, q("policy_set"), asked); err != nil {
 			return err
 		}
 		return event(ctx, tx, "", by, "approval", map[string]any{"old": old, "new": asked})

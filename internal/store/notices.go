@@ -32,8 +32,8 @@ func (l *Leader) BeginNotices(ctx context.Context, target string) error {
 }
 
 // News lists the events with these actions that a receiver was not told of, the oldest first. What is older than an hour is no news.
-func (l *Leader) News(ctx context.Context, target string, actions []string) ([]job.Event, error) {
-	return l.events(ctx, "notices_news", target, actions)
+func (s *Store) News(ctx context.Context, target string, actions []string) ([]job.Event, error) {
+	return s.events(ctx, "notices_news", target, actions)
 }
 
 // Notify stores a message for a receiver, unless there is one of its subject. id makes the message's text, which holds the id.
@@ -46,10 +46,10 @@ func (l *Leader) Notify(ctx context.Context, target, subject string, message fun
 }
 
 // DueNotices lists the messages that a receiver is to be sent now, the oldest first, twenty at most.
-func (l *Leader) DueNotices(ctx context.Context, target string) ([]Notice, error) {
-	rows, err := l.pool.Query(ctx, q("notices_due"), target)
+func (s *Store) DueNotices(ctx context.Context, target string) ([]Notice, error) {
+	rows, err := s.pool.Query(ctx, q("notices_due"), target)
 	if err != nil {
-		return nil, l.explain("list what is to be told", err)
+		return nil, s.explain("list what is to be told", err)
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (Notice, error) {
 		n := Notice{Target: target}
@@ -75,8 +75,8 @@ func (l *Leader) NoticeFailed(ctx context.Context, n Notice, why string, again t
 }
 
 // HeldNotice returns the subject of the hold that a receiver was told of, and not of its end; empty where there is none.
-func (l *Leader) HeldNotice(ctx context.Context, target string) (subject string, err error) {
-	err = l.pool.QueryRow(ctx, q("notice_held"), target).Scan(&subject)
+func (s *Store) HeldNotice(ctx context.Context, target string) (subject string, err error) {
+	err = s.pool.QueryRow(ctx, q("notice_held"), target).Scan(&subject)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "", nil
 	}

@@ -170,3 +170,25 @@ func TestARequestIsAnsweredOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, answer, "a week is over")
 }
+
+func TestUndone(t *testing.T) {
+	sc := begun(t, 40, 10)
+	ctx := t.Context()
+	from, left, err := sc.s.Undone(ctx, sc.j.ID)
+	require.NoError(t, err)
+	require.True(t, left)
+	require.Nil(t, from)
+	for _, i := range []int{0, 2} {
+		sc.finish(sc.claim(sc.refs[i], "w1"))
+	}
+	from, left, err = sc.s.Undone(ctx, sc.j.ID)
+	require.NoError(t, err)
+	require.True(t, left)
+	require.Equal(t, key(11), from, "the second range is open, whatever is done behind it")
+	for _, i := range []int{1, 3} {
+		sc.finish(sc.claim(sc.refs[i], "w1"))
+	}
+	_, left, err = sc.s.Undone(ctx, sc.j.ID)
+	require.NoError(t, err)
+	require.False(t, left)
+}

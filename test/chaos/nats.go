@@ -198,9 +198,9 @@ func natsCutOff(ctx context.Context, c *chaos, e Event) (func(context.Context) e
 // stepDown asks the leaders of the stream and of the job's consumer to leave it to others, as a rolling upgrade does.
 func stepDown(ctx context.Context, c *chaos, _ Event) (func(context.Context) error, error) {
 	return nil, c.asked(ctx, func(ctx context.Context, nc *nats.Conn, _ jetstream.JetStream) error {
+		ctx, cancel := context.WithTimeout(ctx, 8*askMost)
+		defer cancel()
 		for _, what := range []string{"STREAM.LEADER.STEPDOWN." + streamName, "CONSUMER.LEADER.STEPDOWN." + streamName + "." + c.consumer()} {
-			ctx, cancel := context.WithTimeout(ctx, 4*askMost)
-			defer cancel()
 			m, err := nc.RequestWithContext(ctx, "$JS.API."+what, nil)
 			if err != nil {
 				return err

@@ -174,24 +174,16 @@ func (c *chaos) play(ctx context.Context, failed chan error) error {
 
 // strike makes one fault and mends it, after whatever still goes on at its places.
 func (c *chaos) strike(ctx context.Context, f fault, e Event) {
-	for _, p := range e.Places { // all faults have the same order of targets, so none waits for another that waits for it
-		place := c.place(p)
-		place.Lock()
-		defer place.Unlock()
-	}
-	at := make([]string, len(e.Places))
-	for n, p := range e.Places {
-		at[n] = fmt.Sprintf("%s %d", p.Target, p.Number+1)
-	}
+	defer c.occupy(e.Places)()
 	struck := time.Now()
 	mend, err := f.strike(ctx, c, e)
 	if err != nil {
-		c.say("%s (%s): not possible now: %v", e.Kind, strings.Join(at, ", "), err)
+		c.say("%s %s: not possible now: %v", e.Kind, e.Places, err)
 		c.mu.Lock()
 		c.missed++
 		c.mu.Unlock()
 	} else {
-		c.say("%s (%s), for %s", e.Kind, strings.Join(at, ", "), short(e.For))
+		c.say("%s %s, for %s", e.Kind, e.Places, short(e.For))
 	}
 	_ = sleep(ctx, time.Until(struck.Add(e.For)))
 	ended := time.Now()
@@ -209,6 +201,19 @@ func (c *chaos) strike(ctx context.Context, f fault, e Event) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.made[e.Kind] = append(c.made[e.Kind], episode{struck, ended})
+	}
+}
+
+// occupy waits until all of these places are whole, and takes them until they are left. All faults have the same order of targets, so none
+// waits for another that waits for it.
+func (c *chaos) occupy(places []Place) (leave func()) {
+	for _, p := range places {
+		c.place(p).Lock()
+	}
+	return func() {
+		for _, p := range places {
+			c.place(p).Unlock()
+		}
 	}
 }
 

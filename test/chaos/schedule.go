@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"time"
 )
@@ -33,6 +34,8 @@ type Place struct {
 	Target string
 	Number int
 }
+
+func (p Place) String() string { return fmt.Sprintf("%s %d", p.Target, p.Number+1) }
 
 const (
 	gapMean  = 2500 * time.Millisecond // between two faults, wherever they hit

@@ -18,6 +18,7 @@ type watch struct {
 	mu    sync.Mutex
 	last  standing
 	looks int
+	turns int         // to another timeline
 	at    []time.Time // when it got on
 }
 
@@ -60,6 +61,9 @@ func (w *watch) look(ctx context.Context) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.looks++
+	if w.last.Timeline != "" && now.Timeline != w.last.Timeline {
+		w.turns++
+	}
 	if now.breaks(w.last) {
 		w.violate("the ledger took something back: it said %+v and now says %+v", w.last, now)
 	}

@@ -128,7 +128,7 @@ func (f *trio) awaitLeads(down *harness.NATSServer) {
 }
 
 // awaitRanges waits until so many further ranges were claimed and done: the stream delivers again.
-func (f *trio) awaitRanges(n int) {
+func (f *fleet) awaitRanges(n int) {
 	f.t.Helper()
 	var done int
 	require.NoError(f.t, f.pool.QueryRow(f.t.Context(), "SELECT count(*) FROM backfleet.ranges WHERE kind = 'fill' AND state = 'done'").Scan(&done))

@@ -40,8 +40,10 @@ DELETE FROM backfleet.requests WHERE at < clock_timestamp() - make_interval(secs
 SELECT approval FROM backfleet.policy
 
 -- name: policy_set
-WITH o AS (SELECT approval FROM backfleet.policy FOR NO KEY UPDATE)
-UPDATE backfleet.policy SET approval = $1 RETURNING (SELECT approval FROM o)
+UPDATE backfleet.policy SET approval = $1
+
+-- name: policy_lock
+SELECT approval FROM backfleet.policy FOR NO KEY UPDATE
 
 -- name: job_approved
 UPDATE backfleet.jobs SET approved_as = $2, approved_at = clock_timestamp() WHERE id = $1
@@ -188,7 +190,7 @@ SELECT rules, revision, clock_timestamp() FROM backfleet.throttle FOR NO KEY UPD
 UPDATE backfleet.throttle SET rules = $1, revision = revision + 1 RETURNING revision
 
 -- name: sample_insert
-INSERT INTO backfleet.samples (job_id, rows, rate, lag, limiting, lost) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO backfleet.samples (job_id, rows, rate, lag, limiting, lost, moment) VALUES ($1, $2, $3, $4, $5, $6, $7)
 
 -- name: losses_add
 INSERT INTO backfleet.losses AS l (job_id, signal, seconds) SELECT $1, signal, seconds FROM unnest($2::text[], $3::float8[]) AS u (signal, seconds)

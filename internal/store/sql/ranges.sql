@@ -149,3 +149,10 @@ SELECT index, coalesce(last_error, '') FROM backfleet.ranges WHERE job_id = $1 A
 -- name: skipped_list
 -- Also those of a verification: what they span is not proved.
 SELECT lo, hi, hi_inclusive FROM backfleet.ranges WHERE job_id = $1 AND state = 'skipped' ORDER BY index LIMIT 100
+
+-- name: undone
+-- Where the first range of a job begins that is not done, else where its plan is to go on. NULL is at the least key.
+SELECT coalesce((SELECT count(*) FROM backfleet.relations WHERE job_id = $1), 0), EXISTS (SELECT 1 FROM backfleet.relations WHERE job_id = $1 AND NOT planned),
+       EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND kind = 'fill' AND state <> 'done'),
+       (SELECT chunk_lo FROM backfleet.ranges WHERE job_id = $1 AND kind = 'fill' AND state <> 'done' ORDER BY index LIMIT 1),
+       (SELECT planned_to FROM backfleet.relations WHERE job_id = $1 LIMIT 1)

@@ -19,6 +19,7 @@ CREATE TABLE backfleet.policy (
     approval boolean NOT NULL DEFAULT false               -- a job begins only after another person's approval
 );
 INSERT INTO backfleet.policy DEFAULT VALUES;
+GRANT SELECT ON backfleet.policy TO PUBLIC;               -- of those who may use the schema
 
 ALTER TABLE backfleet.jobs
     ADD COLUMN submitted_as text,                         -- the token that submitted it; NULL: not through the API's tokens
@@ -69,6 +70,5 @@ BEGIN
          WHERE c.oid = 'backfleet.jobs'::regclass AND a.privilege_type = 'INSERT' AND a.grantee NOT IN (0, c.relowner)
     LOOP
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON backfleet.requests, backfleet.notices TO %s', v_role);
-        EXECUTE format('GRANT SELECT ON backfleet.policy TO %s', v_role);
     END LOOP;
 END $$;

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/job"
@@ -31,6 +32,7 @@ type Config struct {
 	Logger    *zap.Logger
 	Now       func() time.Time // nil: time.Now
 	Loops     throttle.Loops   // of the governor; the zero value is all of them
+	Tracer    trace.Tracer     // records what is done for jobs as spans; nil records none
 	Notify    Notifications    // the zero value tells nobody
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/backfleet/backfleet/internal/catalog"
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/observe"
 	"github.com/backfleet/backfleet/internal/postgres"
 	"github.com/backfleet/backfleet/internal/statement"
 	"github.com/backfleet/backfleet/internal/store"
@@ -137,6 +138,7 @@ func (p *planning) extend(ctx context.Context, j job.Job) error {
 			if room <= 0 || ctx.Err() != nil {
 				return ctx.Err()
 			}
+			began := time.Now()
 			var found []ranges.Range
 			found, planned, err = planner.Next(ctx, rel.OID, next, from, rel.Bound, min(room, stepMost))
 			if err != nil {
@@ -145,7 +147,9 @@ func (p *planning) extend(ctx context.Context, j job.Job) error {
 				}
 				return err
 			}
-			if err := p.ledger.AddRanges(ctx, j.ID, rel.OID, found, planned); err != nil {
+			err := p.ledger.AddRanges(ctx, j.ID, rel.OID, found, planned)
+			p.c.traced(ctx, "plan", began, j, err, observe.TraceRanges.Int(len(found)))
+			if err != nil {
 				return err
 			}
 			next, room = next+len(found), room-len(found)

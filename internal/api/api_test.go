@@ -173,6 +173,8 @@ func TestRoles(t *testing.T) {
 	}{
 		{http.MethodGet, "/v1/jobs", Viewer, ""},
 		{http.MethodGet, "/v1/jobs/norm", Viewer, ""},
+		{http.MethodGet, "/v1/me", Viewer, ""},
+		{http.MethodGet, "/v1/jobs/norm/blocks?cells=10", Viewer, ""},
 		{http.MethodGet, "/v1/jobs/norm/report", Viewer, ""},
 		{http.MethodGet, "/v1/jobs/norm/events", Viewer, ""},
 		{http.MethodGet, "/v1/jobs/norm/quarantine", Viewer, ""},
@@ -323,7 +325,7 @@ func TestOpenAPIAndMetricsNeedNoToken(t *testing.T) {
 	}
 	require.NoError(t, json.Unmarshal([]byte(body), &doc))
 	require.Equal(t, "3.1.0", doc.OpenAPI)
-	require.Len(t, doc.Paths, 28)
+	require.Len(t, doc.Paths, 30)
 	for path, ops := range doc.Paths {
 		for verb, op := range ops {
 			require.Contains(t, string(op), "#/components/schemas/Problem", "%s %s", verb, path)

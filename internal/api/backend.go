@@ -35,6 +35,8 @@ type Reader interface {
 	// Jobs returns every job, the newest first.
 	Jobs(ctx context.Context) ([]job.Job, error)
 	Status(ctx context.Context, id job.ID) (job.Status, error)
+	// Blocks returns the ranges of the job's present phase in key order, summed up into at most so many cells.
+	Blocks(ctx context.Context, id job.ID, cells int) (job.Blocks, error)
 	Report(ctx context.Context, id job.ID) (job.Report, error)
 	// Plan returns what was found at the submit, as JSON; nil where it was not kept.
 	Plan(ctx context.Context, id job.ID) ([]byte, error)
@@ -132,6 +134,7 @@ type LiveView struct {
 	Limiting []job.Reason
 	Workers  []job.WorkerOnJob
 	Stream   *job.StreamLag
+	Leases   int
 	Rate     float64  // rows a second
 	ETA      *job.ETA // nil: not known
 	Moved    time.Time
@@ -140,12 +143,12 @@ type LiveView struct {
 // over returns the status with the live view laid over it: what the leader knows is newer than what the ledger holds, but for the
 // state. The view of a job that was just paused is of the time before.
 func (v LiveView) over(s job.Status) job.Status {
-	s.Live, s.Rate, s.ETA = true, v.Rate, v.ETA
+	s.Live, s.Rate, s.ETA, s.Leases = true, v.Rate, v.ETA, v.Leases
 	if !v.Moved.IsZero() {
 		s.Moved = &v.Moved
 	}
 	if s.State != job.Planning && !s.State.Active() {
-		s.Rate, v.Limiting, v.Lag = 0, nil, nil // nobody looks for it at what it would wait for
+		s.Rate, s.Leases, v.Limiting, v.Lag = 0, 0, nil, nil // nobody looks for it at what it would wait for
 		if s.ETA != nil && s.ETA.Known() {
 			s.ETA = &job.ETA{Note: strings.ReplaceAll(string(s.State), "_", " ")}
 		}

@@ -115,6 +115,9 @@ func (n JobName) path(rest string) string {
 // mostPages bounds how much of a list a client reads.
 const mostPages = 10
 
+// recentJobs is how many of the newest jobs are listed whether they have ended or not.
+const recentJobs = 100
+
 // pageSize is how many lines a client asks for at once.
 const pageSize = 1000
 
@@ -163,9 +166,34 @@ func (c *Client) Jobs(ctx context.Context, database string) (all JobList, err er
 	return all, err
 }
 
+// RecentJobs lists the newest jobs of every database, and of the older ones those that have not ended.
+func (c *Client) RecentJobs(ctx context.Context) (JobList, error) {
+	q := page("", recentJobs)
+	all, err := call[JobList](ctx, c, http.MethodGet, with("/v1/jobs", q), nil)
+	if err != nil || all.Next == "" {
+		return all, err
+	}
+	q.Set("open", "true")
+	q.Set("after", all.Next)
+	q.Set("limit", strconv.Itoa(pageSize))
+	older, err := call[JobList](ctx, c, http.MethodGet, with("/v1/jobs", q), nil)
+	all.Jobs = append(all.Jobs, older.Jobs...)
+	return all, err
+}
+
 // Status says where a job stands.
 func (c *Client) Status(ctx context.Context, n JobName) (job.Status, error) {
 	return call[job.Status](ctx, c, http.MethodGet, n.path(""), nil)
+}
+
+// Me says whose token this client has.
+func (c *Client) Me(ctx context.Context) (Me, error) {
+	return call[Me](ctx, c, http.MethodGet, "/v1/me", nil)
+}
+
+// Blocks returns the ranges of a job's present phase in key order, summed up into at most so many cells.
+func (c *Client) Blocks(ctx context.Context, n JobName, cells int) (job.Blocks, error) {
+	return call[job.Blocks](ctx, c, http.MethodGet, with(n.path("/blocks"), url.Values{"cells": {strconv.Itoa(cells)}}), nil)
 }
 
 // Report returns the proof of a job, or as much of it as there is.

@@ -26,6 +26,11 @@ func (s *Server) databaseOperations() {
 					h.Reachable = true
 				}
 				h.Name = db.Name
+				if s.Gate != nil {
+					if f, leads := s.Gate.Fleet(db.Name); leads {
+						h.Fleet = fleetOf(f)
+					}
+				}
 				answer.Databases = append(answer.Databases, h)
 			}
 			return &out[DatabaseList]{answer}, nil

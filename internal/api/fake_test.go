@@ -76,6 +76,10 @@ func (m *memory) Status(_ context.Context, id job.ID) (job.Status, error) {
 	}, m.down
 }
 
+func (m *memory) Blocks(_ context.Context, _ job.ID, cells int) (job.Blocks, error) {
+	return job.Blocks{Cells: make([]job.RangeCounts, min(cells, 3))}, nil
+}
+
 func (m *memory) Report(_ context.Context, id job.ID) (job.Report, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -21,6 +21,11 @@ type JobPath struct {
 type out[T any] struct{ Body T }
 
 func (s *Server) readOperations() {
+	route(s, Viewer, http.MethodGet, "/v1/me", "who-am-i", "Who the token is and what it may do",
+		func(ctx context.Context, _ *struct{}) (*out[Me], error) {
+			who, _ := identityOf(ctx)
+			return &out[Me]{Me{Name: who.Name, Role: who.Role.String()}}, nil
+		})
 	route(s, Viewer, http.MethodGet, "/v1/jobs/{job}", "get-status", "Where a job stands and what holds it back",
 		func(ctx context.Context, in *JobPath) (*tagged[job.Status], error) {
 			db, j, err := s.find(ctx, *in)
@@ -29,6 +34,18 @@ func (s *Server) readOperations() {
 			}
 			st, err := s.status(ctx, db, j)
 			return &tagged[job.Status]{etag(st.Revision), st}, err
+		})
+	route(s, Viewer, http.MethodGet, "/v1/jobs/{job}/blocks", "get-blocks", "The ranges of the present phase in key order, summed up into cells",
+		func(ctx context.Context, in *struct {
+			JobPath
+			Cells int `query:"cells" default:"200" minimum:"1" maximum:"2000" doc:"How many cells at most."`
+		}) (*out[job.Blocks], error) {
+			db, j, err := s.find(ctx, in.JobPath)
+			if err != nil {
+				return nil, err
+			}
+			m, err := db.Ledger.Blocks(ctx, j.ID, in.Cells)
+			return &out[job.Blocks]{m}, err
 		})
 	route(s, Viewer, http.MethodGet, "/v1/jobs/{job}/report", "get-report", "The proof of a job, or as much of it as there is",
 		func(ctx context.Context, in *JobPath) (*out[job.Report], error) {

@@ -36,6 +36,15 @@ func viewOf(j job.Job) Job {
 	return v
 }
 
+// Me is the answer of GET /v1/me: whose token the request holds.
+type Me struct {
+	Name string `json:"name"`
+	Role string `json:"role" enum:"viewer,operator,admin"`
+}
+
+// May reports whether the token may do what needs a role.
+func (m Me) May(role Role) bool { return roles[m.Role] >= role }
+
 // JobLine is one job of a list. The progress of an ended job is in its report.
 type JobLine struct {
 	Job
@@ -149,6 +158,53 @@ type DatabaseHealth struct {
 	Leader    *Leader    `json:"leader,omitempty"`         // nil: nobody leads
 	Brake     *job.Brake `json:"brake,omitempty"`          // nil: no hold stands
 	Approval  bool       `json:"approval"`                 // a job begins only after another person's approval
+	// Fleet is what the leader knows; nil where another process leads, and then ask that one.
+	Fleet *Fleet `json:"fleet,omitempty"`
+}
+
+// Fleet is what the coordinator that leads a database knows of the fleet that serves it.
+type Fleet struct {
+	Workers   []Worker           `json:"workers"` // heard lately, by name
+	Slots     int                `json:"slots"`   // theirs
+	Lag       map[string]job.Lag `json:"lag"`     // by replica
+	LagTarget job.Duration       `json:"lag_target,omitempty"`
+	HeldSince *time.Time         `json:"held_since,omitempty"` // nil: batches may start
+	Budget    *Budget            `json:"budget,omitempty"`     // nil: nothing was decided lately
+}
+
+// Budget is what a governor allows its fleet now.
+type Budget struct {
+	Hold    bool         `json:"hold"`                      // no batch may start
+	Rate    float64      `json:"rows_per_second,omitempty"` // 0: without limit, or held
+	Leases  int          `json:"leases"`
+	Reasons []job.Reason `json:"reasons,omitempty"` // why it is not more; the binding one first
+}
+
+// Worker is one worker of a fleet.
+type Worker struct {
+	Worker string `json:"worker"`
+	Build  string `json:"build"`
+	Slots  int    `json:"slots"`
+	Busy   int    `json:"busy"`   // slots that carry a range, of any database
+	Leases int    `json:"leases"` // in this database
+}
+
+func fleetOf(f job.Fleet) *Fleet {
+	v := &Fleet{Workers: make([]Worker, len(f.Members)), Slots: f.Slots, Lag: f.Lag, LagTarget: f.LagTarget}
+	leases := map[string]int{}
+	for _, l := range f.Share.Leases {
+		leases[l.Worker]++
+	}
+	for i, m := range f.Members {
+		v.Workers[i] = Worker{Worker: m.Worker, Build: m.Build, Slots: m.Slots, Busy: len(m.Holding), Leases: leases[m.Worker]}
+	}
+	if !f.HeldSince.IsZero() {
+		v.HeldSince = &f.HeldSince
+	}
+	if f.Share.Decided {
+		v.Budget = &Budget{Hold: f.Share.Hold, Rate: f.Share.Rate, Leases: len(f.Share.Leases), Reasons: f.Share.Reasons}
+	}
+	return v
 }
 
 // Leader is the coordinator that governs a database.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/api"
@@ -51,6 +52,7 @@ type fleet struct {
 	lead     leader
 	health   *observe.Health
 	metrics  *prometheus.Registry
+	tracer   trace.Tracer
 	conn     *queue.Conn
 	connect  func(context.Context, string) (*queue.Conn, error)
 	joinable string // how other workers join; empty when they cannot
@@ -80,8 +82,13 @@ func (a *app) prepareFleet(ctx context.Context, p *parts, flags runFlags, db dat
 	if _, err := f.conn.EnsureStream(ctx); err != nil { // before the workers look for it
 		return nil, err
 	}
+	tracing, err := flags.traces.start(ctx, p, "backfleet-run", f.id, log)
+	if err != nil {
+		return nil, err
+	}
+	f.tracer = tracing.Tracer()
 	dbs := databases{db}
-	if f.lead, err = a.newLeader(ctx, p, f.id, dbs, f.conn, tell, log); err != nil {
+	if f.lead, err = a.newLeader(ctx, p, f.id, dbs, f.conn, tell, f.tracer, log); err != nil {
 		return nil, err
 	}
 	f.served, err = a.serveAPI(ctx, p, flags.api, dir, api.Config{
@@ -105,8 +112,7 @@ func (f *fleet) start(ctx context.Context, a *app, p *parts) error {
 			return err
 		}
 		p.then("NATS of the worker", func() { drain(conn) })
-		carrier := newCarrier(f.id, f.workers, databases{own}, conn, f.log)
-		f.metrics.MustRegister(observe.ThisWorker(carrier.View))
+		carrier := newCarrier(f.id, f.workers, databases{own}, conn, f.metrics, f.tracer, f.log)
 		p.start("worker", carrier.Run)
 	}
 	say(a.stderr, "dashboard: %s", f.served.dashboard)

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/backfleet/backfleet/internal/api"
+	"github.com/backfleet/backfleet/internal/words"
 )
 
 func (a *app) retryCommand() *cobra.Command {
@@ -25,7 +26,7 @@ ranges again. A job that failed or ended with errors goes on and is verified ane
 			}
 			return a.print(r, func(w io.Writer) {
 				say(w, "%s done, %s still failing, %s queued; job %s is %s",
-					plural(r.Rows, "row"), count(len(r.Left)), plural(r.Ranges, "range"), name, r.State)
+					words.Plural(r.Rows, "row"), words.Count(len(r.Left)), words.Plural(r.Ranges, "range"), name, r.State)
 				for _, q := range r.Left {
 					say(w, "  %s key %s: %s", q.Relation, q.Key, q.Error)
 				}

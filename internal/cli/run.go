@@ -10,6 +10,7 @@ import (
 	"github.com/backfleet/backfleet/internal/api"
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/store"
+	"github.com/backfleet/backfleet/internal/words"
 )
 
 type runFlags struct {
@@ -20,6 +21,7 @@ type runFlags struct {
 	noSample   bool
 	nats       natsFlags
 	api        apiFlags
+	traces     traceFlags
 	told       notifyFlags
 }
 
@@ -59,6 +61,7 @@ The ledger is created in the database when it is missing. --state-dir keeps the 
 	flags.nats.add(f, a, "coordinator")
 	flags.nats.addReplicas(f)
 	flags.api.add(f, "127.0.0.1:0")
+	flags.traces.add(f, a)
 	flags.told.add(f)
 	return cmd
 }
@@ -74,6 +77,9 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 		return usage("nats-listen: the embedded NATS is not used with --nats-url; give one of them")
 	case a.api != "" && a.env("BACKFLEET_API") == "":
 		return usage("api: run serves its own API; use submit to give the job to the fleet at %s", a.api)
+	}
+	if err := flags.traces.check(); err != nil {
+		return err
 	}
 	screen := a.newScreen()
 	a.stderr = screen // so that logs stand above the progress
@@ -283,7 +289,7 @@ func (a *app) handedBack(c *api.Client, name api.JobName, path string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	if st, err := c.Status(ctx, name); err == nil {
-		say(a.stderr, "stopped at %s, every range handed back; go on with: backfleet run %s", percent(st.Fraction), shellWord(path))
+		say(a.stderr, "stopped at %s, every range handed back; go on with: backfleet run %s", words.Percent(st.Fraction), shellWord(path))
 	}
 	return &exitError{code: exitInterrupted}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/backfleet/backfleet/internal/api"
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/words"
 )
 
 func (a *app) throttleOverrideCommand() *cobra.Command {
@@ -66,5 +67,5 @@ func overrideText(o *job.Override) string {
 	if o == nil {
 		return "no override; the jobs' windows decide"
 	}
-	return "rate " + strconv.FormatFloat(o.Rate, 'g', -1, 64) + " until " + at(o.Until) + " by " + o.By + ", in place of every window"
+	return "rate " + strconv.FormatFloat(o.Rate, 'g', -1, 64) + " until " + words.At(o.Until) + " by " + o.By + ", in place of every window"
 }

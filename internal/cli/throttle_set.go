@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/words"
 )
 
 func (a *app) throttleSetCommand() *cobra.Command {
@@ -59,10 +60,6 @@ func assignments(args []string, like string) (map[string]string, error) {
 // changesText shows what a `set` changed.
 func changesText(w io.Writer, changes []job.Change) {
 	for _, ch := range changes {
-		old := ch.Old
-		if old == "" {
-			old = "unset"
-		}
-		say(w, "%s: %s → %s", ch.Path, old, ch.New)
+		say(w, "%s", words.Change(ch))
 	}
 }

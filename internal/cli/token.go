@@ -15,6 +15,7 @@ import (
 
 	"github.com/backfleet/backfleet/internal/api"
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/words"
 )
 
 func (a *app) tokenCommand() *cobra.Command {
@@ -184,7 +185,7 @@ func (a *app) tokenRevokeCommand(file *string) *cobra.Command {
 			if err != nil {
 				return usage("%w", err)
 			}
-			return a.print(map[string]any{"name": args[0], "revoked": n}, func(w io.Writer) { say(w, "%s of %s revoked", plural(n, "token"), args[0]) })
+			return a.print(map[string]any{"name": args[0], "revoked": n}, func(w io.Writer) { say(w, "%s of %s revoked", words.Plural(n, "token"), args[0]) })
 		},
 	}
 }

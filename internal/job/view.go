@@ -30,6 +30,7 @@ type Status struct {
 	Rate       float64        `json:"rows_per_second"`
 	ETA        *ETA           `json:"eta,omitempty"` // nil: nobody here knows
 	Lag        map[string]Lag `json:"lag,omitempty"` // by replica
+	Leases     int            `json:"leases"`        // of the job now; 0 where Live is false
 	Limiting   []Reason       `json:"limiting,omitempty"`
 	Lost       []Loss         `json:"lost,omitempty"`     // to each reason since the start, the most first
 	Forecast   *Forecast      `json:"forecast,omitempty"` // of the submit
@@ -67,6 +68,8 @@ type Fleet struct {
 	Stream    StreamCare
 	Lag       map[string]Lag // by replica, as last read
 	Members   []Member       // by name
+	LagTarget Duration       // the least of the jobs that may run; 0: none may
+	Share     Share
 }
 
 // Member is one worker of a fleet as its leader hears it.
@@ -75,6 +78,15 @@ type Member struct {
 	Build   string `json:"build"`
 	Slots   int    `json:"slots"`
 	Holding []Held `json:"holding"` // ranges of any database
+}
+
+// Share is what the governor of a database allows its fleet now.
+type Share struct {
+	Decided bool    // false: it has not decided yet, or not lately
+	Hold    bool    // no batch may start
+	Rate    float64 // rows/s; 0: without limit. It means nothing while Hold
+	Leases  []Lease
+	Reasons []Reason // why it is not more; the binding one first
 }
 
 // StreamCare is what a leader had to do since it leads so that the stream held what the ledger says.
@@ -143,6 +155,32 @@ type RangeCounts struct {
 	Failed   int `json:"failed"`
 	Dropped  int `json:"dropped"`
 	Skipped  int `json:"skipped"`
+}
+
+// Add counts n ranges of a state.
+func (c *RangeCounts) Add(state RangeState, n int) {
+	c.Total += n
+	switch state {
+	case Queued:
+		c.Queued += n
+	case Released:
+		c.Released += n
+	case RangeRunning:
+		c.Running += n
+	case Done:
+		c.Done += n
+	case RangeFailed:
+		c.Failed += n
+	case RangeDropped:
+		c.Dropped += n
+	case RangeExcluded:
+		c.Skipped += n
+	}
+}
+
+// Blocks is a job's key space as a row of cells, each the sum of the ranges that lie in it.
+type Blocks struct {
+	Cells []RangeCounts `json:"cells"` // in key order
 }
 
 // Event is one line of the audit log.

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Builds a Kubernetes from Go's modules and runs the tests of this directory on it, with their flags as arguments:
+#
+#   test/kube/run.sh -test.v -test.run Fleet
+#
+# Needs root, and `test/setup.sh docker kube`. What it builds is kept below the user's cache directory.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+built=${XDG_CACHE_HOME:-$HOME/.cache}/backfleet/kube
+
+build() { # program module package [flag...]
+	local program=$1 module=$2 package=$3
+	shift 3
+	CGO_ENABLED=0 go -C "$here/$module" build -trimpath -o "$built/$program" "$@" "$package"
+}
+
+# In namespaces of its own: a network with one address, empty directories where a node keeps its state, and processes that end with this one.
+inside() {
+	ip link set lo up
+	ip link add node0 type dummy
+	ip addr add 192.0.2.1/24 dev node0
+	ip link set node0 up
+	ip route add default dev node0
+	sysctl --quiet --write net.ipv4.ip_forward=1
+	local path
+	for path in /run /var/log /var/lib/cni /var/lib/kubelet; do
+		mkdir -p "$path"
+		mount -t tmpfs tmpfs "$path"
+	done
+	cd "$here"
+	"$built/kube.test" "$@"
+}
+
+# The groups that pods run in: one of each hierarchy, or of the only one.
+cgroups() {
+	local hierarchy
+	for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/*; do
+		[[ ! -e $hierarchy/cgroup.procs ]] || echo "$hierarchy/backfleet-kube"
+	done
+}
+
+if [[ ${1:-} == --inside ]]; then
+	shift
+	inside "$@"
+	exit
+fi
+[[ $(id -u) -eq 0 ]] || {
+	echo "run.sh: a Kubernetes node needs root" >&2
+	exit 1
+}
+mkdir -p "$built/image"
+version=$(go -C "$here/node" list -m -f "{{.Version}}" k8s.io/kubernetes)
+build node node . -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$version"
+build image/pause . ./pause -ldflags '-s -w'
+build image/keda keda github.com/kedacore/keda/v2/cmd/operator -ldflags '-s -w'
+build image/keda-adapter keda github.com/kedacore/keda/v2/cmd/adapter -ldflags '-s -w'
+build image/keda-admission-webhooks keda github.com/kedacore/keda/v2/cmd/webhooks -ldflags '-s -w'
+build backfleet ../.. ./cmd/backfleet
+CGO_ENABLED=0 go -C "$here" test -c -o "$built/kube.test" .
+"$here/../docker.sh" "$here/images.sh" "$built"
+
+KEDA_CONFIG=$(go -C "$here/keda" list -m -f '{{.Dir}}' github.com/kedacore/keda/v2)/config
+export KEDA_CONFIG BACKFLEET_KUBE_BUILT=$built
+work=$(mktemp -d)
+export TMPDIR=$work
+mapfile -t groups < <(cgroups)
+finish() {
+	local group
+	for group in "${groups[@]}"; do
+		find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
+	done
+	rm -rf "$work"
+}
+trap finish EXIT
+mkdir -p "${groups[@]}"
+unshare --net --mount --pid --fork --kill-child --mount-proc "$0" --inside "$@"

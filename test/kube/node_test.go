@@ -60,7 +60,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 [grpc]
   address = "@SOCKET@"
 [plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "docker.io/backfleet-test/pause:latest"
+  sandbox_image = "docker.io/backfleet-test/kube:latest"
   disable_apparmor = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"

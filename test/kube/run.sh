@@ -33,10 +33,9 @@ inside() {
 
 # The groups that pods run in: one of each hierarchy, or of the only one.
 cgroups() {
-	local hierarchy
-	for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/*; do
-		[[ ! -e $hierarchy/cgroup.procs ]] || echo "$hierarchy/backfleet-kube"
-	done
+	local hierarchies=(/sys/fs/cgroup)
+	[[ -e /sys/fs/cgroup/cgroup.procs ]] || hierarchies=(/sys/fs/cgroup/*/)
+	printf '%s/backfleet-kube\n' "${hierarchies[@]%/}"
 }
 
 if [[ ${1:-} == --inside ]]; then
@@ -60,7 +59,9 @@ CGO_ENABLED=0 go -C "$here" test -c -o "$built/kube.test" .
 "$here/../docker.sh" "$here/images.sh" "$built"
 
 KEDA_CONFIG=$(go -C "$here/keda" list -m -f '{{.Dir}}' github.com/kedacore/keda/v2)/config
-export KEDA_CONFIG BACKFLEET_KUBE_BUILT=$built
+# The definition of PodMonitors is in no package, so no go.mod can name its module.
+POD_MONITOR_DEFINITION=$(go mod download -json github.com/prometheus-operator/prometheus-operator@v0.85.0 | sed -n 's/^\s*"Dir": "\(.*\)",$/\1/p')/example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml
+export KEDA_CONFIG POD_MONITOR_DEFINITION BACKFLEET_KUBE_BUILT=$built
 work=$(mktemp -d)
 export TMPDIR=$work
 mapfile -t groups < <(cgroups)

@@ -16,12 +16,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// slow lets a job run until a test has done all that it does to its fleet; free ends that.
-const (
-	slow = "rows_per_range: 2000\nthrottle: {max_rows_per_second: 1500}\n"
-	free = "throttle.max_rows_per_second=0"
-)
-
 // A fleet that the chart installed does a job exactly once while its pods are deleted, scaled, evicted and upgraded.
 func TestFleet(t *testing.T) {
 	s := newSite(t, "fleet", 1_000_000)
@@ -31,7 +25,7 @@ func TestFleet(t *testing.T) {
 	s.untilReady("coordinator", 2)
 	s.untilReady("worker", 2)
 	s.confined()
-	s.submit("count", plus1, slow)
+	s.submit("count", "rows_per_range: 2000\n")
 	s.advances("count")
 
 	t.Run("the leader is deleted", func(t *testing.T) {
@@ -120,7 +114,7 @@ func TestFleet(t *testing.T) {
 	})
 
 	require.Equal(t, "running", s.status("count").State, "all of this happened in mid-run")
-	s.backfleet("set", "count", free)
+	s.hurry()
 	s.proven("count")
 	for name, code := range s.pods.ended() {
 		if code != 0 {

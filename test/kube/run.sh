@@ -15,18 +15,33 @@ build() { # program module package [flag...]
 }
 
 # In namespaces of its own: a network with one address, empty directories where a node keeps its state, and processes that end with this one.
+# The kubelet sets some of the kernel's parameters, which have no namespace: it finds files that already say what it wants.
 inside() {
 	ip link set lo up
-	ip link add node0 type dummy
+	ip link add node0 type veth peer name wire0
+	ip link set wire0 up
 	ip addr add 192.0.2.1/24 dev node0
 	ip link set node0 up
 	ip route add default dev node0
-	sysctl --quiet --write net.ipv4.ip_forward=1
+	echo 1 >/proc/sys/net/ipv4/ip_forward
 	local path
 	for path in /run /var/log /var/lib/cni /var/lib/kubelet; do
 		mkdir -p "$path"
 		mount -t tmpfs tmpfs "$path"
 	done
+	local parameter value
+	while read -r parameter value; do
+		mkdir -p "/run/sys/$(dirname "$parameter")"
+		echo "$value" >"/run/sys/$parameter"
+		mount --bind "/run/sys/$parameter" "/proc/sys/$parameter"
+	done <<-END
+		vm/overcommit_memory 1
+		vm/panic_on_oom 0
+		kernel/panic 10
+		kernel/panic_on_oops 1
+		kernel/keys/root_maxkeys 1000000
+		kernel/keys/root_maxbytes 25000000
+	END
 	cd "$here"
 	"$built/kube.test" "$@"
 }

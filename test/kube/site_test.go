@@ -56,7 +56,8 @@ func newSite(t *testing.T, name string, rows int) *site {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.db.Close(context.Background()) })
 	s.sql(`CREATE ROLE backfleet LOGIN; GRANT pg_monitor TO backfleet`,
-		fmt.Sprintf(`CREATE TABLE t AS SELECT id, 0 AS n FROM generate_series(1, %d) id`, rows), `ALTER TABLE t ADD PRIMARY KEY (id)`, `VACUUM ANALYZE t`)
+		fmt.Sprintf(`CREATE TABLE t AS SELECT id, 0 AS n FROM generate_series(1, %d) id`, rows), `ALTER TABLE t ADD PRIMARY KEY (id)`, `VACUUM ANALYZE t`,
+		`CREATE TABLE pace AS SELECT 0.005::float8 AS seconds`, `GRANT SELECT ON pace TO backfleet`)
 	s.backfleet("db", "init", "main")
 	s.sql(s.backfleet("db", "grants", "main", "--role", "backfleet", "--table", "public.t"))
 	for secret, data := range map[string]map[string]string{
@@ -200,16 +201,20 @@ func (s *site) status(job string) (st status) {
 	return st
 }
 
-// plus1 adds 1 to a row's counter: twice would show.
-const plus1 = "n + 1"
-
-// submit submits a job that sets each row's counter.
-func (s *site) submit(name, n, more string) {
+// submit submits a job that adds 1 to each row's counter: twice would show. It takes as long for a row as the table pace says, so that a
+// test sees all that it wants to see in mid-run.
+func (s *site) submit(name, more string) {
 	s.Helper()
 	file := filepath.Join(s.TempDir(), name+".yaml")
-	text := "name: " + name + "\ndatabase: main\ntable: public.t\nset: {n: " + n + "}\ncheck: n = 1\nlate_rows: ignore\n" + more
+	text := "name: " + name + "\ndatabase: main\ntable: public.t\nset: {n: n + 1 + (pg_sleep((SELECT seconds FROM public.pace)) IS NULL)::int}\ncheck: n = 1\nlate_rows: ignore\n" + more
 	require.NoError(s, os.WriteFile(file, []byte(text), 0o600))
 	s.backfleet("submit", file)
+}
+
+// hurry ends what makes the job slow.
+func (s *site) hurry() {
+	s.Helper()
+	s.sql(`UPDATE pace SET seconds = 0`)
 }
 
 // proven waits until a job is complete, and looks at every row and at the report.

@@ -86,7 +86,7 @@ func (c *cluster) startControlPlane() (err error) {
 		"--advertise-address="+nodeIP, "--service-cluster-ip-range="+serviceCIDR, "--allow-privileged",
 		"--authorization-mode=RBAC", "--client-ca-file="+file("ca.crt"),
 		"--tls-cert-file="+file("apiserver.crt"), "--tls-private-key-file="+file("apiserver.key"),
-		"--kubelet-client-certificate="+file("admin.crt"), "--kubelet-client-key="+file("admin.key"),
+		"--kubelet-preferred-address-types=InternalIP", "--kubelet-client-certificate="+file("admin.crt"), "--kubelet-client-key="+file("admin.key"),
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file="+file("apiserver.key"), "--service-account-signing-key-file="+file("apiserver.key"),
 		"--requestheader-client-ca-file="+file("ca.crt"), "--requestheader-allowed-names=front-proxy",

@@ -62,6 +62,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "docker.io/backfleet-test/kube:latest"
   disable_apparmor = true
+  restrict_oom_score_adj = true # lowering it takes a capability that root may lack
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "@DIR@/net.d"

@@ -22,7 +22,7 @@ import (
 
 const (
 	postgresIP = "10.96.0.20" // of testdata/servers.yaml
-	apiToken   = "the operator's"
+	apiToken   = "the administrator's"
 )
 
 // fleetValues are what a user says of the site below.
@@ -51,9 +51,10 @@ func newSite(t *testing.T, name string, rows int) *site {
 	s.pods = watchPods(t, name)
 	kube.until(t, "PostgreSQL and NATS are ready", func(ctx context.Context) error { return ready(ctx, servers, "app in (postgres, nats)", 2) })
 	superuser := "postgres://postgres@" + postgresIP + "/postgres"
-	var err error
-	s.db, err = pgx.Connect(t.Context(), superuser)
-	require.NoError(t, err)
+	kube.until(t, "PostgreSQL is reached by its Service", func(ctx context.Context) (err error) {
+		s.db, err = pgx.Connect(ctx, superuser)
+		return err
+	})
 	t.Cleanup(func() { _ = s.db.Close(context.Background()) })
 	s.sql(`CREATE ROLE backfleet LOGIN; GRANT pg_monitor TO backfleet`,
 		fmt.Sprintf(`CREATE TABLE t AS SELECT id, 0 AS n FROM generate_series(1, %d) id`, rows), `ALTER TABLE t ADD PRIMARY KEY (id)`, `VACUUM ANALYZE t`,
@@ -62,7 +63,7 @@ func newSite(t *testing.T, name string, rows int) *site {
 	s.sql(s.backfleet("db", "grants", "main", "--role", "backfleet", "--table", "public.t"))
 	for secret, data := range map[string]map[string]string{
 		"main":   {"dsn": "postgres://backfleet@" + postgresIP + "/postgres"},
-		"tokens": {"tokens": fmt.Sprintf("operator test %x\n", sha256.Sum256([]byte(apiToken)))},
+		"tokens": {"tokens": fmt.Sprintf("admin test %x\n", sha256.Sum256([]byte(apiToken)))},
 	} {
 		_, err := kube.client.CoreV1().Secrets(name).Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: secret}, StringData: data}, metav1.CreateOptions{})
 		require.NoError(t, err)

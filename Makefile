@@ -29,11 +29,12 @@ demo: ## a whole backfill on this machine, with real servers and real data (DEMO
 	@$(GO) run ./test/demo $(DEMOFLAGS)
 
 test: ## all tests, with real PostgreSQL and NATS servers (TESTFLAGS=-v shows each)
-	@test/setup.sh race versions pgbouncer systemd prometheus net
+	@test/setup.sh race versions pgbouncer systemd prometheus net browser
 	$(GO) test -race -timeout 10m $(TESTFLAGS) $(PACKAGES)
 	$(GO) test -p 1 -timeout 30m $(TESTFLAGS) ./test/...
 	$(GO) -C test/deploy/chart test -timeout 15m $(TESTFLAGS) ./...
 	$(GO) -C test/grafana test $(TESTFLAGS) ./...
+	$(GO) -C test/browser test -timeout 20m $(TESTFLAGS) ./...
 
 # The tests that ask most of their servers: start, restart, kill, stream, failing and coming back under a whole fleet.
 CONTAINED = ^(TestStandbyStreams|TestServersRunWhereTheyShould|TestPostgresSurvivesKill|TestNATSStore|TestNothingOutlivesAKilledProgram|TestVictim|$\
@@ -56,6 +57,7 @@ lint: ## gofmt, go vet, staticcheck, golangci-lint with the import rules, govuln
 	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	$(GO) -C test/containers vet ./...
+	$(GO) -C test/browser vet ./...
 	$(TOOL) staticcheck ./...
 	$(TOOL) golangci-lint run
 	@test/vuln.sh
@@ -68,7 +70,7 @@ bench: ## the benchmarks, as ratios within one run (test/bench)
 	$(GO) run ./test/bench $(BENCHFLAGS)
 
 chaos: ## a real fleet under random faults, then its whole history checked (SEED=n MINUTES=m; else a random seed and 3)
-	@test/setup.sh
+	@test/setup.sh pgbouncer
 	@$(GO) run ./test/chaos -seed $(or $(SEED),0) -minutes $(or $(MINUTES),3) $(CHAOSFLAGS)
 
 fuzz: ## every fuzz test for a short time (FUZZTIME=20s each)

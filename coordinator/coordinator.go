@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/job"
@@ -31,6 +32,8 @@ type Config struct {
 	Logger    *zap.Logger
 	Now       func() time.Time // nil: time.Now
 	Loops     throttle.Loops   // of the governor; the zero value is all of them
+	Tracer    trace.Tracer     // records what is done for jobs as spans; nil records none
+	Notify    Notifications    // the zero value tells nobody
 }
 
 // Database is one target database as a coordinator needs it.
@@ -138,6 +141,7 @@ func (c *Coordinator) Fleet(database string) (job.Fleet, bool) {
 	}
 	f := g.fleet()
 	f.Workers, f.Slots = c.roster.present(database)
+	f.Lag, f.Members = g.lags(), c.roster.members(database)
 	return f, true
 }
 

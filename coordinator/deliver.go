@@ -4,46 +4,50 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/observe"
 	"github.com/backfleet/backfleet/internal/queue"
 )
 
 const (
-	deliverEvery   = 50 * time.Millisecond
-	sweepEvery     = time.Second
-	ensureEvery    = 2 * time.Second
-	reconcileEvery = 30 * time.Second
-	doubtEvery     = 6 * time.Second // longer than a release takes to settle
-	releaseStep    = 2_000
-	releasedMost   = 100_000 // messages of a job at once; the rest waits in the ledger
-	settleSeconds  = 5.0     // a range released less than this ago may still be on its way
-	ackSlack       = 16      // deliveries beyond the job's workers that may be unacknowledged
+	deliverEvery    = 100 * time.Millisecond
+	sweepEvery      = time.Second
+	ensureEvery     = 2 * time.Second
+	reconcileEvery  = 30 * time.Second
+	doubtEvery      = 6 * time.Second // in doubt, or after a comparison that an error stopped; longer than a release takes to settle
+	releaseStep     = 2_000
+	releasedMost    = 100_000 // messages of a job at once; the rest waits in the ledger
+	settleSeconds   = 5.0     // a range released less than this ago may still be on its way
+	ackSlack        = 16      // deliveries beyond the job's workers that may be unacknowledged
+	descriptionMost = 400     // characters of a consumer's description; NATS takes 4 KiB
 )
 
 // deliver keeps the stream as the ledger says: it releases queued ranges, takes back those whose lease ran out, and compares the two
 // in full now and then. One loop does all of it, so that a comparison never meets a release half way.
 func (l *leadership) deliver(ctx context.Context) {
-	d := &delivery{leadership: l, consumers: map[job.ID]int{}, controls: map[job.ID]int64{}, cleared: map[job.ID]bool{}}
+	d := &delivery{leadership: l, consumers: map[job.ID]consumer{}, controls: map[job.ID]int64{}, cleared: map[job.ID]bool{}}
 	d.lost = true // a new leader knows nothing of the stream
-	every(ctx, deliverEvery, within(longestTick, d.tick))
+	d.turns(ctx, deliverEvery, within(longestTick, d.tick))
 }
 
 type delivery struct {
 	*leadership
-	lost      bool             // the stream may not be what it was
-	connects  int64            // reconnects seen
-	consumers map[job.ID]int   // deliveries allowed
-	controls  map[job.ID]int64 // the revision last published
-	cleared   map[job.ID]bool  // ended, with nothing left in the stream
+	lost      bool                // the stream may not be what it was
+	connects  int64               // reconnects seen
+	consumers map[job.ID]consumer // as last made
+	controls  map[job.ID]int64    // the revision last published
+	cleared   map[job.ID]bool     // ended, with nothing left in the stream
 
 	doubt   bool // a publish was not answered: compare soon
 	missing int  // messages that the comparison under way did not find
 
 	ensured, swept, compared time.Time
+	tried                    time.Time // a comparison that an error stopped
 }
 
 func (d *delivery) tick(ctx context.Context) {
@@ -65,7 +69,7 @@ func (d *delivery) tick(ctx context.Context) {
 		clear(d.consumers)
 	}
 	sweep := now.Sub(d.swept) > sweepEvery
-	compare := now.Sub(d.compared) > reconcileEvery || d.doubt && now.Sub(d.compared) > doubtEvery
+	compare := d.due(now)
 	whole := true // every job was compared
 	d.missing = 0
 	taken := map[string]bool{} // names whose subjects and consumer still are those of a job that has ended
@@ -88,12 +92,24 @@ func (d *delivery) tick(ctx context.Context) {
 	if sweep {
 		d.swept = now
 	}
-	if compare {
-		d.compared, d.doubt = now, false
-		if whole {
-			d.care.compared(now, d.missing)
-		}
+	switch {
+	case compare && whole:
+		d.compared = now
+		d.care.compared(now, d.missing)
+	case compare:
+		d.tried, d.doubt = now, true
 	}
+}
+
+// due says whether it is time to compare ledger and stream in full, and takes the doubt for settled that it may be due to. One that an
+// error stopped is made again soon: the stream may have been lost while the database was away.
+func (d *delivery) due(now time.Time) bool {
+	soon := d.doubt && now.Sub(d.compared) > doubtEvery
+	if !soon && now.Sub(d.compared) <= reconcileEvery || now.Sub(d.tried) <= doubtEvery {
+		return false
+	}
+	d.doubt = false
+	return true
 }
 
 // ensure makes the stream and its buckets where they are gone, and then forgets what it knew of them.
@@ -111,7 +127,7 @@ func (d *delivery) ensure(ctx context.Context) error {
 	if created || lost {
 		clear(d.consumers)
 		clear(d.controls)
-		d.compared = time.Time{}
+		d.compared, d.tried = time.Time{}, time.Time{}
 	}
 	return nil
 }
@@ -133,7 +149,9 @@ func (d *delivery) job(ctx context.Context, j job.Job, sweep, compare bool) erro
 		}
 	}
 	if compare {
+		began := time.Now()
 		missing, err := d.reconcile(ctx, j)
+		d.c.traced(ctx, "compare", began, j, err, observe.TraceMissing.Int(missing))
 		if err != nil {
 			return err
 		}
@@ -160,17 +178,34 @@ func (d *delivery) control(ctx context.Context, j job.Job) error {
 	return nil
 }
 
-// consumer makes the job's consumer, or changes how many deliveries it allows.
+// consumer is what of a job's consumer may change.
+type consumer struct {
+	most        int    // deliveries that may be unacknowledged
+	description string // for whoever looks with the `nats` command
+}
+
+// consumerOf is a job's consumer as it should be now.
+func consumerOf(j job.Job) consumer {
+	text := fmt.Sprintf("backfill %s of %s, job %s: %s", j.Name, j.Spec.Table, j.ID, strings.ReplaceAll(string(j.State), "_", " "))
+	if reason := strings.Join(strings.Fields(j.Reason), " "); reason != "" {
+		text += ": " + reason
+	}
+	if r := []rune(text); len(r) > descriptionMost {
+		text = string(r[:descriptionMost-1]) + "…"
+	}
+	return consumer{most: j.Limits.Workers.Max + ackSlack, description: text}
+}
+
+// consumer makes the job's consumer, or changes how many deliveries it allows and what it says of the job.
 func (d *delivery) consumer(ctx context.Context, j job.Job) error {
-	most := j.Limits.Workers.Max + ackSlack
-	if d.consumers[j.ID] == most {
+	want := consumerOf(j)
+	if d.consumers[j.ID] == want {
 		return nil
 	}
-	description := fmt.Sprintf("backfill %s of %s, job %s", j.Name, j.Spec.Table, j.ID)
-	if err := d.c.cfg.Queue.EnsureConsumer(ctx, j.Database, j.Name, most, description); err != nil {
+	if err := d.c.cfg.Queue.EnsureConsumer(ctx, j.Database, j.Name, want.most, want.description); err != nil {
 		return err
 	}
-	d.consumers[j.ID] = most
+	d.consumers[j.ID] = want
 	return nil
 }
 
@@ -185,7 +220,9 @@ func (d *delivery) release(ctx context.Context, j job.Job) error {
 	if err != nil || len(refs) == 0 {
 		return err
 	}
+	began := time.Now()
 	results, err := d.c.cfg.Queue.Publish(ctx, refs)
+	d.c.traced(ctx, "release", began, j, err, observe.TraceRanges.Int(len(refs)))
 	var back []job.Ref
 	for _, r := range results {
 		switch r.Outcome {

@@ -20,11 +20,28 @@ func (g *governor) note(now time.Time, sample throttle.Sample, decision throttle
 	}
 }
 
-// fleet is what is known of the database's fleet, but for the workers.
+// fleet is what is known of the database's fleet, but for the workers and the replicas.
 func (g *governor) fleet() job.Fleet {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return job.Fleet{Epoch: g.ledger.Epoch, HeldSince: g.heldSince, Read: later(g.sample.ReadAt, g.began), Stream: g.care.view()}
+	f := job.Fleet{
+		Epoch: g.ledger.Epoch, HeldSince: g.heldSince, Read: later(g.sample.ReadAt, g.began), LagTarget: g.lagTarget,
+		Stream: g.care.view(), Share: job.Share{Leases: g.leases},
+	}
+	if !g.decided.IsZero() && time.Since(g.decided) <= decisionStale {
+		f.Share.Decided, f.Share.Hold, f.Share.Reasons = true, g.decision.Hold, reasons(g.decision.Reasons)
+		if !g.decision.Hold {
+			f.Share.Rate = finite(g.decision.RowsPerSec)
+		}
+	}
+	return f
+}
+
+// shared keeps what was shared out last, for those who ask.
+func (g *governor) shared(leases []job.Lease, target job.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.leases, g.lagTarget = leases, target
 }
 
 func later(a, b time.Time) time.Time {

@@ -57,6 +57,8 @@ type governor struct {
 	decision  throttle.Decision
 	decided   time.Time
 	heldSince time.Time // zero: not held
+	leases    []job.Lease
+	lagTarget job.Duration
 	began     time.Time // this leadership
 }
 
@@ -86,7 +88,7 @@ func (l *leadership) govern(ctx context.Context) {
 	g.sense.expect(expected)
 	var reading sync.WaitGroup
 	reading.Go(func() { g.sense.run(ctx) })
-	every(ctx, lookEvery, g.tick)
+	g.turns(ctx, lookEvery, g.tick)
 	reading.Wait()
 	g.sense.close()
 }
@@ -272,6 +274,7 @@ func (g *governor) share(ctx context.Context, active []job.Job, decision throttl
 		leases[i].Name = names[l.Job]
 	}
 	g.budget.Leases = leases
+	g.shared(slices.Clone(leases), job.Duration(lagConfig(active).Target))
 	for _, t := range all {
 		g.c.views.decided(g.ledger.Database(), t, decision, g.lags(), leases, fleet)
 	}

@@ -60,7 +60,7 @@ func (c *Coordinator) lead(ctx context.Context, log *zap.Logger, leader *store.L
 	l := newLeadership(c, log, leader, db)
 	c.governs(leader.Database(), l.gov)
 	var loops sync.WaitGroup
-	for _, loop := range []func(context.Context){l.watchJobs, l.plan, l.deliver, l.govern, l.verify, l.record} {
+	for _, loop := range []func(context.Context){l.watchJobs, l.plan, l.deliver, l.govern, l.verify, l.record, l.notify} {
 		loops.Go(func() { loop(term) })
 	}
 	every(term, store.LeaderRenewal, func(ctx context.Context) {
@@ -98,10 +98,12 @@ type leadership struct {
 	// noConsumer says that a job's consumer was deleted by somebody else.
 	noConsumer atomic.Bool
 	care       care
+	complaints complaints
 
 	mu       sync.Mutex
 	jobs     []job.Job
 	readJobs bool
+	stir     stir
 }
 
 func newLeadership(c *Coordinator, log *zap.Logger, leader *store.Leader, db Database) *leadership {
@@ -129,10 +131,15 @@ func (l *leadership) watchJobs(ctx context.Context) {
 			l.complain(ctx, "jobs not read", err)
 			return
 		}
-		l.mu.Lock()
-		l.jobs, l.readJobs = jobs, true
-		l.mu.Unlock()
+		l.note(jobs)
 	}))
+}
+
+func (l *leadership) note(jobs []job.Job) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.jobs, l.readJobs = jobs, true
+	l.stir.set(works(jobs))
 }
 
 // each calls fn for the jobs of a snapshot that match.
@@ -157,10 +164,12 @@ func (l *leadership) snapshot() []job.Job {
 	return l.jobs
 }
 
-// complain logs an error that a later tick may not have; the end of the term is none.
+// complain logs an error that a later tick may not have, now and then while it lasts; the end of the term is none.
 func (l *leadership) complain(ctx context.Context, what string, err error, fields ...zap.Field) {
 	if errors.Is(ctx.Err(), context.Canceled) || errors.Is(err, store.ErrNotLeader) {
 		return
 	}
-	l.log.Warn(what, append(fields, zap.Error(err))...)
+	if l.complaints.due(what, time.Now()) {
+		l.log.Warn(what, append(fields, zap.Error(err))...)
+	}
 }

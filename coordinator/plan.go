@@ -12,6 +12,7 @@ import (
 
 	"github.com/backfleet/backfleet/internal/catalog"
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/observe"
 	"github.com/backfleet/backfleet/internal/postgres"
 	"github.com/backfleet/backfleet/internal/statement"
 	"github.com/backfleet/backfleet/internal/store"
@@ -32,7 +33,7 @@ const (
 // once the transactions of the freeze are over.
 func (l *leadership) plan(ctx context.Context) {
 	p := &planning{leadership: l, planners: map[plannerKey]*ranges.Planner{}, looked: map[job.ID]time.Time{}}
-	every(ctx, planEvery, within(longestTick, func(ctx context.Context) {
+	l.turns(ctx, planEvery, within(longestTick, func(ctx context.Context) {
 		l.each(ctx, func(j job.Job) bool { return j.State == job.Planning || j.State.Active() }, func(j job.Job) {
 			if err := p.advance(ctx, j); err != nil {
 				l.complain(ctx, "planning stopped for now", err, zap.String("job", j.Name))
@@ -137,6 +138,7 @@ func (p *planning) extend(ctx context.Context, j job.Job) error {
 			if room <= 0 || ctx.Err() != nil {
 				return ctx.Err()
 			}
+			began := time.Now()
 			var found []ranges.Range
 			found, planned, err = planner.Next(ctx, rel.OID, next, from, rel.Bound, min(room, stepMost))
 			if err != nil {
@@ -145,7 +147,9 @@ func (p *planning) extend(ctx context.Context, j job.Job) error {
 				}
 				return err
 			}
-			if err := p.ledger.AddRanges(ctx, j.ID, rel.OID, found, planned); err != nil {
+			err := p.ledger.AddRanges(ctx, j.ID, rel.OID, found, planned)
+			p.c.traced(ctx, "plan", began, j, err, observe.TraceRanges.Int(len(found)))
+			if err != nil {
 				return err
 			}
 			next, room = next+len(found), room-len(found)

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -119,6 +120,20 @@ func (r *roster) present(database string) (workers, slots int) {
 		}
 	}
 	return workers, slots
+}
+
+// members lists the workers that reach a database and were heard lately, by name.
+func (r *roster) members(database string) []job.Member {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := []job.Member{}
+	for _, w := range r.workers {
+		if r.now().Sub(w.at) <= silence && slices.Contains(w.Databases, database) {
+			all = append(all, job.Member{Worker: w.Worker, Build: w.Build, Slots: w.Slots, Holding: slices.Clone(w.Holding)})
+		}
+	}
+	slices.SortFunc(all, func(a, b job.Member) int { return strings.Compare(a.Worker, b.Worker) })
+	return all
 }
 
 // waiting counts the slots whose range of one of these jobs waits for a lock.

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/observe"
 	"github.com/backfleet/backfleet/ranges"
 )
 
@@ -20,7 +21,7 @@ const (
 // verify leads each job whose ranges are done to its proof: coverage without gaps, and residual and check counted through the fleet
 // until a round finds nothing. `complete` means that, and that every replica has it.
 func (l *leadership) verify(ctx context.Context) {
-	every(ctx, verifyEvery, within(longestTick, func(ctx context.Context) {
+	l.turns(ctx, verifyEvery, within(longestTick, func(ctx context.Context) {
 		l.each(ctx, func(j job.Job) bool { return j.State.Active() && j.Planned }, func(j job.Job) {
 			if err := l.prove(ctx, j); err != nil {
 				l.complain(ctx, "verification stopped for now", err, zap.String("job", j.Name))
@@ -108,6 +109,7 @@ func (l *leadership) finish(ctx context.Context, j job.Job) error {
 
 // end writes the report and ends the job as it deserves.
 func (l *leadership) end(ctx context.Context, j job.Job, to job.State, reason string) error {
+	began := time.Now()
 	report, err := l.ledger.BuildReport(ctx, j.ID)
 	if err != nil {
 		return err
@@ -120,6 +122,7 @@ func (l *leadership) end(ctx context.Context, j job.Job, to job.State, reason st
 	if err != nil || !j.State.Ended() {
 		return err
 	}
+	l.c.traced(ctx, "end", began, j, nil, observe.TraceState.String(string(j.State)), observe.TraceRows.Int64(report.Rows))
 	l.log.Info("job ended", zap.String("job", j.Name), zap.String("state", string(j.State)), zap.String("reason", j.Reason), zap.Int64("rows", report.Rows))
 	return nil
 }

@@ -31,6 +31,7 @@ type Live struct {
 	Limiting []job.Reason
 	Stream   *job.StreamLag
 	Leases   int
+	Budget   float64   // rows/s that those leases add up to; 0: without limit
 	Most     float64   // rows/s that caps allow; 0: no cap
 	Moved    time.Time // when a batch was last seen, or batches became possible again
 }
@@ -120,7 +121,7 @@ func (v *views) decided(database string, t terms, d throttle.Decision, lags map[
 	if s.most > 0 && (most == 0 || s.most < most) {
 		most = s.most
 	}
-	v.update(database, t.job.ID, func(l *Live) { l.Lag, l.Limiting, l.Leases, l.Most = lags, why, given, most })
+	v.update(database, t.job.ID, func(l *Live) { l.Lag, l.Limiting, l.Leases, l.Budget, l.Most = lags, why, given, rate, most })
 	signal := ""
 	if len(why) > 0 {
 		signal = why[0].Signal
@@ -140,7 +141,7 @@ func (v *views) blind(database string, jobs []job.Job, err error) {
 
 // record follows each job's progress, for people and for the history in the ledger.
 func (l *leadership) record(ctx context.Context) {
-	paces := map[job.ID]*pace{}
+	paces, historian := map[job.ID]*pace{}, newHistorian(l)
 	var sampled, next time.Time
 	every(ctx, recordEvery, within(recordMost, func(ctx context.Context) {
 		began := time.Now()
@@ -174,7 +175,7 @@ func (l *leadership) record(ctx context.Context) {
 			case errors.Is(err, queue.ErrNoConsumer) && j.State.Active():
 				l.noConsumer.Store(true)
 			}
-			limiting, worst := "", 0.0
+			limiting, worst, live := "", 0.0, Live{}
 			l.c.views.update(j.Database, j.ID, func(v *Live) {
 				v.Rate, v.ETA, v.Stream, v.Moved = p.rate, p.eta(st, now, windows, v.Most), stream, p.moved
 				if !j.State.Active() {
@@ -186,9 +187,10 @@ func (l *leadership) record(ctx context.Context) {
 				for _, lag := range v.Lag {
 					worst = max(worst, lag.Seconds)
 				}
+				live = *v
 			})
 			if keep && j.State.Active() {
-				point := store.Sample{Rows: st.Rows, Rate: p.rate, Lag: worst, Limiting: limiting}
+				point := store.Sample{Rows: st.Rows, Rate: p.rate, Lag: worst, Limiting: limiting, Moment: historian.moment(ctx, now, st, live)}
 				point.Watched, point.Lost = l.c.views.lost(j.Database, j.ID)
 				if err := l.ledger.AddSample(ctx, j.ID, point); err != nil {
 					l.complain(ctx, "sample not kept", err)
@@ -199,6 +201,7 @@ func (l *leadership) record(ctx context.Context) {
 			return // not every job was looked at
 		}
 		l.c.views.keep(l.ledger.Database(), open)
+		historian.keep(open)
 		if keep {
 			sampled = time.Now()
 		}

@@ -12,6 +12,7 @@
 #     docker       Docker, both kinds of Compose, and what makes images from Debian's packages
 #     net          the ip command, to make network namespaces
 #     kube         what a Kubernetes node needs beside Docker: containerd's network plugins and nftables
+#     browser      Chromium, and axe-core from npm, to test the dashboard in
 set -euo pipefail
 
 fail() {
@@ -132,6 +133,17 @@ install_compose_plugin() {
 	docker compose version >&2
 }
 
+# axe-core is one script, which the tests load into the pages.
+install_browser() {
+	command -v chromium >/dev/null || install "Chromium" chromium fonts-dejavu-core
+	local dir=test/browser/axe
+	cmp -s "$dir/package-lock.json" "$dir/node_modules/.installed" && return
+	command -v npm >/dev/null || install "npm, which axe-core comes from" nodejs npm
+	echo "setup: axe-core: npm ci in $dir" >&2
+	(cd "$dir" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2)
+	cp "$dir/package-lock.json" "$dir/node_modules/.installed"
+}
+
 install_ip() {
 	command -v ip >/dev/null || install "ip command, which makes network namespaces" iproute2
 }
@@ -153,6 +165,7 @@ for word in "$@"; do
 	docker) install_docker ;;
 	net) install_ip ;;
 	kube) install_docker && install_ip && install_kube ;;
+	browser) install_browser ;;
 	*) fail "$word: not a word that it knows" ;;
 	esac
 done

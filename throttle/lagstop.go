@@ -27,7 +27,7 @@ const (
 
 // LagConfig holds the thresholds of the controllers. Lag is counted from each replica's base delay. A zero field takes its default.
 type LagConfig struct {
-	// Target is the lag that shall not be exceeded. No batch starts above half of it, for lag goes on to rise after a stop, for as
+	// Target is the lag that shall not be exceeded. No batch starts above three tenths of it, for lag goes on to rise after a stop, for as
 	// long as the backlog takes to be replayed.
 	Target   time.Duration
 	Soft     time.Duration // above it the rate falls, and the reason names this threshold instead

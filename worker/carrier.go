@@ -43,6 +43,7 @@ type carrier struct {
 	desk         *desk
 	log          *zap.Logger
 	replySubject string
+	journey      journey
 
 	claim  job.Claim // its checkpoint is the last one known to be committed
 	job    job.Job
@@ -118,6 +119,7 @@ func (c *carrier) carry(ctx, stop context.Context) error {
 			continue
 		}
 		class := postgres.Classify(err)
+		c.journey.rolledBack(err)
 		c.log.Info("batch rolled back", zap.Stringer("class", class), zap.String("cause", postgres.Describe(err)))
 		switch class {
 		case postgres.Contention:

@@ -199,7 +199,7 @@ func (s *slot) receive(ctx, stop context.Context, cancel context.CancelCauseFunc
 	s.setHolding(&job.Held{Slot: s.n, Job: claim.Ref.Job, Range: claim.Ref.Index})
 	defer s.setHolding(nil)
 	stopKeepAlive := delivery.KeepAlive(live)
-	c := &carrier{slot: s, desk: d, claim: claim, log: log, replySubject: delivery.ReplySubject()}
+	c := &carrier{slot: s, desk: d, claim: claim, log: log, replySubject: delivery.ReplySubject(), journey: s.w.depart(claim, s.n)}
 	var keeper sync.WaitGroup
 	keep, endKeep := context.WithCancel(live)
 	keeper.Go(func() { c.keepLease(keep, cancel) })
@@ -213,6 +213,7 @@ func (s *slot) receive(ctx, stop context.Context, cancel context.CancelCauseFunc
 	endKeep()
 	keeper.Wait()
 	stopKeepAlive()
+	c.journey.arrive(c, end)
 	s.conclude(live, log, d, c, delivery, end)
 }
 

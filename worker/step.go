@@ -90,6 +90,9 @@ func (c *carrier) fill(ctx context.Context) (finished bool, err error) {
 	}
 	c.slot.limiter.Charge(int(rows))
 	c.slot.w.tally.add(c.claim.Ref, rows, took)
+	if tell := c.slot.w.cfg.Batches; tell != nil {
+		tell(c.claim.Ref, took)
+	}
 	c.committed(s, took, rows)
 	c.next = ahead
 	if t.heat != nil {
@@ -105,6 +108,7 @@ func (c *carrier) fill(ctx context.Context) (finished bool, err error) {
 // committed takes over what a transaction has made true.
 func (c *carrier) committed(s statement.Step, took time.Duration, rows int64) {
 	c.moved(s)
+	c.journey.batch(s.Keys, rows, took)
 	c.rows += rows
 	c.batches++
 	c.sizer.Observe(s.Keys, c.desk.trips.without(took)) // rows are locked for as long as the server works, not while the answer is on its way

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/job"
@@ -56,6 +57,10 @@ type Config struct {
 	Queue     *queue.Conn
 	Logger    *zap.Logger
 	Now       func() time.Time // nil: time.Now
+	// Tracer records a span a claim; nil records none.
+	Tracer trace.Tracer
+	// Batches is told of every committed batch of a fill, with its SQL time; nil tells nobody.
+	Batches func(ref job.Ref, took time.Duration)
 }
 
 // Worker is one member of the fleet.

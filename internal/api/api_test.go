@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -32,13 +33,13 @@ func setup(t *testing.T) bundle {
 	t.Helper()
 	b := bundle{main: &memory{}, audit: &memory{}}
 	tokens := &Tokens{}
-	tokens.Add("root-token", Identity{"root", Admin})
-	tokens.Add("op-token", Identity{"olga", Operator})
-	tokens.Add("view-token", Identity{"vera", Viewer})
+	tokens.Add("root-token", Identity{Name: "root", Role: Admin})
+	tokens.Add("op-token", Identity{Name: "olga", Role: Operator})
+	tokens.Add("view-token", Identity{Name: "vera", Role: Viewer})
 	health := &observe.Health{}
 	health.Register("database main").Healthy()
 	b.server = New(Config{
-		Databases: []Database{{"main", b.main, b.main}, {"audit", b.audit, b.audit}},
+		Databases: []Database{{"main", b.main, checker{b.main}}, {"audit", b.audit, checker{b.audit}}},
 		Tokens:    tokens, Health: health, Metrics: observe.NewRegistry(),
 	})
 	b.http = httptest.NewServer(b.server)
@@ -172,6 +173,8 @@ func TestRoles(t *testing.T) {
 	}{
 		{http.MethodGet, "/v1/jobs", Viewer, ""},
 		{http.MethodGet, "/v1/jobs/norm", Viewer, ""},
+		{http.MethodGet, "/v1/me", Viewer, ""},
+		{http.MethodGet, "/v1/jobs/norm/blocks?cells=10", Viewer, ""},
 		{http.MethodGet, "/v1/jobs/norm/report", Viewer, ""},
 		{http.MethodGet, "/v1/jobs/norm/events", Viewer, ""},
 		{http.MethodGet, "/v1/jobs/norm/quarantine", Viewer, ""},
@@ -243,7 +246,7 @@ func TestEveryErrorIsAProblemWithAKind(t *testing.T) {
 func TestANameInTwoDatabasesMustBeQualified(t *testing.T) {
 	b := setup(t)
 	b.submit(t)
-	_, _, err := b.audit.Submit(t.Context(), "ann", job.Spec{Name: "norm", Database: "audit"}, false, Sample{})
+	_, _, err := checker{b.audit}.Submit(t.Context(), Submission{By: "ann", Spec: job.Spec{Name: "norm", Database: "audit"}})
 	require.NoError(t, err)
 	_, err = b.client.Cancel(t.Context(), "norm", "")
 	require.Contains(t, problem(t, err, Conflict).Error(), "main/norm, audit/norm")
@@ -322,7 +325,7 @@ func TestOpenAPIAndMetricsNeedNoToken(t *testing.T) {
 	}
 	require.NoError(t, json.Unmarshal([]byte(body), &doc))
 	require.Equal(t, "3.1.0", doc.OpenAPI)
-	require.Len(t, doc.Paths, 18)
+	require.Len(t, doc.Paths, 30)
 	for path, ops := range doc.Paths {
 		for verb, op := range ops {
 			require.Contains(t, string(op), "#/components/schemas/Problem", "%s %s", verb, path)
@@ -351,7 +354,7 @@ func TestHTTPClientAndInProcessAgree(t *testing.T) {
 		require.NoError(t, err)
 		require.JSONEq(t, `{"table":"public.users","ranges":12}`, string(plan))
 		require.Equal(t, Sample{NoSample: true, Slots: 7}, b.main.sample)
-		_, err = c.Events(t.Context(), "main/norm", 5)
+		_, err = c.Events(t.Context(), "main/norm", "", 5)
 		require.NoError(t, err)
 	}
 	overHTTP.http.CloseIdleConnections()
@@ -372,21 +375,6 @@ func TestHTTPClientAndInProcessAgree(t *testing.T) {
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 }
 
-func TestTokensFile(t *testing.T) {
-	var tokens Tokens
-	require.NoError(t, tokens.Read(strings.NewReader("# staff\n\nviewer vera 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\n")))
-	who, ok := tokens.Who("test")
-	require.True(t, ok)
-	require.Equal(t, Identity{"vera", Viewer}, who)
-	_, ok = tokens.Who("Test")
-	require.False(t, ok)
-	_, ok = tokens.Who("")
-	require.False(t, ok)
-	for line, why := range map[string]string{"viewer vera": "2 fields", "root a b": "not a role", "viewer a xyz": "not a SHA-256"} {
-		require.ErrorContains(t, (&Tokens{}).Read(strings.NewReader(line)), why)
-	}
-}
-
 func TestTokenFileIsMadeOnceAndOnlyForItsOwner(t *testing.T) {
 	path := t.TempDir() + "/state/api.token"
 	first, err := EnsureToken(path)
@@ -401,10 +389,10 @@ func TestTokenFileIsMadeOnceAndOnlyForItsOwner(t *testing.T) {
 }
 
 func TestActor(t *testing.T) {
-	require.Equal(t, "olga", actor(Identity{"olga", Operator}, "ceo"))
-	require.Equal(t, "ann@host", actor(Identity{"root", Admin}, " ann@host\n\x1b "))
-	require.Equal(t, "root", actor(Identity{"root", Admin}, "\x00"))
-	require.Len(t, actor(Identity{"root", Admin}, strings.Repeat("a", 500)), 200)
+	require.Equal(t, "olga", actor(Identity{Name: "olga", Role: Operator}, "ceo"))
+	require.Equal(t, "ann@host", actor(Identity{Name: "root", Role: Admin}, " ann@host\n\x1b "))
+	require.Equal(t, "root", actor(Identity{Name: "root", Role: Admin}, "\x00"))
+	require.Len(t, actor(Identity{Name: "root", Role: Admin}, strings.Repeat("a", 500)), 200)
 }
 
 func problem(t *testing.T, err error, kind Kind) *Problem {
@@ -432,4 +420,120 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	require.NoError(t, <-ended)
 	_, err = Listen(t.Context(), "127.0.0.1:x")
 	require.ErrorContains(t, err, "--listen")
+}
+
+// A list is read to its end in pages; a cursor of another list is refused.
+func TestPages(t *testing.T) {
+	b := setup(t)
+	for i := range 5 {
+		text := strings.Replace(spec, "norm\n", fmt.Sprintf("norm-%d\n", i), 1)
+		_, err := b.client.Submit(t.Context(), []byte(text), "job.yaml", false, Sample{})
+		require.NoError(t, err)
+		_, err = b.client.Pause(t.Context(), JobName(fmt.Sprintf("norm-%d", i)), "")
+		require.NoError(t, err)
+	}
+	b.main.set(b.main.jobs[0].ID, func(j *job.Job) { j.State = job.Complete })
+	for _, c := range []struct {
+		path string
+		want int
+	}{
+		{"/v1/jobs?limit=2", 5}, {"/v1/jobs?limit=5", 5}, {"/v1/jobs?open=true&limit=3", 4}, {"/v1/jobs/norm-1/ranges?limit=2", 5},
+		{"/v1/jobs/norm-1/events?limit=2", 5}, {"/v1/jobs/norm-1/events?limit=2&action=pause", 5}, {"/v1/databases/main/events?limit=4", 5},
+		{"/v1/jobs/norm-1/quarantine?limit=1", 1},
+	} {
+		seen := map[string]bool{}
+		for after := ""; ; {
+			code, _, body := b.do(t, http.MethodGet, c.path+"&after="+after, "view-token", "")
+			require.Equal(t, http.StatusOK, code, body)
+			var page map[string]json.RawMessage
+			require.NoError(t, json.Unmarshal([]byte(body), &page))
+			for name, raw := range page {
+				if name == "next" {
+					continue
+				}
+				var lines []json.RawMessage
+				require.NoError(t, json.Unmarshal(raw, &lines))
+				for _, l := range lines {
+					require.False(t, seen[string(l)], "%s: twice: %s", c.path, l)
+					seen[string(l)] = true
+				}
+			}
+			after = ""
+			if raw, more := page["next"]; more {
+				require.NoError(t, json.Unmarshal(raw, &after))
+			}
+			if after == "" {
+				break
+			}
+		}
+		require.Len(t, seen, c.want, c.path)
+	}
+	for _, path := range []string{"/v1/jobs/norm-1/ranges?after=x", "/v1/jobs/norm-1/events?after=-4", "/v1/jobs/norm-1/quarantine?after=x", "/v1/jobs/norm-1/ranges?after=99999999999"} {
+		code, _, body := b.do(t, http.MethodGet, path, "view-token", "")
+		require.Equal(t, http.StatusBadRequest, code, path)
+		require.Contains(t, body, "is no cursor")
+	}
+}
+
+func TestAStaleChangeIsRefused(t *testing.T) {
+	b := setup(t)
+	b.submit(t)
+	ask := func(method, path, match, body string) (int, string, string) {
+		r, err := http.NewRequestWithContext(t.Context(), method, b.http.URL+path, strings.NewReader(body))
+		require.NoError(t, err)
+		r.Header.Set("Authorization", "Bearer op-token")
+		r.Header.Set("If-Match", match)
+		got, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		defer func() { _ = got.Body.Close() }()
+		raw, err := io.ReadAll(got.Body)
+		require.NoError(t, err)
+		return got.StatusCode, got.Header.Get("ETag"), string(raw)
+	}
+	code, seen, _ := ask(http.MethodGet, "/v1/jobs/norm", "", "")
+	require.Equal(t, http.StatusOK, code)
+	b.main.set(b.main.jobs[0].ID, func(j *job.Job) { j.Revision = 7 })
+	for path, body := range map[string]string{"pause": "{}", "resume": "{}", "cancel": "{}", "verify": "{}", "retry": "", "skip": `{"range":1,"reason":"x"}`} {
+		code, _, answer := ask(http.MethodPost, "/v1/jobs/norm/"+path, `"3"`, body)
+		require.Equal(t, http.StatusPreconditionFailed, code, path)
+		require.Contains(t, answer, `"kind":"stale"`)
+		require.Contains(t, answer, "read it again")
+	}
+	code, _, _ = ask(http.MethodPatch, "/v1/jobs/norm/limits", `"3"`, `{"workers.max":"4"}`)
+	require.Equal(t, http.StatusPreconditionFailed, code)
+	code, tag, _ := ask(http.MethodPatch, "/v1/jobs/norm/limits", `"7"`, `{"workers.max":"4"}`)
+	require.Equal(t, http.StatusOK, code)
+	require.Equal(t, `"8"`, tag)
+	require.NotEqual(t, seen, tag)
+	code, _, answer := ask(http.MethodPost, "/v1/jobs/norm/pause", "seven", "{}")
+	require.Equal(t, http.StatusBadRequest, code)
+	require.Contains(t, answer, "no ETag")
+	_, err := b.client.If(3).Pause(t.Context(), "norm", "")
+	_ = problem(t, err, Stale)
+	_, err = b.client.If(8).Pause(t.Context(), "norm", "")
+	require.NoError(t, err)
+
+	_, err = b.client.If(9).SetThrottle(t.Context(), "main", map[string]string{"max_rows_per_second": "5"})
+	_ = problem(t, err, Stale)
+}
+
+func TestASubmitIsRepeatedUnderItsKey(t *testing.T) {
+	b := setup(t)
+	ctx, once := t.Context(), b.client.Once("deploy 17")
+	first, err := once.Submit(ctx, []byte(spec), "job.yaml", false, Sample{})
+	require.NoError(t, err)
+	b.main.set(first.Job.ID, func(j *job.Job) { j.State = job.Complete })
+	again, err := b.client.Once("deploy 18").Submit(ctx, []byte(spec), "job.yaml", true, Sample{})
+	require.NoError(t, err)
+	require.NotEqual(t, first.Job.ID, again.Job.ID)
+	b.main.set(again.Job.ID, func(j *job.Job) { j.State = job.Complete })
+	for range 2 {
+		same, err := b.client.Once("deploy 18").Submit(ctx, []byte(spec), "job.yaml", true, Sample{})
+		require.NoError(t, err)
+		require.Equal(t, again.Job.ID, same.Job.ID)
+		require.True(t, same.Created)
+	}
+	require.Len(t, b.main.jobs, 2)
+	_, err = once.Submit(ctx, []byte(spec+"rows_per_range: 9\n"), "job.yaml", false, Sample{})
+	require.Contains(t, problem(t, err, Refused).Detail, "was used for another request")
 }

@@ -1,19 +1,15 @@
 package api
 
 import (
-	"bufio"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -44,58 +40,16 @@ func (r Role) String() string {
 type Identity struct {
 	Name string
 	Role Role
+	// Databases are those that it may see and change; nil: all.
+	Databases []string
+	// Person says that the token is somebody's own, of the tokens file, and not that of a process, which all who reach its state
+	// directory share.
+	Person bool
 }
 
-// Tokens are the bearer tokens that the API knows. Only their SHA-256 sums are held.
-type Tokens struct {
-	known []knownToken
-}
-
-type knownToken struct {
-	sum [sha256.Size]byte
-	Identity
-}
-
-// Add makes a token known.
-func (t *Tokens) Add(token string, who Identity) {
-	t.known = append(t.known, knownToken{sha256.Sum256([]byte(token)), who})
-}
-
-// Read adds the tokens of a tokens file: lines of `role name sha256hex`; empty lines and those that begin with # are left out.
-func (t *Tokens) Read(r io.Reader) error {
-	lines := bufio.NewScanner(r)
-	for n := 1; lines.Scan(); n++ {
-		f := strings.Fields(lines.Text())
-		if len(f) == 0 || strings.HasPrefix(f[0], "#") {
-			continue
-		}
-		if len(f) != 3 {
-			return fmt.Errorf("tokens file, line %d: has %d fields; write `role name sha256hex`", n, len(f))
-		}
-		role, ok := roles[f[0]]
-		if !ok {
-			return fmt.Errorf("tokens file, line %d: %q is not a role; use viewer, operator or admin", n, f[0])
-		}
-		sum, err := hex.DecodeString(f[2])
-		if err != nil || len(sum) != sha256.Size {
-			return fmt.Errorf("tokens file, line %d: the third field is not a SHA-256 sum; make it by `printf %%s \"$TOKEN\" | sha256sum`", n)
-		}
-		t.known = append(t.known, knownToken{[sha256.Size]byte(sum), Identity{Name: f[1], Role: role}})
-	}
-	return lines.Err()
-}
-
-// Who returns the holder of a token. It compares with every known token, in constant time each.
-func (t *Tokens) Who(token string) (Identity, bool) {
-	sum := sha256.Sum256([]byte(token))
-	var who Identity
-	found := false
-	for _, k := range t.known {
-		if subtle.ConstantTimeCompare(sum[:], k.sum[:]) == 1 && !found {
-			who, found = k.Identity, true
-		}
-	}
-	return who, found
+// may reports whether a database is within an identity's scope.
+func (who Identity) may(database string) bool {
+	return who.Databases == nil || slices.Contains(who.Databases, database)
 }
 
 // EnsureToken returns the token in a file, and makes both when there is none: 32 random bytes, mode 0600. It refuses a file

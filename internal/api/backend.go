@@ -20,9 +20,12 @@ type Database struct {
 // Ledger is the source of truth of one database as the API uses it: a [store.Store], and what /v1/databases shows.
 type Ledger interface {
 	Reader
+	Lists
 	Controls
+	Record
 	Brake
 	Throttle
+	Shown
 }
 
 // Reader reads jobs.
@@ -32,14 +35,30 @@ type Reader interface {
 	// Jobs returns every job, the newest first.
 	Jobs(ctx context.Context) ([]job.Job, error)
 	Status(ctx context.Context, id job.ID) (job.Status, error)
+	// Blocks returns the ranges of the job's present phase in key order, summed up into at most so many cells.
+	Blocks(ctx context.Context, id job.ID, cells int) (job.Blocks, error)
 	Report(ctx context.Context, id job.ID) (job.Report, error)
-	Quarantine(ctx context.Context, id job.ID, limit int) ([]job.Quarantined, error)
-	// Events returns the last limit events of a job, the newest first.
-	Events(ctx context.Context, id job.ID, limit int) ([]job.Event, error)
+	// Plan returns what was found at the submit, as JSON; nil where it was not kept.
+	Plan(ctx context.Context, id job.ID) ([]byte, error)
+	// Undone returns the key from which on rows may be undone, as [store.Store.Undone] says.
+	Undone(ctx context.Context, id job.ID) (from ranges.Key, left bool, err error)
+	// Answered returns what a request was answered before; nil where it is new.
+	Answered(ctx context.Context, r store.Request) (*store.Answer, error)
+}
+
+// Lists reads what may be long in parts, as [store.Store] says.
+type Lists interface {
+	JobsBefore(ctx context.Context, before job.ID, open bool, limit int) ([]job.Job, error)
+	RangesAfter(ctx context.Context, id job.ID, after int, state job.RangeState, limit int) ([]job.RangeView, error)
+	QuarantineAfter(ctx context.Context, id job.ID, after string, limit int) (rows []job.Quarantined, next string, err error)
+	EventsBefore(ctx context.Context, id job.ID, before int64, action string, limit int) ([]job.Event, error)
+	DatabaseEvents(ctx context.Context, before int64, action string, limit int) ([]job.Event, error)
 }
 
 // Controls changes jobs. Each method writes the audit log with who asked.
 type Controls interface {
+	// If returns the ledger for a change that fails with a [store.RevisionError] unless what it changes has this revision. 0 does not ask.
+	If(revision int64) Ledger
 	Pause(ctx context.Context, id job.ID, by, reason string) (job.Job, error)
 	Resume(ctx context.Context, id job.ID, by string) (job.Job, error)
 	Cancel(ctx context.Context, id job.ID, by, reason string) (job.Job, error)
@@ -48,6 +67,8 @@ type Controls interface {
 	SkipRange(ctx context.Context, id job.ID, by string, index int, reason string) (job.Job, error)
 	SkipRow(ctx context.Context, id job.ID, by, relation string, key ranges.Key, reason string) (job.Job, error)
 	Retry(ctx context.Context, id job.ID, by string) (store.RetryResult, error)
+	// Approve lets a job begin that awaits it. as is the token of who approves, planHash what they saw.
+	Approve(ctx context.Context, id job.ID, by, as, planHash string) (job.Job, error)
 	RequestVerify(ctx context.Context, id job.ID, by string) (job.Job, error)
 }
 
@@ -76,11 +97,23 @@ type Planner interface {
 	// forecast are rolled back.
 	Plan(ctx context.Context, spec job.Spec, sample Sample) (any, error)
 	// Submit checks the spec as Plan does and stores the job. The job that is there already is returned as
-	// [store.Store.Submit] says; again asks for a new one where that one has ended.
-	Submit(ctx context.Context, by string, spec job.Spec, again bool, sample Sample) (j job.Job, warnings []string, err error)
+	// [store.Store.Submit] says.
+	Submit(ctx context.Context, s Submission) (j job.Job, warnings []string, err error)
+	// Hash is what a plan of this spec comes down to now, as an approval is bound to it.
+	Hash(ctx context.Context, spec job.Spec) (string, error)
 	// Vet checks what a change of a job's limits names in the database for the first time, such as a replica or a query. The error
 	// is a [job.Refusals] where that cannot go well; the warnings are what would hold the job back at once.
 	Vet(ctx context.Context, was, now job.Limits) (warnings []string, err error)
+}
+
+// Submission is a spec to store as a job.
+type Submission struct {
+	Spec    job.Spec
+	By      string         // for the audit log
+	As      string         // the token's name; empty for a request of this process
+	Again   bool           // a new job where that of the name has ended
+	Request *store.Request // nil: the answer is not remembered
+	Sample  Sample
 }
 
 // Sample says how a forecast is made.
@@ -101,6 +134,7 @@ type LiveView struct {
 	Limiting []job.Reason
 	Workers  []job.WorkerOnJob
 	Stream   *job.StreamLag
+	Leases   int
 	Rate     float64  // rows a second
 	ETA      *job.ETA // nil: not known
 	Moved    time.Time
@@ -109,12 +143,12 @@ type LiveView struct {
 // over returns the status with the live view laid over it: what the leader knows is newer than what the ledger holds, but for the
 // state. The view of a job that was just paused is of the time before.
 func (v LiveView) over(s job.Status) job.Status {
-	s.Live, s.Rate, s.ETA = true, v.Rate, v.ETA
+	s.Live, s.Rate, s.ETA, s.Leases = true, v.Rate, v.ETA, v.Leases
 	if !v.Moved.IsZero() {
 		s.Moved = &v.Moved
 	}
 	if s.State != job.Planning && !s.State.Active() {
-		s.Rate, v.Limiting, v.Lag = 0, nil, nil // nobody looks for it at what it would wait for
+		s.Rate, s.Leases, v.Limiting, v.Lag = 0, 0, nil, nil // nobody looks for it at what it would wait for
 		if s.ETA != nil && s.ETA.Known() {
 			s.ETA = &job.ETA{Note: strings.ReplaceAll(string(s.State), "_", " ")}
 		}

@@ -52,7 +52,7 @@ func (s *Server) check(ctx context.Context, in *struct {
 	Type     string `path:"type" doc:"postgresql."`
 	Database string `path:"database"`
 }) (*checked, error) {
-	db, err := s.one(in.Database)
+	db, err := s.one(ctx, in.Database)
 	switch {
 	case err != nil:
 		return verdict(http.StatusNotFound, job.Reason{Text: AsProblem(err).Detail}), nil

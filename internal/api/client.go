@@ -25,6 +25,23 @@ type Client struct {
 	token string
 	actor string
 	http  *http.Client
+
+	revision int64  // that a change must find; 0 does not ask
+	key      string // under which a request can be sent again; empty: it cannot
+}
+
+// If returns a client whose changes are refused as [Stale] unless what they change has this revision. 0 does not ask.
+func (c *Client) If(revision int64) *Client {
+	asking := *c
+	asking.revision = revision
+	return &asking
+}
+
+// Once returns a client whose Submit, or Clone, may be sent again under the same key: it is answered as before. "" is no key.
+func (c *Client) Once(key string) *Client {
+	once := *c
+	once.key = key
+	return &once
 }
 
 // NewClient calls the API at a URL with a bearer token. The actor is who the audit log shall name. With https the server's certificate
@@ -95,13 +112,73 @@ func (n JobName) path(rest string) string {
 	return "/v1/jobs/" + url.PathEscape(name) + rest + query
 }
 
-// Jobs lists the jobs of a database; of all for "".
-func (c *Client) Jobs(ctx context.Context, database string) (JobList, error) {
-	path := "/v1/jobs"
-	if database != "" {
-		path += "?database=" + url.QueryEscape(database)
+// mostPages bounds how much of a list a client reads.
+const mostPages = 10
+
+// recentJobs is how many of the newest jobs are listed whether they have ended or not.
+const recentJobs = 100
+
+// pageSize is how many lines a client asks for at once.
+const pageSize = 1000
+
+// pages reads a list to its end, or as much of it as a person can look at. page asks for the part behind a cursor and returns the next.
+func pages(page func(after string) (next string, err error)) error {
+	after := ""
+	for range mostPages {
+		next, err := page(after)
+		if err != nil || next == "" {
+			return err
+		}
+		after = next
 	}
-	return call[JobList](ctx, c, http.MethodGet, path, nil)
+	return nil
+}
+
+// with adds parameters to the path of a request.
+func with(path string, values url.Values) string {
+	sep := "?"
+	if strings.Contains(path, "?") {
+		sep = "&"
+	}
+	return path + sep + values.Encode()
+}
+
+func page(after string, limit int) url.Values {
+	v := url.Values{"limit": {strconv.Itoa(limit)}}
+	if after != "" {
+		v.Set("after", after)
+	}
+	return v
+}
+
+// Jobs lists the jobs of a database, the newest ten thousand at most; of all for "".
+func (c *Client) Jobs(ctx context.Context, database string) (all JobList, err error) {
+	all.Jobs = []JobLine{}
+	err = pages(func(after string) (string, error) {
+		q := page(after, pageSize)
+		if database != "" {
+			q.Set("database", database)
+		}
+		part, err := call[JobList](ctx, c, http.MethodGet, with("/v1/jobs", q), nil)
+		all.Jobs, all.Unreachable = append(all.Jobs, part.Jobs...), part.Unreachable
+		return part.Next, err
+	})
+	return all, err
+}
+
+// RecentJobs lists the newest jobs of every database, and of the older ones those that have not ended.
+func (c *Client) RecentJobs(ctx context.Context) (JobList, error) {
+	q := page("", recentJobs)
+	all, err := call[JobList](ctx, c, http.MethodGet, with("/v1/jobs", q), nil)
+	if err != nil || all.Next == "" {
+		return all, err
+	}
+	q.Set("open", "true")
+	q.Set("after", all.Next)
+	q.Set("limit", strconv.Itoa(pageSize))
+	older, err := call[JobList](ctx, c, http.MethodGet, with("/v1/jobs", q), nil)
+	all.Jobs = append(all.Jobs, older.Jobs...)
+	return all, err
 }
 
 // Status says where a job stands.
@@ -109,28 +186,70 @@ func (c *Client) Status(ctx context.Context, n JobName) (job.Status, error) {
 	return call[job.Status](ctx, c, http.MethodGet, n.path(""), nil)
 }
 
+// Me says whose token this client has.
+func (c *Client) Me(ctx context.Context) (Me, error) {
+	return call[Me](ctx, c, http.MethodGet, "/v1/me", nil)
+}
+
+// Blocks returns the ranges of a job's present phase in key order, summed up into at most so many cells.
+func (c *Client) Blocks(ctx context.Context, n JobName, cells int) (job.Blocks, error) {
+	return call[job.Blocks](ctx, c, http.MethodGet, with(n.path("/blocks"), url.Values{"cells": {strconv.Itoa(cells)}}), nil)
+}
+
 // Report returns the proof of a job, or as much of it as there is.
 func (c *Client) Report(ctx context.Context, n JobName) (job.Report, error) {
 	return call[job.Report](ctx, c, http.MethodGet, n.path("/report"), nil)
 }
 
-// Events returns the last events of a job.
-func (c *Client) Events(ctx context.Context, n JobName, limit int) (EventList, error) {
-	p := n.path("/events")
-	sep := "?"
-	if strings.Contains(p, "?") {
-		sep = "&"
+// Events returns the last events of a job, of one action or of any for "".
+func (c *Client) Events(ctx context.Context, n JobName, action string, limit int) (EventList, error) {
+	q := page("", limit)
+	if action != "" {
+		q.Set("action", action)
 	}
-	return call[EventList](ctx, c, http.MethodGet, p+sep+"limit="+strconv.Itoa(limit), nil)
+	return call[EventList](ctx, c, http.MethodGet, with(n.path("/events"), q), nil)
 }
 
-// Quarantine returns the rows that a job set aside.
-func (c *Client) Quarantine(ctx context.Context, n JobName) (QuarantineList, error) {
-	return call[QuarantineList](ctx, c, http.MethodGet, n.path("/quarantine"), nil)
+// Quarantine returns the rows that a job set aside, ten thousand at most.
+func (c *Client) Quarantine(ctx context.Context, n JobName) (all QuarantineList, err error) {
+	all.Rows = []job.Quarantined{}
+	err = pages(func(after string) (string, error) {
+		part, err := call[QuarantineList](ctx, c, http.MethodGet, with(n.path("/quarantine"), page(after, pageSize)), nil)
+		all.Rows = append(all.Rows, part.Rows...)
+		return part.Next, err
+	})
+	return all, err
+}
+
+// Ranges returns the ranges of a job behind one of them, in the order of their index, -1 being before the first; of one state, or of any
+// for "".
+func (c *Client) Ranges(ctx context.Context, n JobName, after int, state job.RangeState, limit int) (RangeList, error) {
+	q := page("", limit)
+	if after >= 0 {
+		q.Set("after", strconv.Itoa(after))
+	}
+	if state != "" {
+		q.Set("state", string(state))
+	}
+	return call[RangeList](ctx, c, http.MethodGet, with(n.path("/ranges"), q), nil)
+}
+
+// Spec returns the spec of a job, and its limits in force.
+func (c *Client) Spec(ctx context.Context, n JobName) (SpecView, error) {
+	return call[SpecView](ctx, c, http.MethodGet, n.path("/spec"), nil)
+}
+
+// PlanOf returns what was found at a job's submit.
+func (c *Client) PlanOf(ctx context.Context, n JobName) (PlanView, error) {
+	return call[PlanView](ctx, c, http.MethodGet, n.path("/plan"), nil)
 }
 
 // query is the sample's part of a request's address.
-func (s Sample) query() string { return fmt.Sprintf("&no_sample=%t&slots=%d", s.NoSample, s.Slots) }
+func (s Sample) query() string { return "&" + s.values().Encode() }
+
+func (s Sample) values() url.Values {
+	return url.Values{"no_sample": {strconv.FormatBool(s.NoSample)}, "slots": {strconv.Itoa(s.Slots)}}
+}
 
 // Plan returns what a job of this spec would do, as the planner's JSON. It changes nothing.
 func (c *Client) Plan(ctx context.Context, spec []byte, file string, sample Sample) (json.RawMessage, error) {
@@ -156,6 +275,16 @@ func (c *Client) Resume(ctx context.Context, n JobName) (Job, error) {
 // Cancel ends a job.
 func (c *Client) Cancel(ctx context.Context, n JobName, reason string) (Job, error) {
 	return c.change(ctx, n, "/cancel", reason)
+}
+
+// Clone stores a new job of a job's spec.
+func (c *Client) Clone(ctx context.Context, n JobName, what Clone, sample Sample) (Submitted, error) {
+	return call[Submitted](ctx, c, http.MethodPost, with(n.path("/clone"), sample.values()), what)
+}
+
+// Approve lets a job begin that awaits it, if its plan still has this hash.
+func (c *Client) Approve(ctx context.Context, n JobName, planHash string) (Job, error) {
+	return call[Job](ctx, c, http.MethodPost, n.path("/approve"), map[string]string{"plan_hash": planHash})
 }
 
 // Verify asks for another verification.
@@ -257,6 +386,12 @@ func call[T any](ctx context.Context, c *Client, method, path string, body any) 
 		r.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	r.Header.Set(ActorHeader, c.actor)
+	if c.revision != 0 {
+		r.Header.Set("If-Match", etag(c.revision))
+	}
+	if c.key != "" {
+		r.Header.Set("Idempotency-Key", c.key)
+	}
 	got, err := c.http.Do(r)
 	if err != nil {
 		if ctx.Err() != nil {

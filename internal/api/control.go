@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -31,6 +33,7 @@ func (b By) who(ctx context.Context) string {
 type OnJob struct {
 	JobPath
 	By
+	IfMatch
 }
 
 // withReason is a change of one job that may say why.
@@ -55,6 +58,25 @@ type SpecBody struct {
 type submitBody struct {
 	SpecBody
 	Again bool `query:"again" doc:"Make a new job even if one of this name and spec has ended."`
+	Once
+}
+
+// Once is the part of a request to store a job by which it can be sent again.
+type Once struct {
+	Key string `header:"Idempotency-Key" maxLength:"200" doc:"A text of your own. The same request under the same key is answered as before for a week, and stores no second job; another request under it is refused."`
+}
+
+// request names a request of this identity, by all that it asks. It is nil where it has no key.
+func (o Once) request(ctx context.Context, what ...any) *store.Request {
+	if o.Key == "" {
+		return nil
+	}
+	who, _ := identityOf(ctx)
+	sum := sha256.New()
+	for _, part := range what {
+		fmt.Fprintf(sum, "%q\n", part)
+	}
+	return &store.Request{By: who.Name, Key: o.Key, Fingerprint: hex.EncodeToString(sum.Sum(nil))}
 }
 
 func (s *Server) controlOperations() {
@@ -63,13 +85,13 @@ func (s *Server) controlOperations() {
 
 	change := func(verb, summary string, do func(context.Context, Ledger, job.ID, string, string) (job.Job, error)) {
 		route(s, Operator, http.MethodPost, "/v1/jobs/{job}/"+verb, verb, summary,
-			func(ctx context.Context, in *withReason) (*out[Job], error) {
+			func(ctx context.Context, in *withReason) (*tagged[Job], error) {
 				var why Why
 				if in.Body != nil {
 					why = *in.Body
 				}
 				return s.change(ctx, in.OnJob, verb, func(l Ledger, id job.ID, who string) (job.Job, error) {
-					return do(ctx, l, id, who, why.Reason)
+					return do(ctx, l, id, who, observe.Redact(why.Reason))
 				})
 			})
 	}
@@ -91,18 +113,31 @@ func (s *Server) controlOperations() {
 }
 
 // change runs one change of a job and tells the log that it was asked for.
-func (s *Server) change(ctx context.Context, in OnJob, verb string, do func(Ledger, job.ID, string) (job.Job, error)) (*out[Job], error) {
-	db, j, err := s.find(ctx, in.JobPath)
+func (s *Server) change(ctx context.Context, in OnJob, verb string, do func(Ledger, job.ID, string) (job.Job, error)) (*tagged[Job], error) {
+	ledger, j, err := s.toChange(ctx, in)
 	if err != nil {
 		return nil, err
 	}
 	who := in.who(ctx)
-	changed, err := do(db.Ledger, j.ID, who)
+	changed, err := do(ledger, j.ID, who)
 	if err != nil {
 		return nil, err
 	}
 	s.asked(verb, changed, who)
-	return &out[Job]{viewOf(changed)}, nil
+	return &tagged[Job]{etag(changed.Revision), viewOf(changed)}, nil
+}
+
+// toChange finds the job of a change, and its ledger, which refuses the change if somebody was faster than its author knows.
+func (s *Server) toChange(ctx context.Context, in OnJob) (Ledger, job.Job, error) {
+	revision, err := in.revision()
+	if err != nil {
+		return nil, job.Job{}, err
+	}
+	db, j, err := s.find(ctx, in.JobPath)
+	if err != nil {
+		return nil, j, err
+	}
+	return db.Ledger.If(revision), j, nil
 }
 
 func (s *Server) asked(verb string, j job.Job, who string) {
@@ -111,7 +146,7 @@ func (s *Server) asked(verb string, j job.Job, who string) {
 }
 
 func (s *Server) plan(ctx context.Context, in *SpecBody) (*out[any], error) {
-	spec, db, err := s.spec(in)
+	spec, db, err := s.spec(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -122,39 +157,64 @@ func (s *Server) plan(ctx context.Context, in *SpecBody) (*out[any], error) {
 // submit is repeatable: the same spec under the same name is the same job, ended or not, because a second run of a `set`
 // without `where` would apply it twice. A job that is there is found before the spec is checked against the database: what a
 // running job has done already must not speak against it.
-func (s *Server) submit(ctx context.Context, in *submitBody) (*out[Submitted], error) {
-	spec, db, err := s.spec(&in.SpecBody)
+func (s *Server) submit(ctx context.Context, in *submitBody) (*tagged[Submitted], error) {
+	spec, db, err := s.spec(ctx, &in.SpecBody)
 	if err != nil {
 		return nil, err
 	}
-	prior, err := db.Ledger.Find(ctx, spec.Name)
+	return s.store(ctx, db, Submission{
+		Spec: spec, By: in.who(ctx), Again: in.Again, Sample: in.Sample, Request: in.request(ctx, in.RawBody, in.Again),
+	})
+}
+
+// store answers a submission: as before where it came before, else with the job that is there, or a new one.
+func (s *Server) store(ctx context.Context, db Database, sub Submission) (*tagged[Submitted], error) {
+	if who, _ := identityOf(ctx); who.Person {
+		sub.As = who.Name
+	}
+	if sub.Request != nil {
+		answer, err := db.Ledger.Answered(ctx, *sub.Request)
+		if err != nil {
+			return nil, err
+		}
+		if answer != nil {
+			return submitted(answer.Job, answer.Created, nil), nil
+		}
+	}
+	prior, err := db.Ledger.Find(ctx, sub.Spec.Name)
 	switch {
-	case errors.Is(err, store.ErrNotFound), err == nil && prior.State == job.Cancelled, err == nil && in.Again && prior.State.Ended():
+	case errors.Is(err, store.ErrNotFound), err == nil && prior.State == job.Cancelled, err == nil && sub.Again && prior.State.Ended():
 	case err != nil:
 		return nil, err
-	case prior.SpecHash == spec.Hash():
-		return &out[Submitted]{Submitted{Job: viewOf(prior)}}, nil
+	case prior.SpecHash == sub.Spec.Hash():
+		return submitted(prior, false, nil), nil
 	default:
-		return nil, &store.SpecChangedError{Name: spec.Name, Changed: job.Diff(prior.Spec, spec), State: prior.State}
+		return nil, &store.SpecChangedError{Name: sub.Spec.Name, Changed: job.Diff(prior.Spec, sub.Spec), State: prior.State}
 	}
-	who := in.who(ctx)
-	j, warnings, err := db.Planner.Submit(ctx, who, spec, in.Again, in.Sample)
+	j, warnings, err := db.Planner.Submit(ctx, sub)
 	if err != nil {
 		return nil, err
 	}
-	s.asked("submit", j, who)
-	return &out[Submitted]{Submitted{Job: viewOf(j), Created: j.ID != prior.ID, Warnings: warnings}}, nil
+	s.asked("submit", j, sub.By)
+	return submitted(j, j.ID != prior.ID, warnings), nil
+}
+
+func submitted(j job.Job, created bool, warnings []string) *tagged[Submitted] {
+	return &tagged[Submitted]{etag(j.Revision), Submitted{Job: viewOf(j), Created: created, Warnings: warnings}}
 }
 
 // spec reads the spec of a request and finds its database.
-func (s *Server) spec(in *SpecBody) (job.Spec, Database, error) {
+func (s *Server) spec(ctx context.Context, in *SpecBody) (job.Spec, Database, error) {
 	spec, err := job.ParseSpec(in.RawBody, in.File)
 	if err != nil {
 		return job.Spec{}, Database{}, err
 	}
-	dbs, err := s.named(spec.Database)
+	dbs, err := s.named(ctx, spec.Database)
 	if err != nil {
 		p := AsProblem(err)
+		if p.Kind == Forbidden {
+			return job.Spec{}, Database{}, err
+		}
 		return job.Spec{}, Database{}, Refuse(job.Refusals{{Where: in.File, Field: "database", Value: spec.Database,
 			Why: strings.TrimPrefix(p.Detail, "database: "+strconv.Quote(spec.Database)+" "), Fix: p.Hint}})
 	}
@@ -162,12 +222,12 @@ func (s *Server) spec(in *SpecBody) (job.Spec, Database, error) {
 }
 
 func (s *Server) retry(ctx context.Context, in *OnJob) (*out[store.RetryResult], error) {
-	db, j, err := s.find(ctx, in.JobPath)
+	ledger, j, err := s.toChange(ctx, *in)
 	if err != nil {
 		return nil, err
 	}
 	who := in.who(ctx)
-	r, err := db.Ledger.Retry(ctx, j.ID, who)
+	r, err := ledger.Retry(ctx, j.ID, who)
 	if err != nil {
 		return nil, err
 	}
@@ -179,13 +239,14 @@ func (s *Server) retry(ctx context.Context, in *OnJob) (*out[store.RetryResult],
 func (s *Server) skip(ctx context.Context, in *struct {
 	OnJob
 	Body Skip
-}) (*out[Job], error) {
+}) (*tagged[Job], error) {
 	if (in.Body.Range == nil) == (len(in.Body.Key) == 0) {
 		return nil, Fail(Invalid, errors.New("skip: name one range or one row's key"), "send range or key, not both")
 	}
 	return s.change(ctx, in.OnJob, "skip", func(l Ledger, id job.ID, who string) (job.Job, error) {
 		var j job.Job
 		var err error
+		in.Body.Reason = observe.Redact(in.Body.Reason)
 		if in.Body.Range != nil {
 			j, err = l.SkipRange(ctx, id, who, *in.Body.Range, in.Body.Reason)
 		} else {
@@ -204,15 +265,22 @@ const limitTries = 5
 func (s *Server) limits(ctx context.Context, in *struct {
 	OnJob
 	Body map[string]string `doc:"Paths of the spec and their new values, as text: {\"workers.max\": \"8\"}."`
-}) (*out[Limited], error) {
+}) (*tagged[Limited], error) {
 	if len(in.Body) == 0 {
 		return nil, Fail(Invalid, errors.New("limits: no path was given"), `send {"workers.max": "8"}`)
+	}
+	seen, err := in.revision()
+	if err != nil {
+		return nil, err
 	}
 	who := in.who(ctx)
 	for try := 1; ; try++ {
 		db, j, err := s.find(ctx, in.JobPath)
 		if err != nil {
 			return nil, err
+		}
+		if seen != 0 && seen != j.Revision {
+			return nil, stale(fmt.Sprintf("job %q", j.Name), j.Revision, seen)
 		}
 		limits, changes, err := j.Limits.Set(in.Body)
 		if err != nil {
@@ -223,16 +291,26 @@ func (s *Server) limits(ctx context.Context, in *struct {
 			return nil, err
 		}
 		set, err := db.Ledger.SetLimits(ctx, j.ID, who, limits, j.Revision)
-		var rival *store.RevisionError
-		if errors.As(err, &rival) && try < limitTries {
-			continue // somebody changed the job in between: lay the change over theirs
-		}
-		if err != nil {
+		if again, err := overRival(err, seen, try); again {
+			continue
+		} else if err != nil {
 			return nil, err
 		}
 		s.asked("set", set, who)
-		return &out[Limited]{Limited{Job: viewOf(set), Changes: changes, Warnings: warnings}}, nil
+		return &tagged[Limited]{etag(set.Revision), Limited{Job: viewOf(set), Changes: changes, Warnings: warnings}}, nil
 	}
+}
+
+// overRival decides where somebody was faster: a change whose author did not ask is laid over theirs, unless it never comes to that.
+func overRival(err error, seen int64, try int) (again bool, _ error) {
+	var rival *store.RevisionError
+	switch {
+	case !errors.As(err, &rival) || seen != 0:
+		return false, err
+	case try < limitTries:
+		return true, nil
+	}
+	return false, Fail(Conflict, err, "others change it at the same time; try again")
 }
 
 // vet checks new limits against the job's database. A new check asks what its author wants with the fleet's privileges, from where
@@ -243,8 +321,11 @@ func (s *Server) vet(ctx context.Context, db Database, j job.Job, limits job.Lim
 	}
 	who, _ := identityOf(ctx)
 	fresh := func(c job.Check) bool { return !slices.Contains(j.Limits.Throttle.Checks, c) }
+	if j.ApprovedAs != "" && slices.ContainsFunc(limits.Throttle.Checks, fresh) {
+		return nil, Fail(Conflict, fmt.Errorf("limits: job %q was approved without that check", j.Name), "cancel it and submit it anew with the check, for another approval")
+	}
 	if who.Role < Admin && slices.ContainsFunc(limits.Throttle.Checks, fresh) {
-		return nil, Fail(Forbidden, fmt.Errorf("token: %s is %s, and throttle.checks needs admin: a check runs with the fleet's privileges", who.Name, who.Role),
+		return nil, Fail(Forbidden, fmt.Errorf("the token of %s is %s's, and throttle.checks needs admin: a check runs with the fleet's privileges", who.Name, who.Role),
 			"use a token of that role")
 	}
 	return db.Planner.Vet(ctx, j.Limits, limits)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/observe"
 )
 
 // DatabasePath names a database in a path.
@@ -17,7 +18,7 @@ func (s *Server) databaseOperations() {
 	route(s, Viewer, http.MethodGet, "/v1/databases", "list-databases", "The target databases, who leads them, and whether they are held",
 		func(ctx context.Context, _ *struct{}) (*out[DatabaseList], error) {
 			answer := DatabaseList{Databases: []DatabaseHealth{}}
-			for _, db := range s.Databases {
+			for _, db := range s.scoped(ctx) {
 				h, err := db.Ledger.Health(ctx)
 				if err != nil {
 					h = DatabaseHealth{Error: AsProblem(err).Error()}
@@ -25,6 +26,11 @@ func (s *Server) databaseOperations() {
 					h.Reachable = true
 				}
 				h.Name = db.Name
+				if s.Gate != nil {
+					if f, leads := s.Gate.Fleet(db.Name); leads {
+						h.Fleet = fleetOf(f)
+					}
+				}
 				answer.Databases = append(answer.Databases, h)
 			}
 			return &out[DatabaseList]{answer}, nil
@@ -40,7 +46,8 @@ func (s *Server) databaseOperations() {
 			if err := timely(in.Body.For); err != nil {
 				return nil, err
 			}
-			db, err := s.one(in.Database)
+			in.Body.Reason = observe.Redact(in.Body.Reason) // it stands in many places, and people paste what they do not read
+			db, err := s.one(ctx, in.Database)
 			if err != nil {
 				return nil, err
 			}
@@ -53,7 +60,7 @@ func (s *Server) databaseOperations() {
 		})
 	route(s, Operator, http.MethodDelete, "/v1/databases/{database}/hold", "release", "Let batches run again",
 		func(ctx context.Context, in *DatabasePath) (*out[Released], error) {
-			db, err := s.one(in.Database)
+			db, err := s.one(ctx, in.Database)
 			if err != nil {
 				return nil, err
 			}

@@ -1,8 +1,11 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -31,11 +34,21 @@ type memory struct {
 	sample   Sample
 	refusals job.Refusals
 	warnings []string
+	shown    shown
+	asked    int64 // the revision that the next change asks for
+	answered []answered
+	hash     string // of every plan now
+}
+
+type answered struct {
+	store.Request
+	job job.ID
 }
 
 func (m *memory) Find(_ context.Context, nameOrID string) (job.Job, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.shown.found++
 	if m.down != nil {
 		return job.Job{}, m.down
 	}
@@ -63,6 +76,10 @@ func (m *memory) Status(_ context.Context, id job.ID) (job.Status, error) {
 	}, m.down
 }
 
+func (m *memory) Blocks(_ context.Context, _ job.ID, cells int) (job.Blocks, error) {
+	return job.Blocks{Cells: make([]job.RangeCounts, min(cells, 3))}, nil
+}
+
 func (m *memory) Report(_ context.Context, id job.ID) (job.Report, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -70,14 +87,76 @@ func (m *memory) Report(_ context.Context, id job.ID) (job.Report, error) {
 	return job.Report{Job: j.ID, Name: j.Name, State: j.State}, nil
 }
 
-func (m *memory) Quarantine(_ context.Context, _ job.ID, limit int) ([]job.Quarantined, error) {
-	return []job.Quarantined{{Relation: "public.users", Key: ranges.Key{"7"}}, {}}[:min(limit, 1)], nil
+func (m *memory) QuarantineAfter(_ context.Context, _ job.ID, after string, limit int) ([]job.Quarantined, string, error) {
+	if after != "" {
+		return nil, "", store.ErrBadCursor
+	}
+	return []job.Quarantined{{Relation: "public.users", Key: ranges.Key{"7"}}}[:min(limit, 1)], "", nil
 }
 
-func (m *memory) Events(_ context.Context, _ job.ID, limit int) ([]job.Event, error) {
+func (m *memory) JobsBefore(_ context.Context, before job.ID, open bool, limit int) ([]job.Job, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.events[max(0, len(m.events)-limit):], nil
+	var page []job.Job
+	for _, j := range slices.Backward(m.jobs) {
+		if (before == "" || j.ID < before) && !(open && j.State.Ended()) && len(page) < limit {
+			page = append(page, j)
+		}
+	}
+	return page, m.down
+}
+
+func (m *memory) RangesAfter(_ context.Context, _ job.ID, after int, state job.RangeState, limit int) ([]job.RangeView, error) {
+	var page []job.RangeView
+	for i := after + 1; i < 5 && len(page) < limit; i++ {
+		page = append(page, job.RangeView{Index: i, State: cmp.Or(state, job.Queued)})
+	}
+	return page, nil
+}
+
+func (m *memory) EventsBefore(_ context.Context, _ job.ID, before int64, action string, limit int) ([]job.Event, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var page []job.Event
+	for i, e := range slices.Backward(m.events) {
+		if e.ID = int64(i + 1); (before == 0 || e.ID < before) && (action == "" || e.Action == action) && len(page) < limit {
+			page = append(page, e)
+		}
+	}
+	return page, nil
+}
+
+func (m *memory) DatabaseEvents(ctx context.Context, before int64, action string, limit int) ([]job.Event, error) {
+	return m.EventsBefore(ctx, "", before, action, limit)
+}
+
+func (m *memory) Plan(context.Context, job.ID) ([]byte, error) { return []byte(`{"ranges":12}`), nil }
+
+func (m *memory) Undone(context.Context, job.ID) (ranges.Key, bool, error) {
+	return ranges.Key{"40"}, true, nil
+}
+
+func (m *memory) Answered(_ context.Context, r store.Request) (*store.Answer, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, was := range m.answered {
+		if was.By != r.By || was.Key != r.Key {
+			continue
+		}
+		if was.Fingerprint != r.Fingerprint {
+			return nil, &store.KeyReusedError{Key: r.Key}
+		}
+		return &store.Answer{Job: *m.get(was.job), Created: true}, nil
+	}
+	return nil, nil
+}
+
+// If implements Ledger: the next change meets this revision only.
+func (m *memory) If(revision int64) Ledger {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.asked = revision
+	return m
 }
 
 func (m *memory) get(id job.ID) *job.Job {
@@ -93,6 +172,11 @@ func (m *memory) to(id job.ID, state job.State, action, by, reason string) (job.
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	j := m.get(id)
+	asked := m.asked
+	m.asked = 0
+	if asked != 0 && asked != j.Revision {
+		return job.Job{}, &store.RevisionError{What: `job "norm"`, Have: j.Revision, Saw: asked}
+	}
 	if j.State.Ended() {
 		return job.Job{}, &store.StateError{Name: j.Name, Op: action, State: j.State, Hint: "submit it again"}
 	}
@@ -149,6 +233,17 @@ func (m *memory) Retry(_ context.Context, id job.ID, by string) (store.RetryResu
 func (m *memory) RequestVerify(_ context.Context, id job.ID, by string) (job.Job, error) {
 	return m.to(id, job.Verifying, "verify", by, "")
 }
+
+func (m *memory) Approve(_ context.Context, id job.ID, by, as, planHash string) (job.Job, error) {
+	if j := m.get(id); j.SubmittedAs == as {
+		return *j, &store.SamePersonError{Name: j.Name, As: as}
+	} else if j.PlanHash != planHash {
+		return *j, &store.PlanChangedError{Name: j.Name, Have: j.PlanHash, Seen: planHash}
+	}
+	return m.to(id, job.Planning, "approve", by, "")
+}
+
+func (m checker) Hash(context.Context, job.Spec) (string, error) { return m.hash, nil }
 
 func (m *memory) Hold(_ context.Context, by, reason string, d time.Duration) (time.Time, error) {
 	m.mu.Lock()
@@ -217,7 +312,10 @@ func (m *memory) EndOverride(_ context.Context, by string) (job.DatabaseRules, i
 	return m.throttle(by, "throttle override end", func(r *job.DatabaseRules) { r.Override = nil })
 }
 
-func (m *memory) Plan(_ context.Context, spec job.Spec, sample Sample) (any, error) {
+// checker is the planner of a memory.
+type checker struct{ *memory }
+
+func (m checker) Plan(_ context.Context, spec job.Spec, sample Sample) (any, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.planned, m.sample = append(m.planned, spec), sample
@@ -227,22 +325,25 @@ func (m *memory) Plan(_ context.Context, spec job.Spec, sample Sample) (any, err
 	return map[string]any{"table": spec.Table, "ranges": 12}, nil
 }
 
-func (m *memory) Submit(_ context.Context, by string, spec job.Spec, _ bool, sample Sample) (job.Job, []string, error) {
+func (m checker) Submit(_ context.Context, s Submission) (job.Job, []string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.sample = sample
+	m.sample = s.Sample
 	if m.refusals != nil {
 		return job.Job{}, nil, fmt.Errorf("submit: %w", m.refusals)
 	}
 	j := job.Job{
-		ID: job.ID(fmt.Sprintf("01J%023d", len(m.jobs))), Name: spec.Name, Database: spec.Database, Spec: spec, SpecHash: spec.Hash(),
-		Limits: spec.Limits, State: job.Planning, Revision: 1, By: by,
+		ID: job.ID(fmt.Sprintf("01J%022d%s", len(m.jobs), strings.ToUpper(s.Spec.Database[:1]))), Name: s.Spec.Name, Database: s.Spec.Database, Spec: s.Spec, SpecHash: s.Spec.Hash(),
+		Limits: s.Spec.Limits, State: job.Planning, Revision: 1, By: s.By, SubmittedAs: s.As,
 	}
 	m.jobs = append(m.jobs, j)
+	if s.Request != nil {
+		m.answered = append(m.answered, answered{*s.Request, j.ID})
+	}
 	return j, m.warnings, nil
 }
 
-func (m *memory) Vet(_ context.Context, was, now job.Limits) ([]string, error) {
+func (m checker) Vet(_ context.Context, was, now job.Limits) ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.refusals != nil {
@@ -261,4 +362,11 @@ func (m *memory) set(id job.ID, change func(*job.Job)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	change(m.get(id))
+}
+
+func (m *memory) Refused(_ context.Context, id job.ID, by string, r job.Refused) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.events = append(m.events, job.Event{Job: id, By: by, Action: "refused", Detail: map[string]any{"operation": r.Operation, "status": r.Status, "reason": r.Reason}})
+	return nil
 }

@@ -21,7 +21,7 @@ var (
 func TestThePageOfMetricsNamesExactlyThoseThatAreExported(t *testing.T) {
 	r := observe.NewRegistry()
 	New(Config{Metrics: r})
-	r.MustRegister(observe.ThisWorker(nil))
+	r.MustRegister(observe.ThisWorker(nil), observe.NewBatches())
 	exported := map[string]string{}
 	for _, d := range descriptions(r) {
 		if m := described.FindStringSubmatch(d.String()); m != nil {

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -27,6 +29,8 @@ const (
 	Refused         Kind = "refused"         // the spec or value cannot go well; nothing changed
 	NotFound        Kind = "not_found"       // no such job, range or database
 	Conflict        Kind = "conflict"        // the state does not allow it, or somebody else changed it first
+	Stale           Kind = "stale"           // somebody changed it since the caller read it; nothing changed
+	TooMany         Kind = "too_many"        // requests come too fast; Retry-After says when to come again
 	Unauthenticated Kind = "unauthenticated" // no token, or an unknown one
 	Forbidden       Kind = "forbidden"       // the token's role is too low
 	Unavailable     Kind = "unavailable"     // a database or the API does not answer
@@ -35,6 +39,7 @@ const (
 var statusOf = map[Kind]int{
 	Internal: http.StatusInternalServerError, Invalid: http.StatusBadRequest, Refused: http.StatusUnprocessableEntity,
 	NotFound: http.StatusNotFound, Conflict: http.StatusConflict, Unauthenticated: http.StatusUnauthorized,
+	Stale: http.StatusPreconditionFailed, TooMany: http.StatusTooManyRequests,
 	Forbidden: http.StatusForbidden, Unavailable: http.StatusServiceUnavailable,
 }
 
@@ -47,7 +52,8 @@ type Problem struct {
 	Hint     string       `json:"hint,omitempty"` // what to do
 	Refusals job.Refusals `json:"refusals,omitempty"`
 
-	cause error
+	cause      error
+	retryAfter int // seconds; 0: nothing is said
 }
 
 // Error is the problem in one line, or in one line a refusal.
@@ -67,6 +73,15 @@ func (p *Problem) Unwrap() error { return p.cause }
 // GetStatus implements huma.StatusError.
 func (p *Problem) GetStatus() int { return p.Status }
 
+// GetHeaders implements huma.HeadersError.
+func (p *Problem) GetHeaders() http.Header {
+	h := http.Header{}
+	if p.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(p.retryAfter))
+	}
+	return h
+}
+
 // ContentType implements huma.ContentTypeFilter.
 func (p *Problem) ContentType(string) string { return "application/problem+json" }
 
@@ -81,9 +96,16 @@ func Fail(kind Kind, cause error, hint string) *Problem {
 // Refuse returns a problem that lists what stands against a spec or a value.
 func Refuse(refusals job.Refusals) *Problem {
 	p := Fail(Refused, refusals, "")
-	p.Refusals = refusals
+	p.Refusals = make(job.Refusals, len(refusals))
+	for i, r := range refusals { // who writes a DSN where a name belongs must not see it in answers and logs
+		r.Value, r.Why, r.Fix = observe.Redact(r.Value), observe.Redact(r.Why), observe.Redact(r.Fix)
+		p.Refusals[i] = r
+	}
 	return p
 }
+
+// noText are the SQLSTATEs of a value that is no text of UTF-8.
+var noText = []string{"22021", "22P05"}
 
 // AsProblem makes any error the API's own: a Problem stays itself, the ledger's and the driver's errors get their kind and a
 // hint, all else is internal.
@@ -95,6 +117,9 @@ func AsProblem(err error) *Problem {
 		specChanged *store.SpecChangedError
 		state       *store.StateError
 		revision    *store.RevisionError
+		reused      *store.KeyReusedError
+		same        *store.SamePersonError
+		planChanged *store.PlanChangedError
 		unreachable *postgres.UnreachableError
 		connect     *pgconn.ConnectError
 		network     *net.OpError
@@ -108,12 +133,18 @@ func AsProblem(err error) *Problem {
 		return fromHuma(human)
 	case errors.As(err, &refusals):
 		return Refuse(refusals)
-	case errors.As(err, &specChanged), errors.Is(err, store.ErrNoLedger):
+	case errors.As(err, &specChanged), errors.As(err, &reused), errors.Is(err, store.ErrNoLedger):
 		return Fail(Refused, err, "")
+	case slices.Contains(noText, postgres.SQLState(err)):
+		return Fail(Invalid, errors.New("a text of the request holds what PostgreSQL takes for no text: a zero byte, or what is no UTF-8"), "leave it out")
 	case errors.Is(err, store.ErrNotFound):
 		return Fail(NotFound, err, "")
-	case errors.As(err, &state), errors.As(err, &revision):
+	case errors.As(err, &state):
 		return Fail(Conflict, err, "")
+	case errors.As(err, &same):
+		return Fail(Forbidden, err, "use a token of another name")
+	case errors.As(err, &revision), errors.As(err, &planChanged):
+		return Fail(Stale, err, "")
 	case strings.HasPrefix(postgres.SQLState(err), "28"), postgres.SQLState(err) == "3D000":
 		return Fail(Refused, short(err), "correct the role, the password or the database name of its DSN")
 	case distrusted:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/backfleet/backfleet/internal/job"
@@ -20,15 +21,31 @@ type JobPath struct {
 type out[T any] struct{ Body T }
 
 func (s *Server) readOperations() {
-	route(s, Viewer, http.MethodGet, "/v1/jobs", "list-jobs", "List jobs, the newest first", s.list)
+	route(s, Viewer, http.MethodGet, "/v1/me", "who-am-i", "Who the token is and what it may do",
+		func(ctx context.Context, _ *struct{}) (*out[Me], error) {
+			who, _ := identityOf(ctx)
+			return &out[Me]{Me{Name: who.Name, Role: who.Role.String()}}, nil
+		})
 	route(s, Viewer, http.MethodGet, "/v1/jobs/{job}", "get-status", "Where a job stands and what holds it back",
-		func(ctx context.Context, in *JobPath) (*out[job.Status], error) {
+		func(ctx context.Context, in *JobPath) (*tagged[job.Status], error) {
 			db, j, err := s.find(ctx, *in)
 			if err != nil {
 				return nil, err
 			}
 			st, err := s.status(ctx, db, j)
-			return &out[job.Status]{st}, err
+			return &tagged[job.Status]{etag(st.Revision), st}, err
+		})
+	route(s, Viewer, http.MethodGet, "/v1/jobs/{job}/blocks", "get-blocks", "The ranges of the present phase in key order, summed up into cells",
+		func(ctx context.Context, in *struct {
+			JobPath
+			Cells int `query:"cells" default:"200" minimum:"1" maximum:"2000" doc:"How many cells at most."`
+		}) (*out[job.Blocks], error) {
+			db, j, err := s.find(ctx, in.JobPath)
+			if err != nil {
+				return nil, err
+			}
+			m, err := db.Ledger.Blocks(ctx, j.ID, in.Cells)
+			return &out[job.Blocks]{m}, err
 		})
 	route(s, Viewer, http.MethodGet, "/v1/jobs/{job}/report", "get-report", "The proof of a job, or as much of it as there is",
 		func(ctx context.Context, in *JobPath) (*out[job.Report], error) {
@@ -40,102 +57,73 @@ func (s *Server) readOperations() {
 			r.Coverage, r.Quarantined, r.Workers, r.Events = list(r.Coverage), list(r.Quarantined), list(r.Workers), list(r.Events)
 			return &out[job.Report]{r}, err
 		})
-	route(s, Viewer, http.MethodGet, "/v1/jobs/{job}/quarantine", "list-quarantine", "The rows that were set aside",
-		func(ctx context.Context, in *struct {
-			JobPath
-			Limit int `query:"limit" default:"1000" minimum:"1" maximum:"100000" doc:"How many rows at most."`
-		}) (*out[QuarantineList], error) {
-			db, j, err := s.find(ctx, in.JobPath)
-			if err != nil {
-				return nil, err
-			}
-			rows, err := db.Ledger.Quarantine(ctx, j.ID, in.Limit)
-			return &out[QuarantineList]{QuarantineList{Rows: list(rows)}}, err
-		})
-	route(s, Viewer, http.MethodGet, "/v1/jobs/{job}/events", "list-events", "The audit log of a job",
-		func(ctx context.Context, in *struct {
-			JobPath
-			Limit int `query:"limit" default:"100" minimum:"1" maximum:"10000" doc:"How many of the last events."`
-		}) (*out[EventList], error) {
-			db, j, err := s.find(ctx, in.JobPath)
-			if err != nil {
-				return nil, err
-			}
-			events, err := db.Ledger.Events(ctx, j.ID, in.Limit)
-			return &out[EventList]{EventList{Events: list(events)}}, err
-		})
+	route(s, Viewer, http.MethodGet, "/v1/jobs/{job}/spec", "get-spec", "The spec of a job, as it was submitted with its defaults, and the limits in force", s.specOf)
+	route(s, Viewer, http.MethodGet, "/v1/jobs/{job}/plan", "get-plan", "What was found and forecast at a job's submit", s.planOf)
 }
 
-func (s *Server) list(ctx context.Context, in *struct {
-	Database string `query:"database" doc:"Only the jobs of this database."`
-}) (*out[JobList], error) {
-	dbs, err := s.named(in.Database)
+func (s *Server) specOf(ctx context.Context, in *JobPath) (*tagged[SpecView], error) {
+	_, j, err := s.find(ctx, *in)
 	if err != nil {
 		return nil, err
 	}
-	answer := JobList{Jobs: []JobLine{}}
-	for _, db := range dbs {
-		lines, err := s.lines(ctx, db)
-		if err != nil {
-			p := AsProblem(err)
-			if len(dbs) == 1 {
-				return nil, p
-			}
-			answer.Unreachable = append(answer.Unreachable, Unreachable{Database: db.Name, Error: p.Error()})
-			continue
-		}
-		answer.Jobs = append(answer.Jobs, lines...)
-	}
-	return &out[JobList]{answer}, nil
+	return &tagged[SpecView]{etag(j.Revision), SpecView{Spec: j.Spec, SpecHash: j.SpecHash, Limits: j.Limits}}, nil
 }
 
-func (s *Server) lines(ctx context.Context, db Database) ([]JobLine, error) {
-	jobs, err := db.Ledger.Jobs(ctx)
+func (s *Server) planOf(ctx context.Context, in *JobPath) (*out[PlanView], error) {
+	db, j, err := s.find(ctx, *in)
 	if err != nil {
 		return nil, err
 	}
-	lines := make([]JobLine, len(jobs))
-	for i, j := range jobs {
-		lines[i].Job = viewOf(j)
-		if j.State.Ended() {
-			continue
-		}
-		st, err := s.status(ctx, db, j)
-		if err != nil {
-			return nil, err
-		}
-		p := &Progress{Fraction: st.Fraction, Planned: st.Planned, Rows: st.Rows, Live: st.Live, Rate: st.Rate, ETA: st.ETA}
-		if len(st.Limiting) > 0 {
-			p.Limiting = st.Limiting[0].Text
-		}
-		lines[i].Progress = p
+	plan, err := db.Ledger.Plan(ctx, j.ID)
+	if err != nil {
+		return nil, err
 	}
-	return lines, nil
+	if plan == nil {
+		return nil, Fail(NotFound, fmt.Errorf("plan: none was kept of job %q: it was submitted before backfleet kept them", j.Name), "plan its spec")
+	}
+	return &out[PlanView]{PlanView{Plan: plan, Hash: j.PlanHash}}, nil
 }
 
 // one returns the database of this name.
-func (s *Server) one(database string) (Database, error) {
+func (s *Server) one(ctx context.Context, database string) (Database, error) {
 	if database == "" {
 		return Database{}, Fail(Invalid, errors.New("database: is missing"), "name one")
 	}
-	dbs, err := s.named(database)
+	dbs, err := s.named(ctx, database)
 	if err != nil {
 		return Database{}, err
 	}
 	return dbs[0], nil
 }
 
-// named returns the databases of this name; all of them for "".
-func (s *Server) named(database string) ([]Database, error) {
-	if database == "" {
-		return s.Databases, nil
+// scoped returns the databases that the caller may see.
+func (s *Server) scoped(ctx context.Context) []Database {
+	who, _ := identityOf(ctx)
+	var all []Database
+	for _, db := range s.Databases {
+		if who.may(db.Name) {
+			all = append(all, db)
+		}
 	}
-	known := make([]string, len(s.Databases))
-	for i, db := range s.Databases {
+	return all
+}
+
+// named returns the databases of this name; all of them for "". It knows only those that the caller may see.
+func (s *Server) named(ctx context.Context, database string) ([]Database, error) {
+	all := s.scoped(ctx)
+	if database == "" {
+		return all, nil
+	}
+	known := make([]string, len(all))
+	for i, db := range all {
 		if db.Name == database {
-			return s.Databases[i : i+1], nil
+			return all[i : i+1], nil
 		}
 		known[i] = db.Name
+	}
+	if slices.ContainsFunc(s.Databases, func(db Database) bool { return db.Name == database }) {
+		who, _ := identityOf(ctx)
+		return nil, Fail(Forbidden, fmt.Errorf("the token of %s may not see database %q", who.Name, database), "use a token whose databases hold it")
 	}
 	return nil, Fail(NotFound, fmt.Errorf("database: %q is not known here (known: %s)", database, strings.Join(known, ", ")),
 		"give its DSN to the server in BACKFLEET_DATABASE_"+strings.ToUpper(strings.ReplaceAll(database, "-", "_")))
@@ -144,7 +132,7 @@ func (s *Server) named(database string) ([]Database, error) {
 // find returns the job that a path names. A name that two databases hold is a conflict: acting on the wrong one costs more
 // than asking. A database that does not answer fails the search only when no other holds the job.
 func (s *Server) find(ctx context.Context, in JobPath) (Database, job.Job, error) {
-	dbs, err := s.named(in.Database)
+	dbs, err := s.named(ctx, in.Database)
 	if err != nil {
 		return Database{}, job.Job{}, err
 	}

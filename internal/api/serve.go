@@ -14,6 +14,7 @@ import (
 
 const (
 	headerTimeout = 10 * time.Second
+	headerBytes   = 64 << 10
 	idleTimeout   = 2 * time.Minute
 	drainTimeout  = 2 * time.Second
 )
@@ -21,8 +22,11 @@ const (
 // Serve answers on the listener until ctx ends, then lets requests under way finish for a short time. It closes the listener
 // and returns nil after such an end. What goes wrong with a single connection, such as its handshake, is logged.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, log *zap.Logger) error {
-	server := &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: headerBytes}
 	server.ErrorLog, _ = zap.NewStdLogAt(log, zap.WarnLevel) // no error: the level is a known one
+	if s, ok := h.(interface{ EndStreams() }); ok {
+		server.RegisterOnShutdown(s.EndStreams)
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
 	select {
@@ -56,6 +60,9 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 
 // write answers a problem outside of huma's operations.
 func write(w http.ResponseWriter, p *Problem) {
+	for name, values := range p.GetHeaders() {
+		w.Header()[name] = values
+	}
 	w.Header().Set("Content-Type", p.ContentType(""))
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p) // the client may be gone; there is nobody else to tell

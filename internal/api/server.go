@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"reflect"
 	"strings"
@@ -29,6 +30,11 @@ type Config struct {
 	OpenCheck bool
 	// Tokens are the bearer tokens to accept. With none, only requests of this process are served.
 	Tokens *Tokens
+	// Rate is how many requests a second a token may make, and an address four times as many; 0 sets no limit.
+	Rate float64
+	// PublicURL is the address by which people's browsers reach this server through a proxy, such as https://backfleet.example.com;
+	// empty: its own.
+	PublicURL string
 	// Health and Metrics are served without a token; nil leaves them out.
 	Health  *observe.Health
 	Metrics *prometheus.Registry
@@ -41,8 +47,13 @@ type Config struct {
 // Server is the API as an http.Handler.
 type Server struct {
 	Config
-	mux *http.ServeMux
-	api huma.API
+	mux      *http.ServeMux
+	api      huma.API
+	rates    rates
+	refusals *limits // of one person, that are written down
+	atOnce   chan struct{}
+	hub      *hub
+	maps     *mapCache
 }
 
 // New makes a server. With Metrics it registers the jobs' collector there, so a registry serves one server only.
@@ -56,7 +67,9 @@ func New(cfg Config) *Server {
 	if cfg.Tokens == nil {
 		cfg.Tokens = &Tokens{}
 	}
-	s := &Server{Config: cfg, mux: http.NewServeMux()}
+	s := &Server{Config: cfg, mux: http.NewServeMux(), rates: newRates(cfg.Rate, cfg.Now)}
+	s.atOnce = make(chan struct{}, MostAtOnce)
+	s.refusals = newLimits(1/refusalEvery.Seconds(), refusalsBurst, cfg.Now)
 
 	doc := huma.DefaultConfig("Backfleet", observe.ThisBuild().Version)
 	doc.Info.Description = "Plan, start, watch and steer backfills. Errors are application/problem+json with a kind and a hint."
@@ -70,12 +83,17 @@ func New(cfg Config) *Server {
 		return v, nil
 	}}
 	s.api = humago.New(s.mux, doc)
-	s.api.UseMiddleware(s.authenticate)
+	s.api.UseMiddleware(s.record, s.authenticate)
+	s.listOperations()
 	s.readOperations()
 	s.controlOperations()
+	s.approvalOperations()
+	s.cloneOperations()
 	s.databaseOperations()
 	s.throttleOperations()
 	s.checkOperation()
+	s.hub, s.maps = newHub(s.overview), newMapCache()
+	s.shownOperations()
 
 	if cfg.Health != nil {
 		cfg.Health.Handle(s.mux)
@@ -90,8 +108,25 @@ func New(cfg Config) *Server {
 	return s
 }
 
-// ServeHTTP implements http.Handler.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+// ServeHTTP implements http.Handler. What other origins' pages ask is refused here, for all that is served.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if _, own := identityOf(r.Context()); !own {
+		r = r.WithContext(context.WithValue(r.Context(), addressKey{}, subnet(r.RemoteAddr)))
+	}
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	if p := foreign(r, s.PublicURL); p != nil {
+		r = r.WithContext(context.WithValue(r.Context(), foreignKey{}, p))
+		if _, pattern := s.mux.Handler(r); !strings.Contains(pattern, "/v1/") { // else it is known who asks before it is refused
+			write(w, p)
+			return
+		}
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+type foreignKey struct{}
 
 // Mux is where more may be served beside the API, as the dashboard is.
 func (s *Server) Mux() *http.ServeMux { return s.mux }
@@ -114,11 +149,12 @@ func route[I, O any](s *Server, role Role, method, path, id, summary string, han
 		}},
 	}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
-		out, err := handle(ctx, in)
+		out, err := atOnce(ctx, s.atOnce, func() (*O, error) { return handle(ctx, in) })
 		if err == nil {
 			return out, nil
 		}
 		p := AsProblem(err)
+		failed(ctx, p)
 		if p.Kind == Internal {
 			s.Log.Error("request failed", zap.String("operation", id), zap.String(observe.Error, p.Detail))
 		}
@@ -129,24 +165,62 @@ func route[I, O any](s *Server, role Role, method, path, id, summary string, han
 // authenticate admits a request whose token has the operation's role, and puts the caller's identity in its context.
 func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 	role, _ := ctx.Operation().Metadata[roleKey].(Role)
-	who, ok := identityOf(ctx.Context())
-	if !ok && s.OpenCheck && strings.HasPrefix(ctx.Operation().Path, checkPath) {
-		who, ok = Identity{Name: "anyone", Role: Viewer}, true
+	who, own := identityOf(ctx.Context())
+	var p *Problem
+	if !own {
+		who, p = s.admit(ctx)
 	}
-	if !ok {
-		token, bearer := strings.CutPrefix(ctx.Header("Authorization"), "Bearer ")
-		if who, ok = s.Tokens.Who(strings.TrimSpace(token)); !ok || !bearer {
-			ctx.SetHeader("WWW-Authenticate", `Bearer realm="backfleet"`)
-			s.deny(ctx, Fail(Unauthenticated, errors.New("the request holds no API token that is known here"),
-				"give the token file that the server wrote: --api-token-file, or BACKFLEET_API_TOKEN_FILE"))
-			return
-		}
+	if a, ok := ctx.Context().Value(attemptKey{}).(*attempt); ok {
+		a.who = who
 	}
-	if role == 0 || who.Role < role {
-		s.deny(ctx, Fail(Forbidden, errors.New("token: "+who.Name+" is "+who.Role.String()+", and this needs "+role.String()), "use a token of that role"))
+	if p == nil && (role == 0 || who.Role < role) {
+		p = Fail(Forbidden, fmt.Errorf("the token of %s is %s's, and this needs %s", who.Name, who.Role, role), "use a token of that role")
+	}
+	if p != nil {
+		failed(ctx.Context(), p)
+		s.deny(ctx, p)
 		return
 	}
 	next(huma.WithContext(ctx, withIdentity(ctx.Context(), who)))
+}
+
+// admit says who sends a request over the network, or why it is not served. Who asks too often is known where a token was read.
+func (s *Server) admit(ctx huma.Context) (Identity, *Problem) {
+	from := addressOf(ctx.Context())
+	if wait := s.rates.addresses.take(from); wait > 0 {
+		return Identity{}, tooMany(from, wait)
+	}
+	token, bearer := strings.CutPrefix(ctx.Header("Authorization"), "Bearer ")
+	who, err := s.Tokens.Who(strings.TrimSpace(token))
+	if (err != nil || !bearer) && s.OpenCheck && strings.HasPrefix(ctx.Operation().Path, checkPath) {
+		return Identity{Name: "anyone", Role: Viewer}, nil // there are many of that name: their addresses are counted
+	}
+	if p, ok := ctx.Context().Value(foreignKey{}).(*Problem); ok {
+		return who, p
+	}
+	if err != nil || !bearer {
+		if wait := s.rates.guesses.take(from); wait > 0 { // whoever tries tokens; a good one from the same address is served
+			return Identity{}, tooMany(from, wait)
+		}
+		ctx.SetHeader("WWW-Authenticate", `Bearer realm="backfleet"`)
+		return Identity{}, unauthenticated(err)
+	}
+	if wait := s.rates.tokens.take(who.Name); wait > 0 {
+		return who, tooMany(who.Name, wait)
+	}
+	return who, nil
+}
+
+// unauthenticated says why a request's token is not accepted.
+func unauthenticated(err error) *Problem {
+	hint := "give the token file that the server wrote: --api-token-file, or BACKFLEET_API_TOKEN_FILE"
+	switch {
+	case errors.Is(err, ErrExpired), errors.Is(err, ErrRevoked):
+		hint = "ask whoever runs the server for another: backfleet token new"
+	case err == nil:
+		err = ErrUnknownToken // it came in another way than as a bearer's
+	}
+	return Fail(Unauthenticated, err, hint)
 }
 
 func (s *Server) deny(ctx huma.Context, p *Problem) {

@@ -15,7 +15,6 @@ import (
 
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/observe"
-	"github.com/backfleet/backfleet/internal/store"
 	"github.com/backfleet/backfleet/throttle"
 )
 
@@ -83,18 +82,29 @@ func (s *Server) throttleOperations() {
 	route(s, Operator, http.MethodDelete, path+"/override", "end-override", "Let windows decide again", s.endOverride)
 }
 
-func (s *Server) throttle(ctx context.Context, in *DatabasePath) (*out[DatabaseThrottle], error) {
-	db, err := s.one(in.Database)
+func (s *Server) throttle(ctx context.Context, in *DatabasePath) (*tagged[DatabaseThrottle], error) {
+	db, err := s.one(ctx, in.Database)
 	if err != nil {
-		return nil, err
-	}
-	answer := DatabaseThrottle{Database: db.Name, Jobs: []JobThrottle{}}
-	if answer.Rules, answer.Revision, err = db.Ledger.Throttle(ctx); err != nil {
 		return nil, err
 	}
 	h, err := db.Ledger.Health(ctx)
 	if err != nil {
 		return nil, err
+	}
+	jobs, err := db.Ledger.Jobs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := s.throttleNow(ctx, db, h, jobs)
+	return &tagged[DatabaseThrottle]{etag(answer.Revision), answer}, err
+}
+
+// throttleNow tells what holds a database back of which its health and its jobs were just read.
+func (s *Server) throttleNow(ctx context.Context, db Database, h DatabaseHealth, jobs []job.Job) (DatabaseThrottle, error) {
+	answer := DatabaseThrottle{Database: db.Name, Jobs: []JobThrottle{}}
+	var err error
+	if answer.Rules, answer.Revision, err = db.Ledger.Throttle(ctx); err != nil {
+		return answer, err
 	}
 	answer.Brake, answer.Leader = h.Brake, h.Leader
 	if s.Gate != nil {
@@ -109,11 +119,7 @@ func (s *Server) throttle(ctx context.Context, in *DatabasePath) (*out[DatabaseT
 		why := h.Brake.Why()
 		answer.Go = &Verdict{Reason: &why}
 	}
-	jobs, err := db.Ledger.Jobs(ctx)
-	if err != nil {
-		return nil, err
-	}
-	open := slices.DeleteFunc(jobs, func(j job.Job) bool { return j.State.Ended() })
+	open := slices.DeleteFunc(slices.Clone(jobs), func(j job.Job) bool { return j.State.Ended() })
 	answer.Signals = signalRules(open)
 	if s.Gate != nil {
 		answer.Signals = read(answer.Signals, s.Gate.Signals(db.Name))
@@ -127,7 +133,7 @@ func (s *Server) throttle(ctx context.Context, in *DatabasePath) (*out[DatabaseT
 		}
 		answer.Jobs = append(answer.Jobs, line)
 	}
-	return &out[DatabaseThrottle]{answer}, nil
+	return answer, nil
 }
 
 func scheduleNow(l job.Limits, rules job.DatabaseRules, now time.Time) ScheduleNow {
@@ -183,12 +189,17 @@ func signalRules(open []job.Job) []SignalInForce {
 
 func (s *Server) setThrottle(ctx context.Context, in *struct {
 	DatabasePath
+	IfMatch
 	Body map[string]string `doc:"Paths and their new values, as text: {\"max_wal_bytes_per_second\": \"20MiB\"}."`
-}) (*out[ThrottleSet], error) {
+}) (*tagged[ThrottleSet], error) {
 	if len(in.Body) == 0 {
 		return nil, Fail(Invalid, errors.New("throttle: no path was given"), `send {"max_rows_per_second": "50000"}`)
 	}
-	db, err := s.one(in.Database)
+	seen, err := in.revision()
+	if err != nil {
+		return nil, err
+	}
+	db, err := s.one(ctx, in.Database)
 	if err != nil {
 		return nil, err
 	}
@@ -197,55 +208,66 @@ func (s *Server) setThrottle(ctx context.Context, in *struct {
 		if err != nil {
 			return nil, err
 		}
+		if seen != 0 && seen != revision {
+			return nil, stale(fmt.Sprintf("the throttle of database %q", db.Name), revision, seen)
+		}
 		answer := ThrottleSet{Database: db.Name}
 		if rules, answer.Changes, err = rules.Set(in.Body); err != nil {
 			return nil, err
 		}
 		answer.Rules, answer.Revision, err = db.Ledger.SetThrottle(ctx, in.who(ctx), rules, revision)
-		var rival *store.RevisionError
-		if errors.As(err, &rival) && try < limitTries {
+		if again, err := overRival(err, seen, try); again {
 			continue
-		}
-		if err != nil {
+		} else if err != nil {
 			return nil, err
 		}
 		s.askedOf(ctx, "throttle set", in.DatabasePath)
-		return &out[ThrottleSet]{answer}, nil
+		return &tagged[ThrottleSet]{etag(answer.Revision), answer}, nil
 	}
 }
 
 func (s *Server) override(ctx context.Context, in *struct {
 	DatabasePath
+	IfMatch
 	Body struct {
 		Rate float64      `json:"rate" minimum:"0" maximum:"1" doc:"Part of the full rate, 0 to 1; 0 stops every batch."`
 		For  job.Duration `json:"for" doc:"How long, such as 30m. An override ends by itself."`
 	}
-}) (*out[ThrottleSet], error) {
+}) (*tagged[ThrottleSet], error) {
 	if err := timely(in.Body.For); err != nil {
 		return nil, err
 	}
-	return s.overridden(ctx, in.DatabasePath, "override", func(l Ledger, who string) (job.DatabaseRules, int64, error) {
+	return s.overridden(ctx, in.DatabasePath, in.IfMatch, "override", func(l Ledger, who string) (job.DatabaseRules, int64, error) {
 		return l.Override(ctx, who, in.Body.Rate, in.Body.For.D())
 	})
 }
 
-func (s *Server) endOverride(ctx context.Context, in *DatabasePath) (*out[ThrottleSet], error) {
-	return s.overridden(ctx, *in, "end of override", func(l Ledger, who string) (job.DatabaseRules, int64, error) {
+func (s *Server) endOverride(ctx context.Context, in *struct {
+	DatabasePath
+	IfMatch
+}) (*tagged[ThrottleSet], error) {
+	return s.overridden(ctx, in.DatabasePath, in.IfMatch, "end of override", func(l Ledger, who string) (job.DatabaseRules, int64, error) {
 		return l.EndOverride(ctx, who)
 	})
 }
 
-func (s *Server) overridden(ctx context.Context, in DatabasePath, verb string, do func(Ledger, string) (job.DatabaseRules, int64, error)) (*out[ThrottleSet], error) {
-	db, err := s.one(in.Database)
+func (s *Server) overridden(ctx context.Context, in DatabasePath, match IfMatch, verb string,
+	do func(Ledger, string) (job.DatabaseRules, int64, error),
+) (*tagged[ThrottleSet], error) {
+	seen, err := match.revision()
 	if err != nil {
 		return nil, err
 	}
-	rules, revision, err := do(db.Ledger, in.who(ctx))
+	db, err := s.one(ctx, in.Database)
+	if err != nil {
+		return nil, err
+	}
+	rules, revision, err := do(db.Ledger.If(seen), in.who(ctx))
 	if err != nil {
 		return nil, err
 	}
 	s.askedOf(ctx, verb, in)
-	return &out[ThrottleSet]{ThrottleSet{Database: db.Name, Rules: rules, Revision: revision, Changes: []job.Change{}}}, nil
+	return &tagged[ThrottleSet]{etag(revision), ThrottleSet{Database: db.Name, Rules: rules, Revision: revision, Changes: []job.Change{}}}, nil
 }
 
 // timely checks how long a hold or an override shall stand.

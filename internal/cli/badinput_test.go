@@ -156,10 +156,13 @@ func TestWhatDoesNotAnswerExitsWith5AndTellsNoSecret(t *testing.T) {
 	db := users(t, 10)
 	sh = newShell(t, "BACKFLEET_DATABASE_MAIN="+db.DSN)
 	sh.ok("db", "init")
-	code, out, errs := sh.run("worker", "--nats-url", "nats://c4n4ry@"+free)
-	require.Equal(t, exitUnreachable, code)
-	requireOneLine(t, errs)
-	require.NotContains(t, out+errs, "c4n4ry")
+	leaderless := harness.NATS(t, harness.WithNATSConfig(`cluster: {name: c, listen: "127.0.0.1:-1", routes: ["nats://127.0.0.1:1"]}`))
+	for _, url := range []string{"nats://c4n4ry@" + free, leaderless.URL()} {
+		code, out, errs := sh.run("worker", "--nats-url", url)
+		require.Equal(t, exitUnreachable, code)
+		requireOneLine(t, errs)
+		require.NotContains(t, out+errs, "c4n4ry")
+	}
 }
 
 func TestTheDoctorNamesAStandby(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 
 func (a *app) cancelCommand() *cobra.Command {
 	var reason string
-	cmd := &cobra.Command{
+	cmd := conditional(&cobra.Command{
 		Use:   "cancel JOB",
 		Short: "End a job for good; rows that are done stay done",
 		Long: `End a job for good. Workers hand their ranges back after the batch under way; rows that are done stay done, and the
@@ -22,7 +22,7 @@ job cannot be resumed. To stop it for a while use pause.`,
 			j, err := c.Cancel(ctx, name, reason)
 			return a.changed(j, err)
 		}),
-	}
+	})
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the audit log and the report")
 	return cmd
 }

@@ -149,6 +149,20 @@ func (a *app) onJob(do func(ctx context.Context, c *api.Client, name api.JobName
 			return err
 		}
 		defer done()
-		return do(cmd.Context(), c, api.JobName(args[0]))
+		return do(cmd.Context(), c.If(seen(cmd)), api.JobName(args[0]))
 	}
+}
+
+const revisionFlag = "if-revision"
+
+// conditional lets a command be refused where somebody was faster.
+func conditional(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().Int64(revisionFlag, 0, "the revision that you saw (in -o json of status, or of throttle show): refuse the change if it is another by now; 0 does not ask")
+	return cmd
+}
+
+// seen is the revision that a command was given.
+func seen(cmd *cobra.Command) int64 {
+	revision, _ := cmd.Flags().GetInt64(revisionFlag) // 0 where the command has no such flag
+	return revision
 }

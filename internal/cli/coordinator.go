@@ -15,6 +15,8 @@ import (
 func (a *app) coordinatorCommand() *cobra.Command {
 	var nats natsFlags
 	var served apiFlags
+	var traces traceFlags
+	var told notifyFlags
 	var state string
 	cmd := &cobra.Command{
 		Use:   "coordinator",
@@ -30,23 +32,32 @@ JetStream.`,
   backfleet coordinator --nats-url tls://nats:4222 --nats-tls-ca ca.pem --nats-token-file nats.token`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.runCoordinator(cmd.Context(), nats, served, state)
+			return a.runCoordinator(cmd.Context(), nats, served, told, traces, state)
 		},
 	}
 	nats.add(cmd.Flags(), a, "coordinator")
 	nats.addReplicas(cmd.Flags())
 	served.add(cmd.Flags(), "127.0.0.1:8080")
+	traces.add(cmd.Flags(), a)
+	told.add(cmd.Flags())
 	cmd.Flags().StringVar(&state, "state-dir", "", "directory for the API's token (default: coordinator under $XDG_STATE_HOME/backfleet)")
 	return cmd
 }
 
-func (a *app) runCoordinator(ctx context.Context, nats natsFlags, served apiFlags, state string) (err error) {
+func (a *app) runCoordinator(ctx context.Context, nats natsFlags, served apiFlags, told notifyFlags, traces traceFlags, state string) (err error) {
+	if err := traces.check(); err != nil {
+		return err
+	}
 	log, err := a.log()
 	if err != nil {
 		return err
 	}
 	id := processID()
 	options, err := nats.required("backfleet coordinator "+id, log)
+	if err != nil {
+		return err
+	}
+	tell, err := a.notifications(told, served.public)
 	if err != nil {
 		return err
 	}
@@ -67,7 +78,11 @@ func (a *app) runCoordinator(ctx context.Context, nats natsFlags, served apiFlag
 	p.then("NATS", func() { drain(conn) })
 
 	health, metrics := &observe.Health{}, observe.NewRegistry()
-	lead, err := a.newLeader(ctx, p, id, dbs, conn, log)
+	tracing, err := traces.start(ctx, p, "backfleet-coordinator", id, log)
+	if err != nil {
+		return err
+	}
+	lead, err := a.newLeader(ctx, p, id, dbs, conn, tell, tracing.Tracer(), log)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ func (a *app) dbCommand() *cobra.Command {
 		Example: `  backfleet db init
   backfleet db grants main --role backfleet --table public.users`,
 	}
-	cmd.AddCommand(a.dbInitCommand(), a.dbGrantsCommand())
+	cmd.AddCommand(a.dbInitCommand(), a.dbGrantsCommand(), a.dbSetCommand())
 	return cmd
 }
 

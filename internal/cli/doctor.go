@@ -17,6 +17,7 @@ import (
 	"github.com/backfleet/backfleet/internal/postgres"
 	"github.com/backfleet/backfleet/internal/queue"
 	"github.com/backfleet/backfleet/internal/store"
+	"github.com/backfleet/backfleet/internal/words"
 )
 
 // The results of a check.
@@ -151,9 +152,9 @@ func (a *app) examineDatabase(ctx context.Context, name string) []finding {
 		add(checkFail, "run GRANT pg_monitor TO "+pgx.Identifier{f.role}.Sanitize(), "role %s may not read replication statistics, and a fleet that cannot see lag does not start", f.role)
 	}
 	if f.skew.Abs() > maxClockSkew {
-		add(checkWarn, "run a time service on both hosts", "its clock is %s off this host's", long(f.skew.Abs()))
+		add(checkWarn, "run a time service on both hosts", "its clock is %s off this host's", words.Long(f.skew.Abs()))
 	} else {
-		add(checkOK, "", "clocks agree within %s", long(maxClockSkew))
+		add(checkOK, "", "clocks agree within %s", words.Long(maxClockSkew))
 	}
 	if err := store.New(db.pool, name).Ready(ctx); err != nil {
 		found = append(found, failed(subject, refused(err)))

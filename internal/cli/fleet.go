@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/api"
@@ -51,6 +52,7 @@ type fleet struct {
 	lead     leader
 	health   *observe.Health
 	metrics  *prometheus.Registry
+	tracer   trace.Tracer
 	conn     *queue.Conn
 	connect  func(context.Context, string) (*queue.Conn, error)
 	joinable string // how other workers join; empty when they cannot
@@ -61,6 +63,10 @@ type fleet struct {
 
 // prepareFleet makes the state directory, connects to NATS and serves the API. Nothing leads or carries a range before start.
 func (a *app) prepareFleet(ctx context.Context, p *parts, flags runFlags, db database, spec job.Spec, log *zap.Logger) (*fleet, error) {
+	tell, err := a.notifications(flags.told, flags.api.public)
+	if err != nil {
+		return nil, err
+	}
 	dir, err := a.stateDir(flags.state, spec.Database+"-"+spec.Name)
 	if err != nil {
 		return nil, err
@@ -76,8 +82,13 @@ func (a *app) prepareFleet(ctx context.Context, p *parts, flags runFlags, db dat
 	if _, err := f.conn.EnsureStream(ctx); err != nil { // before the workers look for it
 		return nil, err
 	}
+	tracing, err := flags.traces.start(ctx, p, "backfleet-run", f.id, log)
+	if err != nil {
+		return nil, err
+	}
+	f.tracer = tracing.Tracer()
 	dbs := databases{db}
-	if f.lead, err = a.newLeader(ctx, p, f.id, dbs, f.conn, log); err != nil {
+	if f.lead, err = a.newLeader(ctx, p, f.id, dbs, f.conn, tell, f.tracer, log); err != nil {
 		return nil, err
 	}
 	f.served, err = a.serveAPI(ctx, p, flags.api, dir, api.Config{
@@ -101,10 +112,10 @@ func (f *fleet) start(ctx context.Context, a *app, p *parts) error {
 			return err
 		}
 		p.then("NATS of the worker", func() { drain(conn) })
-		carrier := newCarrier(f.id, f.workers, databases{own}, conn, f.log)
-		f.metrics.MustRegister(observe.ThisWorker(carrier.View))
+		carrier := newCarrier(f.id, f.workers, databases{own}, conn, f.metrics, f.tracer, f.log)
 		p.start("worker", carrier.Run)
 	}
+	say(a.stderr, "dashboard: %s", f.served.dashboard)
 	say(a.stderr, "API at %s: backfleet status %s --api %s --api-token-file %s", f.served.url, f.job, f.served.url, shellWord(f.served.tokenFile))
 	if f.joinable != "" {
 		say(a.stderr, "more workers: %s", f.joinable)

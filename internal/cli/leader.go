@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/coordinator"
@@ -29,7 +30,7 @@ type leader struct{ coordinator *coordinator.Coordinator }
 
 // newLeader makes a coordinator of the given databases. Their governors read over connections of their own, and from the replicas
 // that the environment names.
-func (a *app) newLeader(ctx context.Context, p *parts, name string, dbs databases, conn *queue.Conn, log *zap.Logger) (leader, error) {
+func (a *app) newLeader(ctx context.Context, p *parts, name string, dbs databases, conn *queue.Conn, tell coordinator.Notifications, tracer trace.Tracer, log *zap.Logger) (leader, error) {
 	loops, err := a.loops()
 	if err != nil {
 		return leader{}, err
@@ -60,7 +61,7 @@ func (a *app) newLeader(ctx context.Context, p *parts, name string, dbs database
 			return leader{}, fmt.Errorf("database %q: %w", db.name, err)
 		}
 	}
-	return leader{coordinator.New(coordinator.Config{Name: name, Databases: governed, Queue: conn, Logger: log, Loops: loops})}, nil
+	return leader{coordinator.New(coordinator.Config{Name: name, Databases: governed, Queue: conn, Logger: log, Loops: loops, Notify: tell, Tracer: tracer})}, nil
 }
 
 // asked is how the replicas of a database are reached.
@@ -96,7 +97,7 @@ func (l leader) Run(ctx context.Context) error { return l.coordinator.Run(ctx) }
 // Live implements api.Live.
 func (l leader) Live(database string, id job.ID) (api.LiveView, bool) {
 	v, ok := l.coordinator.Live(database, id)
-	return api.LiveView{Lag: v.Lag, Limiting: v.Limiting, Stream: v.Stream, Rate: v.Rate, ETA: v.ETA, Moved: v.Moved}, ok
+	return api.LiveView{Lag: v.Lag, Limiting: v.Limiting, Leases: v.Leases, Stream: v.Stream, Rate: v.Rate, ETA: v.ETA, Moved: v.Moved}, ok
 }
 
 // Signals implements api.Gate.

@@ -88,13 +88,13 @@ func (n *natsFlags) probe(ctx context.Context) error {
 	return err
 }
 
-// queueExit is the exit code of an error of the first connect to NATS: nobody there is unreachable, all else bad input.
+// queueExit is the exit code of an error of the first connect to NATS: who is not there, or does not answer yet, is unreachable; all else is bad input.
 func queueExit(err error) (code int, ok bool) {
 	var connect *queue.ConnectError
 	if !errors.As(err, &connect) {
 		return 0, false
 	}
-	if errors.Is(connect.Reason, queue.ErrUnreachable) {
+	if errors.Is(connect.Reason, queue.ErrUnreachable) || errors.Is(connect.Reason, queue.ErrNoAnswer) {
 		return exitUnreachable, true
 	}
 	return exitRefused, true

@@ -11,7 +11,7 @@ import (
 
 func (a *app) pauseCommand() *cobra.Command {
 	var reason string
-	cmd := &cobra.Command{
+	cmd := conditional(&cobra.Command{
 		Use:   "pause JOB",
 		Short: "Stop a job's batches until it is resumed",
 		Long: `Stop a job's batches. Workers finish the batch under way, checkpoint and hand their ranges back; no row is lost and
@@ -24,7 +24,7 @@ none is done twice. JOB is a name, database/name or a ULID.`,
 			j, err := c.Pause(ctx, name, reason)
 			return a.changed(j, err)
 		}),
-	}
+	})
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the audit log and for whoever reads the status")
 	return cmd
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/backfleet/backfleet/internal/api"
 	"github.com/backfleet/backfleet/internal/preflight"
+	"github.com/backfleet/backfleet/internal/words"
 )
 
 func (a *app) planCommand() *cobra.Command {
@@ -76,7 +77,7 @@ func (a *app) readSpec(path string) (text []byte, name string, err error) {
 	case len(text) == 0:
 		return nil, "", usage("%s: the file is empty; begin with the job's name", name)
 	case len(text) > maxSpec:
-		return nil, "", usage("%s: %s are no job file, which holds at most %s; give the path of a job file", name, count(len(text))+" bytes", count(maxSpec))
+		return nil, "", usage("%s: %s are no job file, which holds at most %s; give the path of a job file", name, words.Count(len(text))+" bytes", words.Count(maxSpec))
 	}
 	return text, name, nil
 }

@@ -43,7 +43,7 @@ func (p planner) sampling(ctx context.Context, s preflight.Sampling, asked api.S
 }
 
 // Submit implements api.Planner.
-func (p planner) Submit(ctx context.Context, by string, spec job.Spec, again bool, sample api.Sample) (j job.Job, warnings []string, err error) {
+func (p planner) Submit(ctx context.Context, s api.Submission) (j job.Job, warnings []string, err error) {
 	if err := p.st.Ready(ctx); err != nil {
 		if api.AsProblem(err).Kind == api.Internal { // the ledger is of another version
 			err = api.Fail(api.Refused, err, "")
@@ -51,18 +51,28 @@ func (p planner) Submit(ctx context.Context, by string, spec job.Spec, again boo
 		return job.Job{}, nil, err
 	}
 	// The job may be there: a `set` expression that has done its work need not pass a second time.
-	if prior, err := p.st.Find(ctx, spec.Name); err == nil && !again && prior.SpecHash == spec.Hash() && prior.State != job.Cancelled {
+	if prior, err := p.st.Find(ctx, s.Spec.Name); err == nil && !s.Again && prior.SpecHash == s.Spec.Hash() && prior.State != job.Cancelled {
 		return prior, nil, nil
 	}
-	plan, err := preflight.Check(ctx, p.db.pool, spec, p.options(p.sampling(ctx, preflight.SubmitSampling, sample)))
+	plan, err := preflight.Check(ctx, p.db.pool, s.Spec, p.options(p.sampling(ctx, preflight.SubmitSampling, s.Sample)))
 	if err != nil {
 		return job.Job{}, nil, err
 	}
-	j, err = p.st.Submit(ctx, by, store.NewJob{
+	j, err = p.st.Submit(ctx, s.By, store.NewJob{
 		Spec: plan.Spec, Key: plan.Key, Idempotent: plan.Idempotent, Passes: plan.HOT.Passes, SearchPath: plan.SearchPath,
-		Estimate: plan.Rows, EstimateBy: plan.RowsBy, Forecast: plan.Forecast, Again: again,
+		Estimate: plan.Rows, EstimateBy: plan.RowsBy, Forecast: plan.Forecast, Again: s.Again,
+		As: s.As, Request: s.Request, Plan: plan, PlanHash: plan.Hash(),
 	})
 	return j, plan.Holding(), err
+}
+
+// Hash implements api.Planner.
+func (p planner) Hash(ctx context.Context, spec job.Spec) (string, error) {
+	plan, err := preflight.Check(ctx, p.db.pool, spec, p.options(nil))
+	if err != nil {
+		return "", err
+	}
+	return plan.Hash(), nil
 }
 
 // Vet implements api.Planner.

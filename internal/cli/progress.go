@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/watch"
+	"github.com/backfleet/backfleet/internal/words"
 )
 
 // screen shows a job's progress: a few lines that are written over on a terminal, else a plain line now and then and at each
@@ -17,6 +19,7 @@ type screen struct {
 	w     io.Writer
 	width int      // 0: no terminal
 	drawn []string // what stands on the terminal now
+	form  watch.Compact
 	last  job.State
 	said  time.Time
 	down  string // what was last said to be wrong
@@ -52,14 +55,14 @@ func (s *screen) show(st job.Status, now time.Time) {
 	defer s.mu.Unlock()
 	s.down = ""
 	if s.width > 0 {
-		s.draw(progressLines(st, s.width))
+		s.draw(s.form.Lines(st, s.width))
 		return
 	}
 	if st.State == s.last && now.Sub(s.said) < plainEvery {
 		return
 	}
 	s.last, s.said = st.State, now
-	say(s.w, "%s %s", now.UTC().Format("15:04:05"), progressLine(st))
+	say(s.w, "%s %s", now.UTC().Format("15:04:05"), watch.Line(st))
 }
 
 // trouble says that the status cannot be read now; once for the same cause.
@@ -72,7 +75,7 @@ func (s *screen) trouble(why string, now time.Time) {
 	s.down = why
 	line := now.UTC().Format("15:04:05") + " status not known: " + why
 	if s.width > 0 {
-		s.draw([]string{clip(line, s.width)})
+		s.draw([]string{words.Clip(line, s.width)})
 		return
 	}
 	say(s.w, "%s", line)
@@ -96,75 +99,4 @@ func (s *screen) erase() string {
 		return ""
 	}
 	return fmt.Sprintf("\x1b[%dA\r\x1b[J", len(s.drawn))
-}
-
-// progressLines is a status on a terminal of this width.
-func progressLines(st job.Status, width int) []string {
-	head := fmt.Sprintf("%s  %s", st.Name, st.State)
-	if st.Reason != "" {
-		head += ": " + st.Reason
-	}
-	tail := " " + percent(st.Fraction) + ", " + rangesText(st)
-	lines := []string{head, bar(st.Fraction, min(60, width-len(tail))) + tail}
-	if st.State.Ended() {
-		lines = append(lines, plural(st.Rows, "row")+" written")
-	} else {
-		lines = append(lines, fmt.Sprintf("%s, %s, %d workers", plural(st.Rows, "row"), rateText(st), len(st.Workers)))
-		if len(st.Lag) > 0 {
-			lines = append(lines, "lag: "+lags(st.Lag, false))
-		}
-		lines = append(lines, "limited by: "+limitedBy(st))
-	}
-	if t := troubleText(st); t != "" {
-		lines = append(lines, "trouble: "+t)
-	}
-	for i := range lines {
-		lines[i] = clip(lines[i], width)
-	}
-	return lines
-}
-
-// progressLine is a status in one line, for logs and pipes.
-func progressLine(st job.Status) string {
-	parts := []string{fmt.Sprintf("%s %s %s", st.Name, st.State, percent(st.Fraction)), rangesText(st), plural(st.Rows, "row")}
-	if !st.State.Ended() {
-		parts = append(parts, rateText(st), fmt.Sprintf("%d workers", len(st.Workers)))
-		if len(st.Lag) > 0 {
-			parts = append(parts, "lag "+lags(st.Lag, false))
-		}
-		parts = append(parts, "limited by "+limitedBy(st))
-	}
-	if t := troubleText(st); t != "" {
-		parts = append(parts, t)
-	}
-	return strings.Join(parts, "; ")
-}
-
-func rangesText(st job.Status) string {
-	more := ""
-	if !st.Planned {
-		more = "+"
-	}
-	return fmt.Sprintf("ranges %s/%s%s", count(st.Ranges.Done), count(st.Ranges.Total), more)
-}
-
-// limitedBy names what holds the job back now.
-func limitedBy(st job.Status) string {
-	switch {
-	case len(st.Limiting) > 0:
-		return reasonText(st.Limiting[0])
-	case st.State == job.Paused:
-		return "pause"
-	case st.State == job.Planning:
-		return "planning"
-	case len(st.Workers) == 0:
-		return "no worker carries a range"
-	}
-	return "nothing but the workers"
-}
-
-// bar is a share as a bar of so many cells.
-func bar(f float64, cells int) string {
-	full := min(max(int(f*float64(cells)), 0), cells)
-	return strings.Repeat("█", full) + strings.Repeat("░", max(cells-full, 0))
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/backfleet/backfleet/internal/api"
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/words"
 	"github.com/backfleet/backfleet/ranges"
 )
 
@@ -74,23 +75,23 @@ func reportText(w io.Writer, r job.Report) {
 		say(w, "\nForecast and outcome")
 		outcomeText(w, *r.Forecast, *r.Outcome, r.State)
 	}
-	section(w, "Lost, in parts of the run", r.Lost, func(l job.Loss) string { return fmt.Sprintf("%s  %s", percent(l.Share), l.Signal) })
+	section(w, "Lost, in parts of the run", r.Lost, func(l job.Loss) string { return fmt.Sprintf("%s  %s", words.Percent(l.Share), l.Signal) })
 
 	section(w, "Quarantined rows", r.Quarantined, func(q job.Quarantined) string {
 		text := q.Error
 		if !strings.Contains(text, q.SQLState) {
 			text += " (SQLSTATE " + q.SQLState + ")"
 		}
-		return fmt.Sprintf("%s key %s: %s; %s, by %s", q.Relation, q.Key, text, plural(q.Attempts, "attempt"), q.By)
+		return fmt.Sprintf("%s key %s: %s; %s, by %s", q.Relation, q.Key, text, words.Plural(q.Attempts, "attempt"), q.By)
 	})
 	section(w, "Keys that reappeared or fail the check", r.Samples, ranges.Key.String)
 	section(w, "Workers, by the ranges that each was last to carry", r.Workers, func(t job.WorkerTotal) string {
-		return fmt.Sprintf("%s: %s, %s", t.Worker, plural(t.Ranges, "range"), plural(t.Rows, "row"))
+		return fmt.Sprintf("%s: %s, %s", t.Worker, words.Plural(t.Ranges, "range"), words.Plural(t.Rows, "row"))
 	})
 	events := slices.Clone(r.Events)
 	slices.SortFunc(events, func(a, b job.Event) int { return int(a.ID - b.ID) })
 	section(w, "Who did what", events, func(e job.Event) string {
-		return fmt.Sprintf("%s  %s by %s%s", at(e.At), e.Action, e.By, detailText(e.Detail))
+		return fmt.Sprintf("%s  %s by %s%s", words.At(e.At), e.Action, e.By, detailText(e.Detail))
 	})
 	if r.Promise != "" && r.State == job.Complete { // else not yet, or not of every row
 		say(w, "\n%s", r.Promise)
@@ -105,7 +106,7 @@ func proofText(w io.Writer, r job.Report) {
 	for _, c := range r.Coverage {
 		switch {
 		case len(c.Gaps) > 0:
-			row("coverage", "%s: %s; NOT whole", c.Relation, plural(c.Ranges, "range"))
+			row("coverage", "%s: %s; NOT whole", c.Relation, words.Plural(c.Ranges, "range"))
 			for i, g := range c.Gaps {
 				if i == shown {
 					row("", "and %d more", len(c.Gaps)-shown)
@@ -116,7 +117,7 @@ func proofText(w io.Writer, r job.Report) {
 		case c.Bound == nil:
 			row("coverage", "%s: was empty", c.Relation)
 		default:
-			row("coverage", "%s: %s, no gap, no overlap, all done up to key %s", c.Relation, plural(c.Ranges, "range"), c.Bound)
+			row("coverage", "%s: %s, no gap, no overlap, all done up to key %s", c.Relation, words.Plural(c.Ranges, "range"), c.Bound)
 		}
 	}
 	if len(r.Coverage) == 0 {
@@ -129,12 +130,12 @@ func proofText(w io.Writer, r job.Report) {
 		case n == nil:
 			return none
 		}
-		return plural(*n, "row") + " " + unit
+		return words.Plural(*n, "row") + " " + unit
 	}
 	row("residual", "%s", left(r.Residual, "the spec has no `where`", "left that match `where`"))
 	row("check", "%s", left(r.CheckFails, "the spec has no `check`", "failing"))
-	row("verified", "%s, %s repaired", plural(r.Rounds, "round"), plural(r.Repaired, "row"))
-	row("quarantine", "%s", plural(int64(len(r.Quarantined)), "row"))
+	row("verified", "%s, %s repaired", words.Plural(r.Rounds, "round"), words.Plural(r.Repaired, "row"))
+	row("quarantine", "%s", words.Plural(int64(len(r.Quarantined)), "row"))
 	for _, d := range r.Dropped {
 		row("dropped", "%s", d)
 	}
@@ -150,8 +151,8 @@ func proofText(w io.Writer, r job.Report) {
 
 func figuresText(w io.Writer, r job.Report) {
 	figures := [][2]string{
-		{"rows written", count(r.Rows)}, {"batches", count(r.Batches)}, {"retries", count(r.Retries)}, {"take-overs", count(r.Takeovers)},
-		{"rows a second", count(int64(math.Round(r.RowsPerSec)))}, {"duration", long(r.Duration.D())},
+		{"rows written", words.Count(r.Rows)}, {"batches", words.Count(r.Batches)}, {"retries", words.Count(r.Retries)}, {"take-overs", words.Count(r.Takeovers)},
+		{"rows a second", words.Count(int64(math.Round(r.RowsPerSec)))}, {"duration", words.Long(r.Duration.D())},
 	}
 	width := 0
 	for _, f := range figures {
@@ -160,12 +161,12 @@ func figuresText(w io.Writer, r job.Report) {
 	for _, f := range figures {
 		say(w, "  %-13s  %*s", f[0], width, f[1])
 	}
-	say(w, "  %-13s  %s", "submitted", at(r.Submitted))
+	say(w, "  %-13s  %s", "submitted", words.At(r.Submitted))
 	if r.Started != nil {
-		say(w, "  %-13s  %s", "started", at(*r.Started))
+		say(w, "  %-13s  %s", "started", words.At(*r.Started))
 	}
 	if r.Ended != nil {
-		say(w, "  %-13s  %s", "ended", at(*r.Ended))
+		say(w, "  %-13s  %s", "ended", words.At(*r.Ended))
 	}
 }
 
@@ -178,9 +179,9 @@ func outcomeText(w io.Writer, f job.Forecast, o job.Outcome, state job.State) {
 		case n == nil:
 			return "not known"
 		case *n < 0:
-			return "-" + size(-*n) + whose
+			return "-" + words.Size(-*n) + whose
 		}
-		return size(*n) + whose
+		return words.Size(*n) + whose
 	}
 	between := func(a job.Amount, text func(int64) string) string {
 		if low, high := text(a.Low), text(a.High); low != high {
@@ -192,13 +193,13 @@ func outcomeText(w io.Writer, f job.Forecast, o job.Outcome, state job.State) {
 	if !state.Ended() {
 		so = " so far"
 	}
-	row("duration", within(f.Duration.Low, f.Duration.High), long(o.Duration.D())+so)
-	row("rows written", between(f.Rows, count[int64]), count(o.Rows)+so)
-	row("WAL", between(f.WAL, size), came(o.WAL, so+", of the whole server"))
-	row("table growth", between(f.Heap, size), came(o.Heap, so))
-	row("index growth", between(f.Index, size), came(o.Index, so))
+	row("duration", words.Within(f.Duration.Low, f.Duration.High), words.Long(o.Duration.D())+so)
+	row("rows written", between(f.Rows, words.Count[int64]), words.Count(o.Rows)+so)
+	row("WAL", between(f.WAL, words.Size), came(o.WAL, so+", of the whole server"))
+	row("table growth", between(f.Heap, words.Size), came(o.Heap, so))
+	row("index growth", between(f.Index, words.Size), came(o.Index, so))
 	_ = tw.Flush()
-	say(w, "  forecast at %s, limited by %s", at(f.At), f.Binding)
+	say(w, "  forecast at %s, limited by %s", words.At(f.At), f.Binding)
 }
 
 // section lists items under a title, none at all when there are none.
@@ -209,7 +210,7 @@ func section[T any](w io.Writer, title string, items []T, text func(T) string) {
 	say(w, "\n%s", title)
 	for i, it := range items {
 		if i == shown {
-			say(w, "  and %s more; -o json has all", count(len(items)-shown))
+			say(w, "  and %s more; -o json has all", words.Count(len(items)-shown))
 			return
 		}
 		say(w, "  %s", text(it))
@@ -222,7 +223,7 @@ func detailText(d map[string]any) string {
 	before, limits := d["old"].(map[string]any)
 	if after, both := d["new"].(map[string]any); limits && both {
 		if changes := changed("", before, after); len(changes) > 0 {
-			text = ": " + clip(strings.Join(changes, ", "), 160)
+			text = ": " + words.Clip(strings.Join(changes, ", "), 160)
 		}
 	}
 	old, was := d["old"].(string)

@@ -9,7 +9,7 @@ import (
 )
 
 func (a *app) resumeCommand() *cobra.Command {
-	return &cobra.Command{
+	return conditional(&cobra.Command{
 		Use:               "resume JOB",
 		Short:             "Let a paused job go on from its checkpoints",
 		Long:              "Let a paused job go on from the committed checkpoints. Resuming a job that runs changes nothing.",
@@ -20,5 +20,5 @@ func (a *app) resumeCommand() *cobra.Command {
 			j, err := c.Resume(ctx, name)
 			return a.changed(j, err)
 		}),
-	}
+	})
 }

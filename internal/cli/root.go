@@ -125,10 +125,10 @@ they work while every coordinator is down.`,
 			root.AddCommand(c)
 		}
 	}
-	add(groupJob, a.planCommand(), a.runCommand(), a.submitCommand(), a.statusCommand(), a.pauseCommand(), a.resumeCommand(),
-		a.cancelCommand(), a.setCommand(), a.throttleCommand(), a.skipCommand(), a.retryCommand(), a.verifyCommand(), a.reportCommand())
+	add(groupJob, a.planCommand(), a.runCommand(), a.submitCommand(), a.approveCommand(), a.statusCommand(), a.watchCommand(), a.pauseCommand(), a.resumeCommand(),
+		a.cancelCommand(), a.setCommand(), a.throttleCommand(), a.skipCommand(), a.retryCommand(), a.cloneCommand(), a.verifyCommand(), a.reportCommand())
 	add(groupFleet, a.coordinatorCommand(), a.workerCommand())
-	add(groupSetup, a.dbCommand(), a.doctorCommand(), a.versionCommand(), a.completionCommand())
+	add(groupSetup, a.dbCommand(), a.tokenCommand(), a.doctorCommand(), a.versionCommand(), a.completionCommand())
 	root.AddCommand(exitCodesTopic())
 	root.SetHelpCommand(helpCommand())
 	strict(root)

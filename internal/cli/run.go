@@ -10,6 +10,7 @@ import (
 	"github.com/backfleet/backfleet/internal/api"
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/store"
+	"github.com/backfleet/backfleet/internal/words"
 )
 
 type runFlags struct {
@@ -20,6 +21,8 @@ type runFlags struct {
 	noSample   bool
 	nats       natsFlags
 	api        apiFlags
+	traces     traceFlags
+	told       notifyFlags
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -58,6 +61,8 @@ The ledger is created in the database when it is missing. --state-dir keeps the 
 	flags.nats.add(f, a, "coordinator")
 	flags.nats.addReplicas(f)
 	flags.api.add(f, "127.0.0.1:0")
+	flags.traces.add(f, a)
+	flags.told.add(f)
 	return cmd
 }
 
@@ -72,6 +77,9 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 		return usage("nats-listen: the embedded NATS is not used with --nats-url; give one of them")
 	case a.api != "" && a.env("BACKFLEET_API") == "":
 		return usage("api: run serves its own API; use submit to give the job to the fleet at %s", a.api)
+	}
+	if err := flags.traces.check(); err != nil {
+		return err
 	}
 	screen := a.newScreen()
 	a.stderr = screen // so that logs stand above the progress
@@ -138,6 +146,9 @@ func (a *app) runJob(ctx context.Context, flags runFlags, path string) (err erro
 		verb = "is new"
 	}
 	say(a.stderr, "job %s (%s) of database %s %s", got.Job.Name, got.Job.ID, got.Job.Database, verb)
+	if got.Job.State == job.AwaitingApproval {
+		say(a.stderr, "it awaits the approval of another person, by a token of --api-tokens: backfleet approve %s", got.Job.Name)
+	}
 
 	if f == nil { // somebody revived the job a moment ago
 		if f, err = a.prepareFleet(ctx, p, flags, db, spec, log); err != nil {
@@ -254,16 +265,8 @@ func (a *app) follow(ctx context.Context, p *parts, screen *screen, f *fleet, na
 
 // byFleet reports whether the last pause was the fleet's own doing.
 func (a *app) byFleet(ctx context.Context, c *api.Client, name api.JobName) bool {
-	list, err := c.Events(ctx, name, 20)
-	if err != nil {
-		return false
-	}
-	for _, e := range list.Events { // the newest first
-		if e.Action == "pause" {
-			return member.MatchString(e.By)
-		}
-	}
-	return false
+	list, err := c.Events(ctx, name, "pause", 1)
+	return err == nil && len(list.Events) > 0 && member.MatchString(list.Events[0].By)
 }
 
 // finish shows the report and ends with the code of the job's end.
@@ -286,7 +289,7 @@ func (a *app) handedBack(c *api.Client, name api.JobName, path string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	if st, err := c.Status(ctx, name); err == nil {
-		say(a.stderr, "stopped at %s, every range handed back; go on with: backfleet run %s", percent(st.Fraction), shellWord(path))
+		say(a.stderr, "stopped at %s, every range handed back; go on with: backfleet run %s", words.Percent(st.Fraction), shellWord(path))
 	}
 	return &exitError{code: exitInterrupted}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func (a *app) setCommand() *cobra.Command {
-	return &cobra.Command{
+	return conditional(&cobra.Command{
 		Use:   "set JOB PATH=VALUE...",
 		Short: "Change a job's limits while it runs",
 		Long: `Change limits of a job while it runs; workers follow within a second. All values are checked before any is set. Old
@@ -35,12 +35,12 @@ The paths are those of the spec:
 				return err
 			}
 			defer done()
-			got, err := c.SetLimits(cmd.Context(), api.JobName(args[0]), values)
+			got, err := c.If(seen(cmd)).SetLimits(cmd.Context(), api.JobName(args[0]), values)
 			if err != nil {
 				return err
 			}
 			a.warn(got.Warnings)
 			return a.print(got, func(w io.Writer) { changesText(w, got.Changes) })
 		},
-	}
+	})
 }

@@ -12,7 +12,7 @@ import (
 func (a *app) skipCommand() *cobra.Command {
 	var index int
 	var key, relation, reason string
-	cmd := &cobra.Command{
+	cmd := conditional(&cobra.Command{
 		Use:   "skip JOB (--range N | --key KEY) --reason WHY",
 		Short: "Take a range or a row out of a job",
 		Long: `Take a range or a row out of a job. The job can then end only as complete_with_errors, and its report lists what was
@@ -22,7 +22,7 @@ skipped. A row can be skipped while the job is paused, so that no worker is past
   backfleet skip events-day --key '["7","2026-01-31"]' --relation public.events_2026_01 --reason "legal hold"`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeJobs(true),
-	}
+	})
 	cmd.RunE = func(c *cobra.Command, args []string) error {
 		what := api.Skip{Relation: relation, Reason: reason}
 		if c.Flags().Changed("range") == c.Flags().Changed("key") {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/api"
+	"github.com/backfleet/backfleet/internal/dashboard"
 	"github.com/backfleet/backfleet/internal/observe"
 )
 
@@ -44,13 +46,17 @@ type apiFlags struct {
 	listen, tokens string
 	cert, key      string
 	openCheck      bool
+	rate           float64
+	public         string
 }
 
 func (f *apiFlags) add(fs *pflag.FlagSet, listen string) {
 	fs.StringVar(&f.listen, "listen", listen, "address of the API, metrics and health; beyond the loopback give it --tls-cert")
 	fs.StringVar(&f.cert, "tls-cert", "", "`file` with the API's certificate and its chain, in PEM; the API is then https. A renewed one is read without a restart")
 	fs.StringVar(&f.key, "tls-key", "", "`file` with the certificate's key, in PEM")
-	fs.StringVar(&f.tokens, "api-tokens", "", "`file` with more API tokens: lines of role, name and the token's SHA-256 in hex; role is viewer, operator or admin")
+	fs.StringVar(&f.tokens, "api-tokens", "", "`file` with more API tokens, as backfleet token new writes it; read anew when it changes")
+	fs.Float64Var(&f.rate, "api-rate", api.DefaultRate, "requests a second that one token may make of the API, and an address four times as many; 0 sets no limit")
+	fs.StringVar(&f.public, "public-url", "", "address by which browsers reach the API through a proxy, such as https://backfleet.example.com: other origins are refused")
 	fs.BoolVar(&f.openCheck, "open-check", false, "answer GET /check/... without a token, for tools that cannot send one; whoever reaches the address can read what holds a database")
 }
 
@@ -58,6 +64,7 @@ func (f *apiFlags) add(fs *pflag.FlagSet, listen string) {
 type endpoint struct {
 	url       string
 	tokenFile string
+	dashboard string // a link that signs its reader in: for the owner of this process only, never for a log
 	server    *api.Server
 }
 
@@ -68,11 +75,17 @@ func (a *app) serveAPI(ctx context.Context, p *parts, f apiFlags, dir string, cf
 	if err != nil {
 		return e, usage("%w", err)
 	}
-	cfg.OpenCheck = f.openCheck
+	if f.rate < 0 || f.rate > 1e6 {
+		return e, usage("api-rate: %g is not between 0 and 1000000 requests a second", f.rate)
+	}
+	if u, err := url.Parse(f.public); f.public != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.Path != "" || u.User != nil) {
+		return e, usage("public-url: %q is not an origin; write https://backfleet.example.com, without a path", f.public)
+	}
+	cfg.OpenCheck, cfg.Rate, cfg.PublicURL = f.openCheck, f.rate, f.public
 	cfg.Tokens = &api.Tokens{}
 	cfg.Tokens.Add(token, api.Identity{Name: "admin", Role: api.Admin})
 	if f.tokens != "" {
-		if err := readTokens(cfg.Tokens, f.tokens); err != nil {
+		if err := cfg.Tokens.Watch(f.tokens, log); err != nil {
 			return e, usage("api-tokens: %w", err)
 		}
 	}
@@ -97,7 +110,8 @@ func (a *app) serveAPI(ctx context.Context, p *parts, f apiFlags, dir string, cf
 	if cert == nil && !isLoopback(l.Addr().String()) {
 		log.Warn("the API listens beyond the loopback without TLS", zap.String(observe.Address, l.Addr().String()))
 	}
-	e.server = api.New(cfg)
+	e.server, e.dashboard = api.New(cfg), dashboard.Link(e.url, token)
+	dashboard.Handle(e.server.Mux())
 	p.start("API", func(ctx context.Context) error { return api.Serve(ctx, l, e.server, log) })
 	log.Debug("API ready", zap.String(observe.Address, e.url))
 	return e, nil
@@ -118,15 +132,6 @@ func (f apiFlags) certificate(log *zap.Logger) (*api.Certificate, error) {
 		return nil, usage("tls-cert, tls-key: %w", err)
 	}
 	return c, nil
-}
-
-func readTokens(t *api.Tokens, path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	return t.Read(f)
 }
 
 func isLoopback(address string) bool {

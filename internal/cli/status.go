@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 
 	"github.com/backfleet/backfleet/internal/api"
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/words"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -61,37 +61,37 @@ func statusText(w io.Writer, s job.Status, now time.Time) {
 		line("reason", "%s", s.Reason)
 	}
 	line("progress", "%s", progressText(s))
-	line("written", "%s in %s%s", plural(s.Rows, "row"), plural(s.Batches, "batch"), estimateText(s))
+	line("written", "%s in %s%s", words.Plural(s.Rows, "row"), words.Plural(s.Batches, "batch"), estimateText(s))
 	if !s.State.Ended() {
 		if s.Live {
-			line("rate", "%s", rateText(s))
+			line("rate", "%s", words.Pace(s))
 		}
 		if len(s.Lag) > 0 {
-			line("lag", "%s", lags(s.Lag, true))
+			line("lag", "%s", words.Lags(s.Lag, true))
 		}
 		key := "limited by"
 		for _, r := range s.Limiting {
 			if s.State == job.Paused && !r.Hard {
 				continue // the pause limits it, and nothing softer does
 			}
-			line(key, "%s", reasonText(r))
+			line(key, "%s", words.Reason(r))
 			key = ""
 		}
 		if len(s.Lost) > 0 {
-			line("lost", "%s", lostText(s.Lost))
+			line("lost", "%s", words.Lost(s.Lost))
 		}
 		line("workers", "%s", workersText(s))
 		if s.Stream != nil {
-			line("stream", "%s pending, %s with workers", count(s.Stream.Pending), count(s.Stream.AckPending))
+			line("stream", "%s pending, %s with workers", words.Count(s.Stream.Pending), words.Count(s.Stream.AckPending))
 		}
 		if !s.Live {
 			line("not known", "rate, lag and time left: the coordinator that leads knows them; ask it with --api")
 		}
 	}
-	if t := troubleText(s); t != "" {
+	if t := words.Trouble(s); t != "" {
 		line("trouble", "%s", t)
 	}
-	line("submitted", "%s by %s", at(s.Submitted), s.By)
+	line("submitted", "%s by %s", words.At(s.Submitted), s.By)
 	if next := nextStep(s); next != "" {
 		line("next", "%s", next)
 	}
@@ -100,22 +100,22 @@ func statusText(w io.Writer, s job.Status, now time.Time) {
 func stateText(s job.Status, now time.Time) string {
 	switch {
 	case s.Ended != nil && s.Started != nil:
-		return fmt.Sprintf("%s since %s, after %s", s.State, at(*s.Ended), long(s.Ended.Sub(*s.Started)))
+		return fmt.Sprintf("%s since %s, after %s", s.State, words.At(*s.Ended), words.Long(s.Ended.Sub(*s.Started)))
 	case s.Ended != nil:
-		return fmt.Sprintf("%s since %s", s.State, at(*s.Ended))
+		return fmt.Sprintf("%s since %s", s.State, words.At(*s.Ended))
 	case s.State == job.Verifying && s.Started != nil:
-		return fmt.Sprintf("%s, round %d, %s after its start", s.State, s.Round, long(now.Sub(*s.Started)))
+		return fmt.Sprintf("%s, round %d, %s after its start", s.State, s.Round, words.Long(now.Sub(*s.Started)))
 	case s.Started != nil:
-		return fmt.Sprintf("%s, %s after its start", s.State, long(now.Sub(*s.Started)))
+		return fmt.Sprintf("%s, %s after its start", s.State, words.Long(now.Sub(*s.Started)))
 	}
 	return fmt.Sprintf("%s, not started yet", s.State)
 }
 
 func progressText(s job.Status) string {
 	r := s.Ranges
-	text := fmt.Sprintf("%s: %s of %s ranges done", percent(s.Fraction), count(r.Done), count(r.Total))
+	text := fmt.Sprintf("%s: %s of %s ranges done", words.Percent(s.Fraction), words.Count(r.Done), words.Count(r.Total))
 	if open := r.Queued + r.Released; r.Running+open > 0 {
-		text += fmt.Sprintf(", %s running, %s waiting", count(r.Running), count(open))
+		text += fmt.Sprintf(", %s running, %s waiting", words.Count(r.Running), words.Count(open))
 	}
 	if !s.Planned && !s.State.Ended() {
 		text += "; more are being planned"
@@ -131,43 +131,7 @@ func estimateText(s job.Status) string {
 	if s.EstimateBy != "" {
 		by = " (" + s.EstimateBy + ")"
 	}
-	return fmt.Sprintf("; the table held about %s%s", plural(s.Estimate, "row"), by)
-}
-
-func rateText(s job.Status) string {
-	switch {
-	case !s.Live:
-		return "rate not known"
-	case s.ETA == nil:
-		return rate(s.Rate) + ", time left not known"
-	case !s.ETA.Known():
-		return rate(s.Rate) + ", time left not known: " + s.ETA.Note
-	}
-	text := fmt.Sprintf("%s, %s left", rate(s.Rate), within(s.ETA.Low, s.ETA.High))
-	if s.ETA.Note != "" {
-		text += " (" + s.ETA.Note + ")"
-	}
-	return text
-}
-
-// lostText is the part of a run that was lost to each reason, the most first; what is less than a thousandth is nothing.
-func lostText(all []job.Loss) string {
-	var parts []string
-	for i, l := range all {
-		if i == 5 {
-			parts = append(parts, fmt.Sprintf("and %d more", len(all)-i))
-			break
-		}
-		parts = append(parts, l.Signal+" "+percent(l.Share))
-	}
-	return strings.Join(parts, ", ")
-}
-
-func reasonText(r job.Reason) string {
-	if r.Hard {
-		return r.Text + " (stops every batch)"
-	}
-	return r.Text
+	return fmt.Sprintf("; the table held about %s%s", words.Plural(s.Estimate, "row"), by)
 }
 
 func workersText(s job.Status) string {
@@ -180,30 +144,9 @@ func workersText(s job.Status) string {
 		if i == 0 {
 			sep = ": "
 		}
-		text += fmt.Sprintf("%s%s on range %d (%s)", sep, wk.Worker, wk.Range, plural(wk.Rows, "row"))
+		text += fmt.Sprintf("%s%s on range %d (%s)", sep, wk.Worker, wk.Range, words.Plural(wk.Rows, "row"))
 	}
 	return text
-}
-
-func troubleText(s job.Status) string {
-	var parts []string
-	for _, p := range []struct {
-		n    int64
-		what string
-	}{
-		{s.Quarantine, "quarantined row"}, {int64(s.Ranges.Failed), "failed range"}, {int64(s.Ranges.Skipped), "skipped range"},
-		{int64(s.Ranges.Dropped), "dropped range"}, {s.Retries, "batch retry"},
-	} {
-		if p.n > 0 {
-			parts = append(parts, plural(p.n, p.what))
-		}
-	}
-	for _, wk := range s.Workers {
-		if wk.Error != "" {
-			return strings.Join(append(parts, fmt.Sprintf("last on range %d: %s", wk.Range, wk.Error)), ", ")
-		}
-	}
-	return strings.Join(parts, ", ")
 }
 
 // nextStep is the command that a person most likely wants now.
@@ -214,6 +157,8 @@ func nextStep(s job.Status) string {
 			return "backfleet report " + s.Name + " lists the rows; mend them, then backfleet retry " + s.Name
 		}
 		return "backfleet resume " + s.Name
+	case job.AwaitingApproval:
+		return "another person: backfleet approve " + s.Name
 	case job.Failed, job.CompleteWithErrors:
 		return "backfleet report " + s.Name + ", then backfleet retry " + s.Name
 	case job.Complete:
@@ -234,15 +179,15 @@ func jobsText(w io.Writer, l api.JobList) {
 	for _, j := range l.Jobs {
 		progress, speed, left := "-", "-", "-"
 		if p := j.Progress; p != nil {
-			progress = percent(p.Fraction)
+			progress = words.Percent(p.Fraction)
 			if p.Live {
-				speed = rate(p.Rate)
+				speed = words.Rate(p.Rate)
 			}
 			if p.ETA.Known() {
-				left = within(p.ETA.Low, p.ETA.High)
+				left = words.Within(p.ETA.Low, p.ETA.High)
 			}
 		}
-		_, _ = fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", j.Name, j.Database, j.Table, j.State, progress, speed, left, at(j.Submitted))
+		_, _ = fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", j.Name, j.Database, j.Table, j.State, progress, speed, left, words.At(j.Submitted))
 	}
 	_ = tw.Flush()
 	for _, u := range l.Unreachable {

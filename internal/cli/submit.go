@@ -6,10 +6,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/backfleet/backfleet/internal/api"
+	"github.com/backfleet/backfleet/internal/job"
 )
 
 func (a *app) submitCommand() *cobra.Command {
 	var again bool
+	var key string
 	var sample api.Sample
 	cmd := &cobra.Command{
 		Use:   "submit JOB.yaml",
@@ -30,24 +32,33 @@ outcome; --no-sample leaves them out. Submitting the same file again returns the
 				return err
 			}
 			defer done()
-			got, err := c.Submit(cmd.Context(), spec, file, again, sample)
+			got, err := c.Once(key).Submit(cmd.Context(), spec, file, again, sample)
 			if err != nil {
 				return err
 			}
 			a.warn(got.Warnings)
-			return a.print(got, func(w io.Writer) {
-				if got.Created {
-					say(w, "job %s (%s) of database %s is stored; follow it with: backfleet status %s", got.Job.Name, got.Job.ID, got.Job.Database, got.Job.Name)
-					return
-				}
-				say(w, "job %s (%s) of database %s is there already and is %s; nothing changed", got.Job.Name, got.Job.ID, got.Job.Database, got.Job.State)
-			})
+			return a.print(got, func(w io.Writer) { submittedText(w, got) })
 		},
 	}
 	cmd.Flags().BoolVar(&again, "again", false, "make a new job even if one of this name has ended; it does every row once more")
+	cmd.Flags().StringVar(&key, "idempotency-key", "", idempotencyHelp)
 	cmd.Flags().BoolVar(&sample.NoSample, "no-sample", false, noSampleHelp)
 	return cmd
 }
+
+// submittedText tells what became of a submission.
+func submittedText(w io.Writer, got api.Submitted) {
+	switch {
+	case got.Job.State == job.AwaitingApproval:
+		say(w, "job %s (%s) of database %s awaits the approval of another person: backfleet approve %s", got.Job.Name, got.Job.ID, got.Job.Database, got.Job.Name)
+	case got.Created:
+		say(w, "job %s (%s) of database %s is stored; follow it with: backfleet status %s", got.Job.Name, got.Job.ID, got.Job.Database, got.Job.Name)
+	default:
+		say(w, "job %s (%s) of database %s is there already and is %s; nothing changed", got.Job.Name, got.Job.ID, got.Job.Database, got.Job.State)
+	}
+}
+
+const idempotencyHelp = "a `text` of your own: the same request under it is answered as before for a week, so that a script may try it again"
 
 // warn tells what would hold a job back.
 func (a *app) warn(lines []string) {

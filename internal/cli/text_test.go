@@ -15,6 +15,7 @@ import (
 
 	"github.com/backfleet/backfleet/internal/api"
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/words"
 	"github.com/backfleet/backfleet/ranges"
 )
 
@@ -93,26 +94,6 @@ func TestDetailTextTellsWhatWasSet(t *testing.T) {
 	require.Empty(t, detailText(map[string]any{"old": limits(1, nil), "new": limits(1, nil)}))
 }
 
-func TestLagText(t *testing.T) {
-	all := map[string]job.Lag{"a": {Seconds: 0.2, Bytes: 2048}, "b": {Seconds: 3, Bytes: 4096, Missing: true}}
-	require.Equal(t, "b missing, a 0.2 s (2.0 KiB)", lags(all, true))
-	require.Equal(t, "b missing, a 0.2 s", lags(all, false))
-}
-
-func TestProgressText(t *testing.T) {
-	golden(t, "progress", func(w io.Writer) {
-		for _, width := range []int{100, 40} {
-			for _, l := range progressLines(runningStatus(), width) {
-				say(w, "%s", l)
-			}
-		}
-		say(w, "%s", progressLine(runningStatus()))
-		say(w, "%s", progressLine(job.Status{Name: "a", State: job.Planning}))
-		say(w, "%s", strings.Join(progressLines(job.Status{Name: "a", State: job.Failed, Planned: true, Reason: "disk full"}, 60), "\n"))
-		say(w, "%s", progressLine(job.Status{Name: "a", State: job.Running, Planned: true}))
-	})
-}
-
 func TestJobsText(t *testing.T) {
 	eta := job.ETA{Low: job.Duration(90 * time.Second), High: job.Duration(90 * time.Second)}
 	golden(t, "jobs", func(w io.Writer) {
@@ -181,23 +162,23 @@ func TestDoctorText(t *testing.T) {
 }
 
 func TestFormats(t *testing.T) {
-	require.Equal(t, "-1,234,567", count(-1234567))
-	require.Equal(t, "999", count(int64(999)))
-	require.Equal(t, "1 row", plural(1, "row"))
-	require.Equal(t, "2 batches", plural(2, "batch"))
-	require.Equal(t, "0 batch retries", plural(0, "batch retry"))
-	require.Equal(t, "99.9 %", percent(0.99999), "100 % means all")
-	require.Equal(t, "100.0 %", percent(1))
-	require.Equal(t, "17.4 MiB", size(18_200_000))
-	require.Equal(t, "12 B", size(12))
+	require.Equal(t, "-1,234,567", words.Count(-1234567))
+	require.Equal(t, "999", words.Count(int64(999)))
+	require.Equal(t, "1 row", words.Plural(1, "row"))
+	require.Equal(t, "2 batches", words.Plural(2, "batch"))
+	require.Equal(t, "0 batch retries", words.Plural(0, "batch retry"))
+	require.Equal(t, "99.9 %", words.Percent(0.99999), "100 % means all")
+	require.Equal(t, "100.0 %", words.Percent(1))
+	require.Equal(t, "17.4 MiB", words.Size(18_200_000))
+	require.Equal(t, "12 B", words.Size(12))
 	for d, want := range map[time.Duration]string{
 		-time.Second: "0ms", 350 * time.Millisecond: "350ms", 12 * time.Second: "12.0s", 320 * time.Second: "5m20s",
 		2*time.Hour + 5*time.Minute: "2h05m", 76 * time.Hour: "3d4h",
 	} {
-		require.Equal(t, want, long(d))
+		require.Equal(t, want, words.Long(d))
 	}
-	require.Equal(t, "abc…", clip("abcdef", 4))
-	require.Equal(t, "äöü", clip("äöü", 3))
+	require.Equal(t, "abc…", words.Clip("abcdef", 4))
+	require.Equal(t, "äöü", words.Clip("äöü", 3))
 }
 
 func TestScreenOnATerminalKeepsLogsAboveTheProgress(t *testing.T) {

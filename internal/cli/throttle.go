@@ -30,6 +30,6 @@ func (a *app) onDatabase(do func(ctx context.Context, c *api.Client, name string
 			return err
 		}
 		defer done()
-		return do(cmd.Context(), c, args[0])
+		return do(cmd.Context(), c.If(seen(cmd)), args[0])
 	}
 }

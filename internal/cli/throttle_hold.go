@@ -9,6 +9,7 @@ import (
 
 	"github.com/backfleet/backfleet/internal/api"
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/words"
 )
 
 func (a *app) throttleHoldCommand() *cobra.Command {
@@ -33,7 +34,7 @@ the first. Jobs keep their state and their ranges.`,
 					return err
 				}
 				return a.print(held, func(w io.Writer) {
-					say(w, "database %s is held until %s; free it with: backfleet throttle release %s", held.Database, at(held.Until), held.Database)
+					say(w, "database %s is held until %s; free it with: backfleet throttle release %s", held.Database, words.At(held.Until), held.Database)
 				})
 			})(cmd, args)
 		},

@@ -10,13 +10,14 @@ import (
 
 	"github.com/backfleet/backfleet/internal/api"
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/words"
 )
 
 func (a *app) throttleOverrideCommand() *cobra.Command {
 	var howLong time.Duration
 	var rate float64
 	var end bool
-	cmd := &cobra.Command{
+	cmd := conditional(&cobra.Command{
 		Use:   "override DB --rate RATE --for TIME",
 		Short: "Set the rate of all jobs of a database for a time, whatever their windows say",
 		Long: `Set the rate of all jobs of a database, as a part of the full one (0 to 1), for a time. It takes the place of the jobs'
@@ -55,7 +56,7 @@ that is behind still holds the fleet. --end ends it before its time.`,
 				return a.print(got, func(w io.Writer) { say(w, "database %s: %s", got.Database, overrideText(got.Rules.Override)) })
 			})(cmd, args)
 		},
-	}
+	})
 	cmd.Flags().Float64Var(&rate, "rate", 1, "part of the full rate, 0 to 1; 0 stops every batch")
 	cmd.Flags().DurationVar(&howLong, "for", 0, "how long, such as 1h (at most "+job.Duration(job.MaxOverride).String()+")")
 	cmd.Flags().BoolVar(&end, "end", false, "let windows decide again")
@@ -66,5 +67,5 @@ func overrideText(o *job.Override) string {
 	if o == nil {
 		return "no override; the jobs' windows decide"
 	}
-	return "rate " + strconv.FormatFloat(o.Rate, 'g', -1, 64) + " until " + at(o.Until) + " by " + o.By + ", in place of every window"
+	return "rate " + strconv.FormatFloat(o.Rate, 'g', -1, 64) + " until " + words.At(o.Until) + " by " + o.By + ", in place of every window"
 }

@@ -7,10 +7,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/words"
 )
 
 func (a *app) throttleSetCommand() *cobra.Command {
-	return &cobra.Command{
+	return conditional(&cobra.Command{
 		Use:   "set DB PATH=VALUE...",
 		Short: "Change the caps of all jobs of a database together",
 		Long: `Change the caps of all jobs of a database together; workers follow within a second. The jobs share them by weight, and
@@ -31,13 +32,13 @@ The paths are:
 				return err
 			}
 			defer done()
-			got, err := c.SetThrottle(cmd.Context(), args[0], values)
+			got, err := c.If(seen(cmd)).SetThrottle(cmd.Context(), args[0], values)
 			if err != nil {
 				return err
 			}
 			return a.print(got, func(w io.Writer) { changesText(w, got.Changes) })
 		},
-	}
+	})
 }
 
 // assignments reads PATH=VALUE arguments. like is an example of one.
@@ -59,10 +60,6 @@ func assignments(args []string, like string) (map[string]string, error) {
 // changesText shows what a `set` changed.
 func changesText(w io.Writer, changes []job.Change) {
 	for _, ch := range changes {
-		old := ch.Old
-		if old == "" {
-			old = "unset"
-		}
-		say(w, "%s: %s → %s", ch.Path, old, ch.New)
+		say(w, "%s", words.Change(ch))
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/backfleet/backfleet/internal/api"
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/words"
 	"github.com/backfleet/backfleet/throttle"
 )
 
@@ -55,7 +56,7 @@ func throttleText(w io.Writer, t api.DatabaseThrottle) {
 		line("  schedule", scheduleText(j.Schedule))
 		key := "  limited by"
 		for _, r := range j.Limiting {
-			line(key, reasonText(r))
+			line(key, words.Reason(r))
 			key = ""
 		}
 	}
@@ -88,7 +89,7 @@ func scheduleText(s api.ScheduleNow) string {
 		text = "none: the full rate always"
 	}
 	if s.Till != nil {
-		text += "; changes at " + at(*s.Till)
+		text += "; changes at " + words.At(*s.Till)
 	}
 	return text
 }
@@ -115,7 +116,7 @@ func aboutText(s api.SignalInForce) string {
 		parts = append(parts, s.Now.Detail, s.Now.Error)
 	}
 	parts = slices.DeleteFunc(append(parts, s.Asks), func(p string) bool { return p == "" })
-	return clip(strings.Join(parts, "; "), 80)
+	return words.Clip(strings.Join(parts, "; "), 80)
 }
 
 func valueText(unit string, v float64) string {
@@ -123,10 +124,10 @@ func valueText(unit string, v float64) string {
 	case throttle.UnitShare:
 		return strconv.FormatFloat(100*v, 'g', 3, 64) + " %"
 	case throttle.UnitSeconds:
-		return long(time.Duration(v * float64(time.Second)))
+		return words.Long(time.Duration(v * float64(time.Second)))
 	}
 	if v == math.Trunc(v) {
-		return count(int64(v))
+		return words.Count(int64(v))
 	}
 	return strconv.FormatFloat(v, 'g', 3, 64)
 }
@@ -143,10 +144,10 @@ func thresholdText(s api.SignalInForce, v *float64) string {
 	case throttle.UnitShare:
 		text = strconv.FormatFloat(100**v, 'g', 6, 64) + " %"
 	case throttle.UnitSeconds:
-		text = long(time.Duration(*v * float64(time.Second)))
+		text = words.Long(time.Duration(*v * float64(time.Second)))
 	case "", "transactions":
 		if *v == math.Trunc(*v) {
-			text = count(int64(*v))
+			text = words.Count(int64(*v))
 		}
 	}
 	if s.Below {
@@ -188,7 +189,7 @@ func nowText(t api.DatabaseThrottle) string {
 func capsText(rows int, wal job.Bytes) string {
 	var caps []string
 	if rows > 0 {
-		caps = append(caps, rate(float64(rows)))
+		caps = append(caps, words.Rate(float64(rows)))
 	}
 	if wal > 0 {
 		caps = append(caps, wal.String()+" of WAL/s")

@@ -40,8 +40,8 @@ func TestEveryCommandHasHelpWithExamples(t *testing.T) {
 			require.Contains(t, c.Example, "backfleet", path)
 		}
 	})
-	for _, name := range []string{"run", "plan", "submit", "status", "pause", "resume", "cancel", "set", "skip", "retry", "verify", "report",
-		"throttle hold", "throttle release", "throttle show", "throttle set", "throttle override", "coordinator", "worker", "db init", "db grants", "doctor", "version", "completion", "exit-codes"} {
+	for _, name := range []string{"run", "plan", "submit", "approve", "clone", "db set", "status", "watch", "pause", "resume", "cancel", "set", "skip", "retry", "verify", "report",
+		"throttle hold", "throttle release", "throttle show", "throttle set", "throttle override", "coordinator", "worker", "db init", "db grants", "token new", "token list", "token revoke", "doctor", "version", "completion", "exit-codes"} {
 		require.True(t, seen["backfleet "+name], name)
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 func (a *app) verifyCommand() *cobra.Command {
-	return &cobra.Command{
+	return conditional(&cobra.Command{
 		Use:   "verify JOB",
 		Short: "Prove an ended job again: coverage, residual and check",
 		Long: `Prove a job again that ended complete or complete_with_errors: the fleet counts the residual and the check over every
@@ -21,5 +21,5 @@ range, repairs what it finds, and writes a new report. A job that runs is verifi
 			j, err := c.Verify(ctx, name)
 			return a.changed(j, err)
 		}),
-	}
+	})
 }

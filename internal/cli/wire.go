@@ -10,7 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/backfleet/backfleet/internal/api"
 	"github.com/backfleet/backfleet/internal/observe"
@@ -51,8 +54,14 @@ func serve(db database) api.Database {
 	return api.Database{Name: db.name, Ledger: ledger{st}, Planner: planner{db, st}}
 }
 
+// approvalVersion is the version of the ledger that first knew approvals.
+const approvalVersion = 3
+
 // ledger is a store with what /v1/databases shows beside it.
 type ledger struct{ *store.Store }
+
+// If implements api.Ledger.
+func (l ledger) If(revision int64) api.Ledger { return ledger{l.Store.If(revision)} }
 
 // Health implements api.Ledger.
 func (l ledger) Health(ctx context.Context) (api.DatabaseHealth, error) {
@@ -78,18 +87,24 @@ func (l ledger) Health(ctx context.Context) (api.DatabaseHealth, error) {
 	if held {
 		h.Brake = &brake
 	}
-	return h, nil
+	if h.Ledger >= approvalVersion {
+		h.Approval, err = l.Approval(ctx)
+	}
+	return h, err
 }
 
-// newCarrier makes a worker of this process.
-func newCarrier(id string, slots int, dbs databases, conn *queue.Conn, log *zap.Logger) *worker.Worker {
+// newCarrier makes a worker of this process, which shows in its metrics what it does.
+func newCarrier(id string, slots int, dbs databases, conn *queue.Conn, metrics *prometheus.Registry, tracer trace.Tracer, log *zap.Logger) *worker.Worker {
 	served := make([]worker.Database, len(dbs))
 	for i, db := range dbs {
 		served[i] = worker.Database{Name: db.name, Pool: db.pool, Ledger: store.New(db.pool, db.name)}
 	}
-	return worker.New(worker.Config{
-		ID: id, Slots: slots, Build: observe.ThisBuild().Version, Databases: served, Queue: conn, Logger: log,
+	batches := observe.NewBatches()
+	carrier := worker.New(worker.Config{
+		ID: id, Slots: slots, Build: observe.ThisBuild().Version, Databases: served, Queue: conn, Logger: log, Tracer: tracer, Batches: batches.Observe,
 	})
+	metrics.MustRegister(observe.ThisWorker(carrier.View), batches)
+	return carrier
 }
 
 // drainTimeout bounds how long what was sent last may take to leave.

@@ -18,6 +18,7 @@ type workerFlags struct {
 	slots  int
 	id     string
 	listen string
+	traces traceFlags
 }
 
 func (a *app) workerCommand() *cobra.Command {
@@ -41,6 +42,7 @@ It needs the DSN of each database that it shall serve (BACKFLEET_DATABASE_<NAME>
 	f.IntVar(&flags.slots, "slots", 1, "ranges carried at once; each uses one connection to its database")
 	f.StringVar(&flags.id, "id", "", "name of this worker, unique in the fleet and new for each process (default: host-pid-random)")
 	f.StringVar(&flags.listen, "listen", "", "address of metrics and health, e.g. 127.0.0.1:9090 (default: none)")
+	flags.traces.add(f, a)
 	return cmd
 }
 
@@ -57,6 +59,9 @@ func (a *app) runWorker(ctx context.Context, nats natsFlags, flags workerFlags) 
 		flags.id = processID()
 	} else if !workerID.MatchString(flags.id) {
 		return usage("id: %q is not a name; use up to 100 letters, digits, dots, hyphens and underscores", flags.id)
+	}
+	if err := flags.traces.check(); err != nil {
+		return err
 	}
 	log, err := a.log()
 	if err != nil {
@@ -78,10 +83,13 @@ func (a *app) runWorker(ctx context.Context, nats natsFlags, flags workerFlags) 
 	}
 	p.then("NATS", func() { drain(conn) })
 	health := &observe.Health{}
-	carrier := newCarrier(flags.id, flags.slots, dbs, conn, log)
+	tracing, err := flags.traces.start(ctx, p, "backfleet-worker", flags.id, log)
+	if err != nil {
+		return err
+	}
+	metrics := observe.NewRegistry()
+	carrier := newCarrier(flags.id, flags.slots, dbs, conn, metrics, tracing.Tracer(), log)
 	if flags.listen != "" {
-		metrics := observe.NewRegistry()
-		metrics.MustRegister(observe.ThisWorker(carrier.View))
 		if err := serveMetrics(ctx, p, flags.listen, health, metrics, log); err != nil {
 			return err
 		}

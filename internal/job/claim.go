@@ -1,6 +1,8 @@
 package job
 
 import (
+	"time"
+
 	"github.com/backfleet/backfleet/ranges"
 )
 
@@ -35,4 +37,7 @@ type Quarantined struct {
 	Error    string     `json:"error"`
 	Attempts int        `json:"attempts"`
 	By       string     `json:"by"` // the worker, or the person who skipped it
+	// At and Range are told where the quarantine is listed; a report leaves them out. Range is nil where a person skipped the row.
+	At    *time.Time `json:"at,omitempty"`
+	Range *int       `json:"range,omitempty"`
 }

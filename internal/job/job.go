@@ -91,6 +91,11 @@ type Job struct {
 	Forecast    *Forecast
 	EndLSN      *string // WAL position that every replica must have flushed before `complete`
 	StreamClear bool    // it ended and left nothing in the stream
+
+	SubmittedAs string // the API's token that submitted it; empty where it was none's
+	PlanHash    string // what its plan came down to at the submit; empty for jobs of before
+	ApprovedAs  string // the API's token that approved it; empty where none did
+	Approved    time.Time
 }
 
 // Ref names one delivery of one range. It is all that a message holds.

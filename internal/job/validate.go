@@ -20,6 +20,9 @@ const maxExpression = 64 << 10
 // namePattern fits a subject, a consumer and an environment variable alike.
 var namePattern = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
 
+// ValidName reports whether a job or a database may be called so.
+func ValidName(name string) bool { return namePattern.MatchString(name) }
+
 // WithDefaults returns the spec with its schema named and every zero limit replaced by its default. Two zeros keep their
 // meaning and stay: throttle.max_rows_per_second (no cap) and on_error.quarantine_rows (pause at the first row);
 // [ParseSpec] alone can tell an absent quarantine_rows from a zero, and fills it in.

@@ -30,6 +30,7 @@ type Status struct {
 	Rate       float64        `json:"rows_per_second"`
 	ETA        *ETA           `json:"eta,omitempty"` // nil: nobody here knows
 	Lag        map[string]Lag `json:"lag,omitempty"` // by replica
+	Leases     int            `json:"leases"`        // of the job now; 0 where Live is false
 	Limiting   []Reason       `json:"limiting,omitempty"`
 	Lost       []Loss         `json:"lost,omitempty"`     // to each reason since the start, the most first
 	Forecast   *Forecast      `json:"forecast,omitempty"` // of the submit
@@ -65,6 +66,27 @@ type Fleet struct {
 	HeldSince time.Time // when the hold began that stops every batch now; zero: none does
 	Read      time.Time // when the replicas were last read; before the first time, when this leadership began
 	Stream    StreamCare
+	Lag       map[string]Lag // by replica, as last read
+	Members   []Member       // by name
+	LagTarget Duration       // the least of the jobs that may run; 0: none may
+	Share     Share
+}
+
+// Member is one worker of a fleet as its leader hears it.
+type Member struct {
+	Worker  string `json:"worker"`
+	Build   string `json:"build"`
+	Slots   int    `json:"slots"`
+	Holding []Held `json:"holding"` // ranges of any database
+}
+
+// Share is what the governor of a database allows its fleet now.
+type Share struct {
+	Decided bool    // false: it has not decided yet, or not lately
+	Hold    bool    // no batch may start
+	Rate    float64 // rows/s; 0: without limit. It means nothing while Hold
+	Leases  []Lease
+	Reasons []Reason // why it is not more; the binding one first
 }
 
 // StreamCare is what a leader had to do since it leads so that the stream held what the ledger says.
@@ -73,6 +95,32 @@ type StreamCare struct {
 	Missing  int       // ranges released whose message that comparison did not find
 	Lost     int64     // ranges that went out anew because their message was not in the stream
 	Expired  int64     // ranges taken back because their worker's lease ran out
+}
+
+// RangeView is one range as people see it: what it spans, how far it is, who has it, and what went wrong with it.
+type RangeView struct {
+	Index      int        `json:"index"`
+	Kind       Kind       `json:"kind"`
+	Round      int        `json:"round,omitempty"` // of verification
+	Relation   string     `json:"relation"`
+	Lo         ranges.Key `json:"lo"` // null: from the least key on
+	Hi         ranges.Key `json:"hi"` // null: up to the greatest
+	HiClosed   bool       `json:"hi_inclusive,omitempty"`
+	Key        ranges.Key `json:"checkpoint"` // the last key that is committed, of the present pass
+	State      RangeState `json:"state"`
+	Attempts   int        `json:"attempts"`  // in a row, without a batch
+	Takeovers  int        `json:"takeovers"` // claims beyond the first
+	Owner      string     `json:"owner,omitempty"`
+	LeaseUntil *time.Time `json:"lease_until,omitempty"`
+	Rows       int64      `json:"rows_written"`
+	Walked     int64      `json:"keys_walked"`
+	Batches    int64      `json:"batches"`
+	Retries    int64      `json:"retries"`
+	Residual   int64      `json:"residual,omitempty"`
+	CheckFails int64      `json:"check_failures,omitempty"`
+	Error      string     `json:"last_error,omitempty"`
+	Started    *time.Time `json:"started_at,omitempty"`
+	Ended      *time.Time `json:"ended_at,omitempty"`
 }
 
 // WorkerOnJob is a worker that carries a range of the job now.
@@ -109,6 +157,32 @@ type RangeCounts struct {
 	Skipped  int `json:"skipped"`
 }
 
+// Add counts n ranges of a state.
+func (c *RangeCounts) Add(state RangeState, n int) {
+	c.Total += n
+	switch state {
+	case Queued:
+		c.Queued += n
+	case Released:
+		c.Released += n
+	case RangeRunning:
+		c.Running += n
+	case Done:
+		c.Done += n
+	case RangeFailed:
+		c.Failed += n
+	case RangeDropped:
+		c.Dropped += n
+	case RangeExcluded:
+		c.Skipped += n
+	}
+}
+
+// Blocks is a job's key space as a row of cells, each the sum of the ranges that lie in it.
+type Blocks struct {
+	Cells []RangeCounts `json:"cells"` // in key order
+}
+
 // Event is one line of the audit log.
 type Event struct {
 	ID     int64          `json:"id"`
@@ -117,6 +191,14 @@ type Event struct {
 	By     string         `json:"by"`
 	Action string         `json:"action"`
 	Detail map[string]any `json:"detail,omitempty"` // "old" and "new" where a value changed
+}
+
+// Refused is a change that somebody asked for in vain.
+type Refused struct {
+	Operation string `json:"operation"`
+	Status    int    `json:"status"` // of HTTP: 403, 409, 412 or 429
+	Reason    string `json:"reason"`
+	From      string `json:"from,omitempty"` // the address
 }
 
 // Report is the proof of a job: what was done, what is left, who did what.

@@ -11,7 +11,7 @@ import (
 type fleets struct {
 	read func() map[string]*job.Fleet
 
-	leader, epoch, workers, slots, held, heldSince, lastRead, compared, missing, lost, expired *prometheus.Desc
+	leader, epoch, workers, slots, budget, leases, held, heldSince, lastRead, compared, missing, lost, expired *prometheus.Desc
 }
 
 // Fleets exports what is known of the fleet of each database that this process may lead. Where another leads there is nothing but
@@ -26,6 +26,8 @@ func Fleets(read func() map[string]*job.Fleet) prometheus.Collector {
 		epoch:     desc("leader_epoch", "Epoch of this leadership; each change of leader raises it."),
 		workers:   desc("workers", "Workers that were heard lately and reach the database."),
 		slots:     desc("slots", "Slots of those workers."),
+		budget:    desc("budget_rows_per_second", "Rows a second that the governor allows the database's fleet now; 0 while it is held, absent where nothing limits them."),
+		leases:    desc("leases", "Leases of that budget that workers have now."),
 		held:      desc("held", "1 while a hold stops every batch of the database."),
 		heldSince: desc("held_since_timestamp_seconds", "When that hold began; absent while there is none."),
 		lastRead:  desc("lag_last_read_timestamp_seconds", "When the replicas' lag was last read; before the first time, when this leadership began."),
@@ -39,7 +41,7 @@ func Fleets(read func() map[string]*job.Fleet) prometheus.Collector {
 // Describe implements prometheus.Collector.
 func (c *fleets) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.leader, c.epoch, c.workers, c.slots, c.held, c.heldSince, c.lastRead, c.compared, c.missing, c.lost, c.expired,
+		c.leader, c.epoch, c.workers, c.slots, c.budget, c.leases, c.held, c.heldSince, c.lastRead, c.compared, c.missing, c.lost, c.expired,
 	} {
 		ch <- d
 	}
@@ -63,6 +65,10 @@ func (c *fleets) Collect(ch chan<- prometheus.Metric) {
 		emit(prometheus.GaugeValue, c.epoch, float64(f.Epoch))
 		emit(prometheus.GaugeValue, c.workers, float64(f.Workers))
 		emit(prometheus.GaugeValue, c.slots, float64(f.Slots))
+		if b := f.Share; b.Decided && (b.Hold || b.Rate > 0) {
+			emit(prometheus.GaugeValue, c.budget, b.Rate)
+		}
+		emit(prometheus.GaugeValue, c.leases, float64(len(f.Share.Leases)))
 		emit(prometheus.GaugeValue, c.held, truth(!f.HeldSince.IsZero()))
 		when(c.heldSince, f.HeldSince)
 		when(c.lastRead, f.Read)

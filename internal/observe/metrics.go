@@ -70,6 +70,7 @@ func Jobs(read Statuses) prometheus.Collector {
 	c.missing = desc("job_replica_missing", "1 while a replica that was there before is not.", "replica")
 	c.held = desc("job_held", "1 while a hard signal stops every batch of the job.")
 	c.workers = desc("job_workers", "Slots that carry a range of the job now.")
+	c.leases = desc("job_leases", "Slots that may carry a range of the job now.")
 	c.maxWorkers = desc("job_workers_max", "The job's own limit on slots.")
 	c.pending = desc("job_stream_pending", "Messages of the job's consumer that no worker has yet.")
 	c.ackPending = desc("job_stream_ack_pending", "Messages of the job's consumer that a worker has and has not acked.")
@@ -87,7 +88,7 @@ type jobs struct {
 	all  []*prometheus.Desc
 
 	failed, state, estimate, rows, batches, retries, fraction, rate, etaLow, etaHigh, limiting, lost, ranges, quarantine, lag, missing, held, workers,
-	maxWorkers, pending, ackPending, expected, moved, planned, open *prometheus.Desc
+	leases, maxWorkers, pending, ackPending, expected, moved, planned, open *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
@@ -157,6 +158,9 @@ func (c *jobs) job(s job.Status, emit func(prometheus.ValueType, *prometheus.Des
 	}
 	gauge(c.held, truth(Held(s)))
 	gauge(c.workers, float64(len(s.Workers)))
+	if s.Live {
+		gauge(c.leases, float64(s.Leases))
+	}
 	gauge(c.maxWorkers, float64(s.Limits.Workers.Max))
 	if s.Stream != nil {
 		gauge(c.pending, float64(s.Stream.Pending))

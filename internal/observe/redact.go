@@ -11,6 +11,8 @@ var (
 	userinfo = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://[^\s:/@"']*):[^\s/"']+@`)
 	// tokenURL finds a token used as a URL's user: nats://token@host. A user of a database URL is no secret.
 	tokenURL = regexp.MustCompile(`\b((?:nats|tls|wss?)://)[^\s:/@"']+@`)
+	// apiToken finds a token of the API wherever it stands.
+	apiToken = regexp.MustCompile(`\bbf_[A-Za-z0-9_-]{43}`)
 	// pair finds password=..., sslpassword=..., token: ... in keyword DSNs, URL queries and prose.
 	pair = regexp.MustCompile(`(?i)\b((?:ssl|pg)?pass(?:word|phrase)?|token|secret|authorization)(\\?["']?\s*[=:]\s*)(?:bearer\s+)?('(?:[^'\\]|\\+.)*'|\\?"[^"]*"|[^\s&,;"'\\]+)`)
 )
@@ -20,6 +22,7 @@ var (
 func Redact(s string) string {
 	s = userinfo.ReplaceAllString(s, "$1:***@")
 	s = tokenURL.ReplaceAllString(s, "$1***@")
+	s = apiToken.ReplaceAllString(s, "bf_***")
 	return pair.ReplaceAllString(s, "$1$2***")
 }
 

@@ -44,19 +44,23 @@ func SQLState(err error) string {
 
 // Classify sorts an error of a statement by its SQLSTATE. Anything without one is a lost connection.
 func Classify(err error) Class {
-	code := SQLState(err)
-	if code == "" {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
 		if errors.Is(err, context.Canceled) {
 			return Unknown
 		}
 		return Connection
 	}
+	if refusedByStandby(pg) {
+		return Connection
+	}
+	code := pg.Code
 	switch code {
 	case "40001", "40P01", "55P03", "57014": // serialization, deadlock, lock timeout, statement timeout
 		return Contention
 	case "26000", "42P05": // a pooler gave the session another backend: what it has prepared is not there, or is there already
 		return Connection
-	case "25006", "57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04": // read-only, shutdown, recovery, dropped, idle timeouts
+	case "57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04": // shutdown, recovery, dropped, idle timeouts
 		return Connection
 	case "42501":
 		return Permission

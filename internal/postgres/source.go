@@ -122,6 +122,7 @@ func Open(ctx context.Context, name string, src Source, opt PoolOptions) (*pgxpo
 		cfg.ConnConfig.ConnectTimeout = 5 * time.Second
 	}
 	cfg.ConnConfig.DialFunc = dial
+	cfg.ConnConfig.OnPgError = leaveStandby(cfg.ConnConfig.OnPgError)
 	cfg.BeforeConnect = poolerGuard()
 	if opt.Application != "" {
 		cfg.ConnConfig.RuntimeParams["application_name"] = clip(opt.Application, 63)

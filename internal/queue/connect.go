@@ -92,11 +92,11 @@ func connect(ctx context.Context, at string, o Options, extra ...nats.Option) (*
 	}
 	if err != nil {
 		nc.Close()
-		hint := "start the server with -js, or enable JetStream for this account"
-		if errors.Is(err, errNoAPIAnswer) {
-			hint = "wait for its cluster to elect a leader, or grant this user the permissions of its role"
+		failed := &ConnectError{URL: at, Reason: ErrNoJetStream, Cause: err, Hint: "start the server with -js, or enable JetStream for this account"}
+		if withoutAnswer(err) {
+			failed.Reason, failed.Hint = ErrNoAnswer, "wait for its cluster to elect a leader, or grant this user the permissions of its role"
 		}
-		return nil, &ConnectError{URL: at, Reason: ErrNoJetStream, Cause: err, Hint: hint}
+		return nil, failed
 	}
 	c.log.Info("connected to NATS", zap.String("nats", at), zap.String("server", nc.ConnectedServerName()),
 		zap.String("server_version", nc.ConnectedServerVersion()))
@@ -190,14 +190,14 @@ func (c *Conn) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, firstConnect)
 	defer cancel()
 	_, err := c.js.Stream(ctx, bucketStream(c.names.workersBucket()))
-	var api *jetstream.APIError
-	switch {
-	case err == nil, errors.Is(err, jetstream.ErrStreamNotFound):
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil
-	case errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
-		return errNoAPIAnswer
-	case errors.As(err, &api) && api.ErrorCode == clusterNotAvailable:
-		return fmt.Errorf("%w: %w", errNoAPIAnswer, err)
 	}
 	return err
+}
+
+// withoutAnswer says that there was no answer of JetStream, or only that it has no leader to give one.
+func withoutAnswer(err error) bool {
+	var api *jetstream.APIError
+	return errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &api) && api.ErrorCode == clusterNotAvailable
 }

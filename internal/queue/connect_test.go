@@ -106,6 +106,19 @@ func TestNATSWithoutJetStream(t *testing.T) {
 	refused(t, Options{URL: p.url(), User: "u", Password: "p"}, ErrNoJetStream, "this account")
 }
 
+// A server of a cluster that has no leader yet has JetStream: it is there soon.
+func TestAClusterWithoutALeader(t *testing.T) {
+	p := startProcess(t, `server_name: a
+cluster { name: c, listen: "127.0.0.1:-1", routes: ["nats://127.0.0.1:1"] }`)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err := Connect(ctx, Options{URL: p.url()})
+	if !errors.Is(err, ErrNoAnswer) || errors.Is(err, ErrNoJetStream) {
+		t.Errorf("%v, want %v", err, ErrNoAnswer)
+	}
+	mentions(t, err, p.url(), "does not answer", "elect a leader")
+}
+
 // certificates writes a CA and a certificate for 127.0.0.1 that it signed, usable by server and client.
 func certificates(t *testing.T) (ca, cert, key string) {
 	t.Helper()

@@ -20,8 +20,8 @@ var (
 	ErrCredentials  = errors.New("the credentials were refused")
 	ErrTLS          = errors.New("TLS failed")
 	ErrNoJetStream  = errors.New("it has no JetStream")
+	ErrNoAnswer     = errors.New("its JetStream does not answer") // yet, as a rule: a cluster without a leader
 	ErrBadOptions   = errors.New("the options are wrong")
-	errNoAPIAnswer  = errors.New("JetStream did not answer")
 	errInterrupted  = errors.New("the connection changed")
 	errLostUpdate   = errors.New("another writer was first")
 	errNotSubmitted = errors.New("not published")
@@ -45,7 +45,7 @@ var (
 // ConnectError says why the first connect to NATS failed, in one line with a hint. It never holds a credential.
 type ConnectError struct {
 	URL    string // without user information
-	Reason error  // ErrUnreachable, ErrCredentials, ErrTLS, ErrNoJetStream or ErrBadOptions
+	Reason error  // ErrUnreachable, ErrCredentials, ErrTLS, ErrNoJetStream, ErrNoAnswer or ErrBadOptions
 	Cause  error  // may be nil
 	Hint   string
 }

@@ -153,3 +153,22 @@ func TestTheBrakeStopsEveryBatch(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, on, "a hold ends by itself")
 }
+
+// A flood of refusals fills neither the audit log, which cannot be shortened, nor a report.
+func TestRefusalsAreBounded(t *testing.T) {
+	sc := submitted(t, 1)
+	ctx := t.Context()
+	for range MostRefusals + 20 {
+		require.NoError(t, sc.s.Refused(ctx, sc.j.ID, "vera", job.Refused{Operation: "pause", Status: 403, Reason: "vera is viewer"}))
+	}
+	require.Equal(t, MostRefusals, sc.one("select count(*) from backfleet.events where action = 'refused'"))
+	events, err := sc.s.EventsBefore(ctx, sc.j.ID, 0, "refused", 1)
+	require.NoError(t, err)
+	require.Equal(t, map[string]any{"operation": "pause", "status": 403.0, "reason": "vera is viewer"}, events[0].Detail)
+	r, err := sc.s.Report(ctx, sc.j.ID)
+	require.NoError(t, err)
+	require.Equal(t, []string{"submit"}, actions(r.Events))
+	sc.exec("update backfleet.events set at = at - interval '61 minutes'")
+	require.NoError(t, sc.s.Refused(ctx, "", "vera", job.Refused{Operation: "hold", Status: 403}))
+	require.Equal(t, MostRefusals+1, sc.one("select count(*) from backfleet.events where action = 'refused'"))
+}

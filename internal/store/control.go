@@ -44,7 +44,20 @@ type decision func(pgx.Tx, job.Job) (job.Job, error)
 
 // change locks a job, lets fn decide, and returns the job as it then stands.
 func (s *Store) change(ctx context.Context, op string, id job.ID, fn decision) (job.Job, error) {
-	return changeIn(ctx, s.tx, op, id, fn)
+	return changeIn(ctx, s.tx, op, id, func(tx pgx.Tx, j job.Job) (job.Job, error) {
+		if err := s.asked(j); err != nil {
+			return j, err
+		}
+		return fn(tx, j)
+	})
+}
+
+// asked refuses a change of a job that is not as the caller saw it.
+func (s *Store) asked(j job.Job) error {
+	if s.revision != 0 && s.revision != j.Revision {
+		return &RevisionError{fmt.Sprintf("job %q", j.Name), j.Revision, s.revision}
+	}
+	return nil
 }
 
 // changeIn is change in a transaction of the store's, or of a leader's, which is refused once another leads.
@@ -87,7 +100,7 @@ func setState(ctx context.Context, tx pgx.Tx, j job.Job, to, resume job.State, b
 
 // Pause stops a job: workers finish their batch, checkpoint and hand their ranges back. Pausing a paused job changes nothing.
 func (s *Store) Pause(ctx context.Context, id job.ID, by, reason string) (job.Job, error) {
-	return changeIn(ctx, s.tx, "pause", id, pause(ctx, by, reason))
+	return s.change(ctx, "pause", id, pause(ctx, by, reason))
 }
 
 // Pause is the coordinator's own, refused once another leads: what it saw may be past.
@@ -142,7 +155,7 @@ func (s *Store) Cancel(ctx context.Context, id job.ID, by, reason string) (job.J
 
 // Fail ends a job that cannot go on, with one clear line; `retry` revives it where it stood. Failing an ended job changes nothing.
 func (s *Store) Fail(ctx context.Context, id job.ID, by, reason string) (job.Job, error) {
-	return changeIn(ctx, s.tx, "fail", id, fail(ctx, by, reason))
+	return s.change(ctx, "fail", id, fail(ctx, by, reason))
 }
 
 // Fail is the coordinator's own, refused once another leads.
@@ -168,6 +181,9 @@ func (s *Store) SetLimits(ctx context.Context, id job.ID, by string, limits job.
 	return s.change(ctx, "set", id, func(tx pgx.Tx, j job.Job) (job.Job, error) {
 		if j.State.Ended() {
 			return j, &StateError{j.Name, "set", j.State, "its limits no longer matter"}
+		}
+		if awaits(j) {
+			return j, &StateError{j.Name, "set", j.State, "what another person is asked to approve does not change; cancel it and submit it anew"}
 		}
 		if ifRevision != 0 && ifRevision != j.Revision {
 			return j, &RevisionError{fmt.Sprintf("job %q", j.Name), j.Revision, ifRevision}
@@ -298,6 +314,10 @@ func (s *Store) Retry(ctx context.Context, id job.ID, by string) (RetryResult, e
 	if j.State == job.Complete || j.State == job.Cancelled {
 		return res, &StateError{j.Name, "retry", j.State, "there is nothing to retry"}
 	}
+	if err := s.asked(j); err != nil {
+		return res, err
+	}
+	s = s.If(0) // the rows come first, and what they change is no reason to stop
 	if err := s.retryRows(ctx, j, by, &res); err != nil {
 		return res, errors.Join(err, s.retryStopped(ctx, id, by, res, err))
 	}

@@ -38,7 +38,7 @@ func (s *Store) Grants(ctx context.Context, role, table string) (string, error) 
 	b.WriteString("-- The ledger.\n")
 	line("GRANT USAGE ON SCHEMA backfleet TO %s", to)
 	line("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA backfleet TO %s", to)
-	line("REVOKE INSERT, UPDATE, DELETE ON backfleet.schema_version FROM %s", to)
+	line("REVOKE INSERT, UPDATE, DELETE ON backfleet.schema_version, backfleet.policy FROM %s", to)
 	line("REVOKE UPDATE, DELETE ON backfleet.events FROM %s", to) // the audit log only grows
 	line("GRANT EXECUTE ON FUNCTION backfleet.hold(interval, text), backfleet.release() TO %s", to)
 	b.WriteString("-- Replicas and other sessions, for the throttle. A superuser must run this one.\n")

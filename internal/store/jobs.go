@@ -24,6 +24,10 @@ type NewJob struct {
 	Estimate   int64
 	EstimateBy string
 	Forecast   *job.Forecast // nil: none was made
+	As         string        // the API's token that submits it; empty where it is none's
+	Plan       any           // what preflight found, for those who read it later; nil: nothing is kept
+	PlanHash   string        // what an approval of the plan is bound to
+	Request    *Request      // nil: it is not remembered that this was asked
 	// Again allows a job with the name and spec of one that has ended: it does every row once more.
 	Again bool
 }
@@ -47,37 +51,61 @@ func (e *SpecChangedError) Error() string {
 var ErrNotFound = errors.New("no such job")
 
 // Submit stores a job. The same name with the same spec returns the job that is there, ended or not, so that running a file twice
-// never does a row twice; with another spec it is a SpecChangedError.
+// never does a row twice; with another spec it is a SpecChangedError. A request that was answered before is answered so again; the same
+// key with another request is a KeyReusedError. Where the database asks for it, the job awaits an approval.
 func (s *Store) Submit(ctx context.Context, by string, n NewJob) (job.Job, error) {
 	var out job.Job
 	err := s.tx(ctx, "submit", func(tx pgx.Tx) error {
-		// Two submits of one name must not both find nothing.
-		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock(hashtextextended('backfleet.submit.' || $1, 0))", n.Spec.Name); err != nil {
-			return err
-		}
-		prior, err := findJob(ctx, tx, n.Spec.Name)
-		switch {
-		case err == nil && n.Again && prior.State.Ended():
-		case err == nil && prior.SpecHash == n.Spec.Hash() && prior.State != job.Cancelled:
-			out = prior
-			return nil
-		case err == nil && prior.State == job.Cancelled:
-		case err == nil:
-			return &SpecChangedError{Name: n.Spec.Name, Changed: job.Diff(prior.Spec, n.Spec), State: prior.State}
-		case !errors.Is(err, ErrNotFound):
-			return err
-		}
-		rows, err := tx.Query(ctx, q("job_insert"), ulid.Make().String(), n.Spec.Name, s.database, jsonb{n.Spec}, n.Spec.Hash(),
-			jsonb{n.Spec.Limits}, jsonb{n.Key}, n.Idempotent, max(n.Passes, 1), n.SearchPath, n.Estimate, n.EstimateBy, by, jsonb{n.Forecast})
+		answer, err := n.Request.answered(ctx, tx)
 		if err != nil {
 			return err
 		}
-		if out, err = collectJob(rows); err != nil {
+		if answer != nil {
+			out = answer.Job
+			return nil
+		}
+		var created bool
+		if out, created, err = s.submit(ctx, tx, by, n); err != nil {
 			return err
 		}
-		return event(ctx, tx, out.ID, by, "submit", map[string]any{"name": out.Name, "spec_hash": out.SpecHash})
+		return n.Request.remember(ctx, tx, Answer{out, created})
 	})
 	return out, err
+}
+
+func (s *Store) submit(ctx context.Context, tx pgx.Tx, by string, n NewJob) (out job.Job, created bool, err error) {
+	// Two submits of one name must not both find nothing.
+	if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock(hashtextextended('backfleet.submit.' || $1, 0))", n.Spec.Name); err != nil {
+		return out, false, err
+	}
+	prior, err := findJob(ctx, tx, n.Spec.Name)
+	switch {
+	case err == nil && n.Again && prior.State.Ended():
+	case err == nil && prior.SpecHash == n.Spec.Hash() && prior.State != job.Cancelled:
+		return prior, false, nil
+	case err == nil && prior.State == job.Cancelled:
+	case err == nil:
+		return out, false, &SpecChangedError{Name: n.Spec.Name, Changed: job.Diff(prior.Spec, n.Spec), State: prior.State}
+	case !errors.Is(err, ErrNotFound):
+		return out, false, err
+	}
+	rows, err := tx.Query(ctx, q("job_insert"), ulid.Make().String(), n.Spec.Name, s.database, jsonb{n.Spec}, n.Spec.Hash(),
+		jsonb{n.Spec.Limits}, jsonb{n.Key}, n.Idempotent, max(n.Passes, 1), n.SearchPath, n.Estimate, n.EstimateBy, by, jsonb{n.Forecast},
+		orNull(n.As), jsonb{n.Plan}, orNull(n.PlanHash))
+	if err != nil {
+		return out, false, err
+	}
+	if out, err = collectJob(rows); err != nil {
+		return out, false, err
+	}
+	detail := map[string]any{"name": out.Name, "spec_hash": out.SpecHash, "new": out.State}
+	if n.As != "" {
+		detail["as"] = n.As
+	}
+	if n.PlanHash != "" {
+		detail["plan_hash"] = n.PlanHash
+	}
+	return out, true, event(ctx, tx, out.ID, by, "submit", detail)
 }
 
 // Find returns the unfinished job of a name, else its latest, or the job with that ULID.
@@ -101,14 +129,22 @@ func (s *Store) Get(ctx context.Context, id job.ID) (job.Job, error) {
 	return collectJob(rows)
 }
 
+// Plan returns the plan that was found at a job's submit, as JSON; nil for a job of before.
+func (s *Store) Plan(ctx context.Context, id job.ID) (plan []byte, err error) {
+	if err := s.pool.QueryRow(ctx, q("job_plan"), id).Scan(&plan); err != nil {
+		return nil, s.explain("read the plan", err)
+	}
+	return plan, nil
+}
+
 // Jobs lists the last thousand jobs, newest first.
 func (s *Store) Jobs(ctx context.Context) ([]job.Job, error) { return s.jobs(ctx, "jobs_all") }
 
 // Open lists the jobs that a coordinator still has something to do for.
 func (s *Store) Open(ctx context.Context) ([]job.Job, error) { return s.jobs(ctx, "jobs_open") }
 
-func (s *Store) jobs(ctx context.Context, name string) ([]job.Job, error) {
-	rows, err := s.pool.Query(ctx, q(name))
+func (s *Store) jobs(ctx context.Context, name string, args ...any) ([]job.Job, error) {
+	rows, err := s.pool.Query(ctx, q(name), args...)
 	if err == nil {
 		var jobs []job.Job
 		if jobs, err = pgx.CollectRows(rows, scanJob); err == nil {
@@ -176,6 +212,10 @@ type jobRow struct {
 	EndLSN       *string    `db:"end_lsn"`
 	StreamClear  bool       `db:"stream_clear"`
 	StoredReport []byte     `db:"report"`
+	SubmittedAs  *string    `db:"submitted_as"`
+	PlanHash     *string    `db:"plan_hash"`
+	ApprovedAs   *string    `db:"approved_as"`
+	ApprovedAt   *time.Time `db:"approved_at"`
 }
 
 func scanJob(row pgx.CollectableRow) (job.Job, error) {
@@ -191,6 +231,10 @@ func scanJob(row pgx.CollectableRow) (job.Job, error) {
 	}
 	if r.ResumeState != nil {
 		j.ResumeState = job.State(*r.ResumeState)
+	}
+	j.SubmittedAs, j.PlanHash, j.ApprovedAs = text(r.SubmittedAs), text(r.PlanHash), text(r.ApprovedAs)
+	if r.ApprovedAt != nil {
+		j.Approved = *r.ApprovedAt
 	}
 	if r.StartedAt != nil {
 		j.Started = *r.StartedAt
@@ -215,15 +259,27 @@ func scanJob(row pgx.CollectableRow) (job.Job, error) {
 	return j, nil
 }
 
+// text is a text of the ledger, empty where there is none.
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// orNull is a text for the ledger, NULL where it is empty.
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
 // event writes one line of the audit log in the transaction of the change.
 func event(ctx context.Context, tx pgx.Tx, id job.ID, by, action string, detail map[string]any) error {
 	if detail == nil {
 		detail = map[string]any{}
 	}
-	var jobID *string
-	if id != "" {
-		jobID = (*string)(&id)
-	}
-	_, err := tx.Exec(ctx, q("event"), jobID, by, action, jsonb{detail})
+	_, err := tx.Exec(ctx, q("event"), orNull(string(id)), by, action, jsonb{detail})
 	return err
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -75,6 +76,10 @@ func TestAnOldLeaderChangesNothing(t *testing.T) {
 	only := func(_ any, err error) error { return err }
 	changes := map[string]func() error{
 		"AddRanges":       func() error { return old.AddRanges(ctx, id, sc.relation, []ranges.Range{{}}, true) },
+		"BeginNotices":    func() error { return old.BeginNotices(ctx, "slack") },
+		"NoticeFailed":    func() error { return only(old.NoticeFailed(ctx, Notice{Target: "slack"}, "x", time.Second)) },
+		"NoticeSent":      func() error { return old.NoticeSent(ctx, Notice{Target: "slack"}) },
+		"Notify":          func() error { return old.Notify(ctx, "slack", "x", func(string) any { return 1 }) },
 		"DropRelation":    func() error { return old.DropRelation(ctx, id, Relation{OID: sc.relation}) },
 		"End":             func() error { return only(old.End(ctx, id, job.Failed, "x", job.Report{})) },
 		"EndLSN":          func() error { return only(old.EndLSN(ctx, id)) },
@@ -94,6 +99,7 @@ func TestAnOldLeaderChangesNothing(t *testing.T) {
 	}
 	require.Equal(t, before, sc.text("select jsonb_agg(to_jsonb(j))::text from backfleet.jobs j"))
 	require.Zero(t, sc.one("select count(*) from backfleet.relations"))
+	require.Zero(t, sc.one("select count(*) from backfleet.notices"))
 
 	leader, ledger := reflect.TypeFor[*Leader](), reflect.TypeFor[*Store]()
 	for i := range leader.NumMethod() {

@@ -18,6 +18,7 @@ type Sample struct {
 	Limiting string
 	Watched  float64 // seconds since the sample before, as far as the governor ran
 	Lost     []throttle.Loss
+	Moment   job.Moment
 }
 
 // limiting is the sample's reason, and the part that was lost to all of them.
@@ -35,7 +36,7 @@ func (x Sample) limiting() (signal string, lost float64) {
 func (s *Store) AddSample(ctx context.Context, id job.ID, x Sample) error {
 	return s.tx(ctx, "sample", func(tx pgx.Tx) error {
 		signal, lost := x.limiting()
-		if _, err := tx.Exec(ctx, q("sample_insert"), id, x.Rows, x.Rate, x.Lag, signal, lost); err != nil {
+		if _, err := tx.Exec(ctx, q("sample_insert"), id, x.Rows, x.Rate, x.Lag, signal, lost, jsonb{x.Moment}); err != nil {
 			return err
 		}
 		if x.Watched <= 0 {

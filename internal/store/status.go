@@ -20,24 +20,8 @@ type phaseCounts struct {
 }
 
 func (p *phaseCounts) add(state job.RangeState, n int, rows, walked, batches, retries, extra int64) {
-	p.ranges.Total += n
+	p.ranges.Add(state, n)
 	p.rows, p.batches, p.retries, p.extra = p.rows+rows, p.batches+batches, p.retries+retries, p.extra+extra
-	switch state {
-	case job.Queued:
-		p.ranges.Queued += n
-	case job.Released:
-		p.ranges.Released += n
-	case job.RangeRunning:
-		p.ranges.Running += n
-	case job.Done:
-		p.ranges.Done += n
-	case job.RangeFailed:
-		p.ranges.Failed += n
-	case job.RangeDropped:
-		p.ranges.Dropped += n
-	case job.RangeExcluded:
-		p.ranges.Skipped += n
-	}
 	if state != job.Done {
 		p.walked += walked
 	}
@@ -114,6 +98,29 @@ func (s *Store) Status(ctx context.Context, id job.ID) (job.Status, error) {
 	}
 	st.Workers, err = pgx.CollectRows(rows, pgx.RowToStructByPos[job.WorkerOnJob])
 	return st, err
+}
+
+// Blocks reads the ranges of a job's present phase in key order, summed up into at most so many cells of about as many ranges each. A job
+// without ranges has no cell.
+func (s *Store) Blocks(ctx context.Context, id job.ID, cells int) (job.Blocks, error) {
+	m := job.Blocks{Cells: []job.RangeCounts{}}
+	rows, err := s.pool.Query(ctx, q("range_blocks"), id, cells)
+	if err != nil {
+		return m, s.explain("sum up ranges", err)
+	}
+	var cell, n int
+	var state job.RangeState
+	_, err = pgx.ForEachRow(rows, []any{&cell, &state, &n}, func() error {
+		for len(m.Cells) <= cell {
+			m.Cells = append(m.Cells, job.RangeCounts{})
+		}
+		m.Cells[cell].Add(state, n)
+		return nil
+	})
+	if err != nil {
+		return m, s.explain("sum up ranges", err)
+	}
+	return m, nil
 }
 
 // fraction is how much of the present phase is done, 0..1, by ranges, with a part of each open one for the keys that were passed.

@@ -22,13 +22,13 @@ import (
 var sqlFiles embed.FS
 
 // queries holds every static statement by name.
-var queries = mustLoad("sql/jobs.sql", "sql/plan.sql", "sql/ranges.sql")
+var queries = mustLoad("sql/jobs.sql", "sql/plan.sql", "sql/ranges.sql", "sql/shown.sql")
 
 // jobColumns stands for @job in the statements: the columns of a jobRow by name, so that a later version's column is no concern of
 // this one.
 const jobColumns = "id, name, database, spec, spec_hash, limits, state, resume_state, reason, revision, key_columns, idempotent," +
 	" auto_passes, search_path, estimate, estimate_by, freeze_wait, planned_at, verify_round, submitted_by, submitted_at, started_at, ended_at," +
-	" forecast, end_lsn, stream_clear, report"
+	" forecast, end_lsn, stream_clear, report, submitted_as, plan_hash, approved_as, approved_at"
 
 // mustLoad reads "-- name: x" sections; a mistake in an embedded file is a mistake in the program.
 func mustLoad(files ...string) map[string]string {
@@ -63,6 +63,14 @@ type Store struct {
 	pool     *pgxpool.Pool
 	database string
 	settings postgres.Settings
+	revision int64 // that a change must find; 0 does not ask
+}
+
+// If returns the ledger for a change that is refused with a [RevisionError] unless what it changes has this revision. 0 does not ask.
+func (s *Store) If(revision int64) *Store {
+	asking := *s
+	asking.revision = revision
+	return &asking
 }
 
 // New returns the ledger of a database, without touching it.

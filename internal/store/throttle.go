@@ -96,6 +96,9 @@ func (s *Store) EndOverride(ctx context.Context, by string) (job.DatabaseRules, 
 func (s *Store) throttle(ctx context.Context, by, action string, ifRevision int64, change func(old job.DatabaseRules, now time.Time) job.DatabaseRules) (
 	next job.DatabaseRules, revision int64, err error,
 ) {
+	if ifRevision == 0 {
+		ifRevision = s.revision
+	}
 	err = s.tx(ctx, action, func(tx pgx.Tx) error {
 		old, have, now, err := scanThrottle(tx.QueryRow(ctx, q("throttle_lock")))
 		if err != nil {

@@ -16,9 +16,10 @@ func (c *chaos) check(ctx context.Context) error {
 	if gap, from := c.watch.longest(); gap > stillMost {
 		c.violate("the fleet stood still for %s from %s", short(gap), from.UTC().Format(time.StampMilli))
 	}
+	c.checkCosts()
 	c.figures = figures{budget: map[time.Duration]float64{}}
 	// Made only now, so that no batch pays for it.
-	if err := execOn(ctx, c.dsn(), "CREATE INDEX IF NOT EXISTS history_job ON public.history (job)"); err != nil {
+	if err := execOn(ctx, c.direct, "CREATE INDEX IF NOT EXISTS history_job ON public.history (job)"); err != nil {
 		return err
 	}
 	steps := []func(context.Context) error{c.checkRows, c.checkReplica, c.checkStream, c.checkBudget}
@@ -41,6 +42,19 @@ func (c *chaos) check(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// checkCosts holds what was taken back against the faults that may cost it.
+func (c *chaos) checkCosts() {
+	may := 0
+	for _, f := range faults {
+		if f.costs == commits {
+			may += len(c.made[f.Name])
+		}
+	}
+	if c.watch.turns > may || may == 0 && c.app.taken > 0 {
+		c.violate("%d faults may take commits, and the timeline changed %d times, with %d commits of the application gone", may, c.watch.turns, c.app.taken)
+	}
 }
 
 // none reports a violation for each row that a query returns, up to ten; the row is one text.

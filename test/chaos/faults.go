@@ -2,11 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/backfleet/backfleet/test/harness"
 )
@@ -20,62 +16,88 @@ var (
 	coordinatorDB   = Target{"coordinator's link to PostgreSQL", coordinators}
 	coordinatorNATS = Target{"coordinator's link to NATS", coordinators}
 	scale           = Target{"scale", 1}
-	natsServer      = Target{"NATS", 1}
+	cluster         = Target{"NATS cluster", 1}
+	stream          = Target{"stream", 1}
 	primary         = Target{"primary", 1}
 	standby         = Target{"standby", 1}
+	bouncer         = Target{"PgBouncer", 2}
 	table           = Target{"table", 1}
-	stream          = Target{"stream", 1}
 	order           = Target{"order", 1} // what a person says
 )
 
-// fault is a kind of fault and how it is made. Strike returns what mends it; nil where there is nothing to mend.
+// fault is a kind of fault, how it is made, and what it may cost. Strike returns what mends it; nil where there is nothing to mend.
 type fault struct {
 	Kind
 	strike func(context.Context, *chaos, Event) (mend func(context.Context) error, err error)
+	costs  cost
 }
+
+// cost is what a fault may take away that everybody was told is there. The check knows of no other loss.
+type cost int
+
+const (
+	nothing cost = iota
+	// commits that the standby did not have yet: batches and claims with them, a person's last word, and the application's own writes,
+	// which are counted by their positions in the WAL.
+	commits
+)
 
 const second = time.Second
 
+// faults are all that a run may meet: the name, how many of its cards are in the deck, what it hits, for how long at least and at most.
 var faults = []fault{
-	{Kind{"worker killed", worker, 0, 4 * second}, killed},
-	{Kind{"worker terminated", worker, 0, 4 * second}, terminated},
-	{Kind{"worker frozen", worker, second, 14 * second}, frozen}, // beyond its lease: it comes back as a zombie
-	{Kind{"coordinator killed", coordinator, 0, 6 * second}, killed},
-	{Kind{"coordinator terminated", coordinator, 0, 4 * second}, terminated},
-	{Kind{"coordinator frozen", coordinator, second, 12 * second}, frozen},
-	{Kind{"fleet scaled up, then down by SIGTERM", scale, 3 * second, 10 * second}, scaled((*seat).terminate)},
-	{Kind{"fleet scaled up, then down by SIGKILL", scale, 3 * second, 10 * second}, scaled((*seat).kill)},
+	{Kind{"worker killed", 2, on(worker), 0, 4 * second}, killed, nothing},
+	{Kind{"worker terminated", 1, on(worker), 0, 4 * second}, terminated, nothing},
+	{Kind{"worker frozen", 2, on(worker), second, 14 * second}, frozen, nothing}, // beyond its lease: it comes back as a zombie
+	{Kind{"coordinator killed", 1, on(coordinator), 0, 6 * second}, killed, nothing},
+	{Kind{"coordinator terminated", 1, on(coordinator), 0, 4 * second}, terminated, nothing},
+	{Kind{"coordinator frozen", 1, on(coordinator), second, 12 * second}, frozen, nothing},
+	{Kind{"fleet scaled up, then down by SIGTERM", 1, on(scale), 3 * second, 10 * second}, scaled((*seat).terminate), nothing},
+	{Kind{"fleet scaled up, then down by SIGKILL", 1, on(scale), 3 * second, 10 * second}, scaled((*seat).kill), nothing},
 
-	{Kind{"worker's link to PostgreSQL cut", workerDB, 0, 5 * second}, cut},
-	{Kind{"worker's link to PostgreSQL silent", workerDB, second, 13 * second}, silent},
-	{Kind{"worker's link to PostgreSQL half-open", workerDB, second, 13 * second}, halfOpen},
-	{Kind{"worker's link to PostgreSQL slow", workerDB, second, 8 * second}, slow},
-	{Kind{"worker's link to NATS cut", workerNATS, 0, 5 * second}, cut},
-	{Kind{"worker's link to NATS silent", workerNATS, second, 13 * second}, silent},
-	{Kind{"worker's link to NATS half-open", workerNATS, second, 13 * second}, halfOpen},
-	{Kind{"worker's link to NATS slow", workerNATS, second, 8 * second}, slow},
-	{Kind{"coordinator's link to PostgreSQL cut", coordinatorDB, 0, 8 * second}, cut},
-	{Kind{"coordinator's link to PostgreSQL silent", coordinatorDB, second, 12 * second}, silent},
-	{Kind{"coordinator's link to PostgreSQL half-open", coordinatorDB, second, 12 * second}, halfOpen},
-	{Kind{"coordinator's link to NATS cut", coordinatorNATS, 0, 8 * second}, cut},
-	{Kind{"coordinator's link to NATS silent", coordinatorNATS, second, 12 * second}, silent},
-	{Kind{"coordinator's link to NATS half-open", coordinatorNATS, second, 12 * second}, halfOpen},
+	{Kind{"worker's link to PostgreSQL cut", 1, on(workerDB), 0, 5 * second}, cut, nothing},
+	{Kind{"worker's link to PostgreSQL silent", 1, on(workerDB), second, 13 * second}, silent, nothing},
+	{Kind{"worker's link to PostgreSQL half-open", 1, on(workerDB), second, 13 * second}, halfOpen, nothing},
+	{Kind{"worker's link to PostgreSQL slow", 1, on(workerDB), second, 8 * second}, slow, nothing},
+	{Kind{"worker's link to NATS cut", 1, on(workerNATS), 0, 5 * second}, cut, nothing},
+	{Kind{"worker's link to NATS silent", 1, on(workerNATS), second, 13 * second}, silent, nothing},
+	{Kind{"worker's link to NATS half-open", 1, on(workerNATS), second, 13 * second}, halfOpen, nothing},
+	{Kind{"worker's link to NATS slow", 1, on(workerNATS), second, 8 * second}, slow, nothing},
+	{Kind{"worker cut off from both", 1, on(workerDB, workerNATS), second, 13 * second}, silent, nothing},
+	{Kind{"coordinator's link to PostgreSQL cut", 1, on(coordinatorDB), 0, 8 * second}, cut, nothing},
+	{Kind{"coordinator's link to PostgreSQL silent", 1, on(coordinatorDB), second, 12 * second}, silent, nothing},
+	{Kind{"coordinator's link to PostgreSQL half-open", 1, on(coordinatorDB), second, 12 * second}, halfOpen, nothing},
+	{Kind{"coordinator's link to NATS cut", 1, on(coordinatorNATS), 0, 8 * second}, cut, nothing},
+	{Kind{"coordinator's link to NATS silent", 1, on(coordinatorNATS), second, 12 * second}, silent, nothing},
+	{Kind{"coordinator's link to NATS half-open", 1, on(coordinatorNATS), second, 12 * second}, halfOpen, nothing},
 
-	{Kind{"NATS killed", natsServer, 0, 4 * second}, natsKilled(false)},
-	{Kind{"NATS killed, its store deleted", natsServer, 0, 4 * second}, natsKilled(true)},
-	{Kind{"NATS frozen", natsServer, second, 6 * second}, natsFrozen},
-	{Kind{"messages copied, aged, lost and made up", stream, 0, 0}, mislead},
+	{Kind{"NATS leader of the stream killed", 1, on(cluster), 0, 4 * second}, natsKilled(streamLeader), nothing},
+	{Kind{"NATS leader of the consumer killed", 1, on(cluster), 0, 4 * second}, natsKilled(consumerLeader), nothing},
+	{Kind{"two of three NATS servers killed", 1, on(cluster), 0, 3 * second}, natsKilled(two), nothing},
+	{Kind{"all NATS servers killed", 1, on(cluster), 0, 2 * second}, natsKilled(all), nothing},
+	{Kind{"NATS leader killed, its store deleted", 1, on(cluster), 0, 4 * second}, natsEmptied(streamLeader), nothing},
+	{Kind{"all NATS servers killed, their stores deleted", 1, on(cluster), 0, 2 * second}, natsEmptied(all), nothing},
+	{Kind{"NATS leaders step down", 1, on(cluster), 0, 0}, stepDown, nothing},
+	{Kind{"NATS leader frozen", 1, on(cluster), second, 8 * second}, natsFrozen, nothing},
+	{Kind{"NATS leader cut off from the others", 1, on(cluster), second, 12 * second}, natsCutOff, nothing},
+	{Kind{"messages copied, aged, lost and made up", 1, on(stream), 0, 0}, mislead, nothing},
 
-	{Kind{"PostgreSQL shut down at once", primary, 0, 2 * second}, primaryDown((*harness.Server).StopImmediate)},
-	{Kind{"PostgreSQL killed", primary, 0, 2 * second}, primaryDown((*harness.Server).Kill)},
-	{Kind{"half of the sessions terminated", primary, 0, 0}, sessionsTerminated},
-	{Kind{"standby shut down", standby, 0, 4 * second}, standbyDown},
-	{Kind{"replay paused", standby, second, 5 * second}, replayPaused},
-	{Kind{"table locked by DDL", table, 0, 2 * second}, tableLocked},
+	{Kind{"primary killed, standby promoted", 1, on(primary, standby, order), 0, 4 * second}, failedOver, commits},
+	{Kind{"primary shut down at once", 1, on(primary), 0, 2 * second}, primaryDown((*harness.Server).StopImmediate), nothing},
+	{Kind{"primary killed", 1, on(primary), 0, 2 * second}, primaryDown((*harness.Server).Kill), nothing},
+	{Kind{"half of the sessions terminated", 1, on(primary), 0, 0}, sessionsTerminated, nothing},
+	{Kind{"no connection left", 1, on(primary), second, 4 * second}, crowded, nothing},
+	{Kind{"disk full", 1, on(primary), second, 4 * second}, diskFull, nothing},
+	{Kind{"standby shut down", 1, on(standby), 0, 4 * second}, standbyDown, nothing},
+	{Kind{"replay paused", 1, on(standby), second, 5 * second}, replayPaused, nothing},
+	{Kind{"PgBouncer killed", 1, on(bouncer), 0, 4 * second}, bouncerDown, nothing},
+	{Kind{"table locked by DDL", 1, on(table), 0, 2 * second}, tableLocked, nothing},
 
-	{Kind{"job paused", order, second, 3 * second}, paused},
-	{Kind{"fleet held", order, second, 3 * second}, held},
+	{Kind{"job paused", 1, on(order), second, 3 * second}, paused, nothing},
+	{Kind{"fleet held", 1, on(order), second, 3 * second}, held, nothing},
 }
+
+func on(targets ...Target) []Target { return targets }
 
 // kinds are those of the faults, for the schedule.
 func kinds() (all []Kind) {
@@ -85,170 +107,8 @@ func kinds() (all []Kind) {
 	return all
 }
 
-// seat finds the process that an event hits, or whose link.
-func (c *chaos) seat(e Event) *seat {
-	switch e.Place.Target {
-	case coordinator.Name, coordinatorDB.Name, coordinatorNATS.Name:
-		return c.coordinators[e.Place.Number]
-	default:
-		return c.workers[e.Place.Number]
-	}
-}
-
-func (c *chaos) link(e Event) *harness.Link {
-	switch e.Place.Target {
-	case workerDB.Name, coordinatorDB.Name:
-		return c.seat(e).db
-	default:
-		return c.seat(e).nats
-	}
-}
-
-func killed(_ context.Context, c *chaos, e Event) (func(context.Context) error, error) {
-	s := c.seat(e)
-	s.kill()
-	return done(s.start), nil
-}
-
-func terminated(_ context.Context, c *chaos, e Event) (func(context.Context) error, error) {
-	s := c.seat(e)
-	s.terminate()
-	return done(s.start), nil
-}
-
-func frozen(_ context.Context, c *chaos, e Event) (func(context.Context) error, error) {
-	return done(c.seat(e).freeze()), nil
-}
-
-func scaled(down func(*seat)) func(context.Context, *chaos, Event) (func(context.Context) error, error) {
-	return func(_ context.Context, c *chaos, _ Event) (func(context.Context) error, error) {
-		for _, s := range c.extras {
-			s.start()
-		}
-		return func(context.Context) error {
-			for _, s := range c.extras {
-				down(s)
-			}
-			return nil
-		}, nil
-	}
-}
-
-func cut(_ context.Context, c *chaos, e Event) (func(context.Context) error, error) {
-	c.link(e).Cut()
-	return mended(c.link(e)), nil
-}
-
-func silent(_ context.Context, c *chaos, e Event) (func(context.Context) error, error) {
-	c.link(e).Silence()
-	return mended(c.link(e)), nil
-}
-
-func halfOpen(_ context.Context, c *chaos, e Event) (func(context.Context) error, error) {
-	c.link(e).Silence(harness.Way(e.Dice % 2))
-	return mended(c.link(e)), nil
-}
-
-func slow(_ context.Context, c *chaos, e Event) (func(context.Context) error, error) {
-	c.link(e).Slow(time.Duration(20+e.Dice%200)*time.Millisecond, 1<<20)
-	return mended(c.link(e)), nil
-}
-
-func mended(l *harness.Link) func(context.Context) error {
-	return func(context.Context) error { return l.Mend() }
-}
-
-func natsKilled(lost bool) func(context.Context, *chaos, Event) (func(context.Context) error, error) {
-	return func(_ context.Context, c *chaos, _ Event) (func(context.Context) error, error) {
-		err := c.nats.Kill()
-		if lost {
-			err = errors.Join(err, c.nats.DeleteStore())
-		}
-		return func(context.Context) error { return c.nats.Start() }, err
-	}
-}
-
-func natsFrozen(_ context.Context, c *chaos, _ Event) (func(context.Context) error, error) {
-	p := c.nats.Process()
-	return func(context.Context) error { return p.Cont() }, p.Stop()
-}
-
-func primaryDown(how func(*harness.Server) error) func(context.Context, *chaos, Event) (func(context.Context) error, error) {
-	return func(_ context.Context, c *chaos, _ Event) (func(context.Context) error, error) {
-		err := how(c.cluster.Primary)
-		return func(context.Context) error { return c.cluster.Primary.Start() }, err
-	}
-}
-
-func standbyDown(_ context.Context, c *chaos, _ Event) (func(context.Context) error, error) {
-	s := c.cluster.Standbys[0]
-	return func(context.Context) error { return s.Start() }, s.StopImmediate()
-}
-
-func replayPaused(ctx context.Context, c *chaos, _ Event) (func(context.Context) error, error) {
-	say := func(ctx context.Context, sql string) error {
-		conn, err := pgx.Connect(ctx, c.cluster.ReplicaDSN(0, databaseName))
-		if err != nil {
-			return err
-		}
-		defer conn.Close(context.WithoutCancel(ctx))
-		_, err = conn.Exec(ctx, sql)
-		return err
-	}
-	return func(ctx context.Context) error { return say(ctx, "SELECT pg_wal_replay_resume()") }, say(ctx, "SELECT pg_wal_replay_pause()")
-}
-
-// sessionsTerminated ends sessions of the fleet and of the application alike.
-func sessionsTerminated(ctx context.Context, c *chaos, e Event) (func(context.Context) error, error) {
-	_, err := c.pool.Exec(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-		WHERE datname = current_database() AND pid <> pg_backend_pid() AND hashint8(pid + $1) % 2 = 0`, int64(e.Dice%1_000_000))
-	return nil, err
-}
-
-// tableLocked makes a change of the table that stays open for as long as the fault lasts.
-func tableLocked(ctx context.Context, c *chaos, e Event) (func(context.Context) error, error) {
-	tx, err := c.pool.Begin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	change := "ADD COLUMN IF NOT EXISTS later text DEFAULT 'x'"
-	if e.Dice%2 == 0 {
-		change = "DROP COLUMN IF EXISTS later"
-	}
-	if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '5s'; ALTER TABLE public.accounts "+change); err != nil {
-		return nil, errors.Join(err, tx.Rollback(ctx))
-	}
-	return func(ctx context.Context) error {
-		if err := tx.Commit(ctx); err != nil { // the server was ended meanwhile, and the lock with it
-			_ = tx.Rollback(ctx)
-		}
-		return nil
-	}, nil
-}
-
-func paused(ctx context.Context, c *chaos, _ Event) (func(context.Context) error, error) {
-	name := c.work.now()
-	_, err := c.cli(ctx, "pause", name)
-	return func(ctx context.Context) error {
-		var state string
-		if err := c.pool.QueryRow(ctx, "SELECT state FROM backfleet.jobs WHERE name = $1", name).Scan(&state); err != nil || state != "paused" {
-			return err
-		}
-		_, err := c.cli(ctx, "resume", name)
-		return err
-	}, err
-}
-
-func held(ctx context.Context, c *chaos, e Event) (func(context.Context) error, error) {
-	say := func(ctx context.Context, sql string) error {
-		_, err := c.pool.Exec(ctx, sql)
-		return err
-	}
-	return func(ctx context.Context) error { return say(ctx, "SELECT backfleet.release()") },
-		say(ctx, fmt.Sprintf("SELECT backfleet.hold('%d ms', 'chaos')", max(1, (e.For+time.Minute).Milliseconds())))
-}
-
-func done(f func()) func(context.Context) error {
+// mender makes what mends of what cannot fail.
+func mender(f func()) func(context.Context) error {
 	return func(context.Context) error {
 		f()
 		return nil

@@ -18,12 +18,16 @@ import (
 const (
 	workers      = 6
 	coordinators = 2
-	extras       = 4 // workers of a fleet that is scaled up
+	extraWorkers = 4  // of a fleet that is scaled up
+	extraLeaders = 1  // coordinators of it
+	backends     = 20 // of each PgBouncer
 	databaseName = "chaos"
+	connections  = "200"     // that PostgreSQL allows
+	disk         = 256 << 20 // of the table
 	databaseVar  = "BACKFLEET_DATABASE_MAIN="
 	pollEvery    = 50 * time.Millisecond
-	patience     = 90 * time.Second // for what must come
-	graceMost    = 30 * time.Second // of a process that was told to end
+	patience     = 150 * time.Second // for what must come
+	graceMost    = 30 * time.Second  // of a process that was told to end
 
 	exitUnreachable = 5 // a process that is started while a server is down says so and ends
 )
@@ -32,8 +36,12 @@ const (
 type fleet struct {
 	env          *harness.Env
 	cluster      *harness.Cluster
-	nats         *harness.NATSServer
+	bouncers     []*harness.PgBouncer // one beside each PostgreSQL server
+	nats         *harness.NATSCluster
+	routes       []route
 	bin, dir     string
+	direct       string // the DSN without links, which leads to whichever server takes writes
+	ports        struct{ servers, bouncers, nats []int }
 	workers      []*seat
 	coordinators []*seat
 	extras       []*seat
@@ -55,16 +63,31 @@ func startServers(dir string, violate func(string, ...any)) (f *fleet, err error
 	if f.bin, err = f.env.BuildBackfleet(); err != nil {
 		return nil, err
 	}
-	if f.cluster, err = f.env.StartPostgres(harness.WithStandby(1)); err != nil {
+	options := []harness.PostgresOption{harness.WithStandby(1), harness.WithSetting("max_connections", connections)}
+	f.cluster, err = f.env.StartPostgres(append(options, harness.WithSmallDisk(disk))...)
+	if errors.Is(err, harness.ErrNoMount) { // no disk can be full then
+		f.cluster, err = f.env.StartPostgres(options...)
+	}
+	if err != nil {
 		return nil, err
 	}
-	if f.nats, err = f.env.StartNATS(); err != nil {
+	f.direct = f.cluster.FailoverDSN(databaseName)
+	for _, s := range []*harness.Server{f.cluster.Primary, f.cluster.Standbys[0]} {
+		b, err := f.env.StartPgBouncer(s, backends)
+		if err != nil {
+			return nil, err
+		}
+		f.bouncers = append(f.bouncers, b)
+		f.ports.servers, f.ports.bouncers = append(f.ports.servers, s.Port), append(f.ports.bouncers, b.Port)
+	}
+	if err := f.startNATS(); err != nil {
 		return nil, err
+	}
+	for _, n := range f.nats.Servers {
+		f.ports.nats = append(f.ports.nats, n.Port)
 	}
 	return f, nil
 }
-
-func (f *fleet) dsn() string { return f.cluster.DSN(databaseName) }
 
 // man makes the seats and has them kept: a process that ends by itself is started again, as its orchestrator would.
 func (f *fleet) man(ctx context.Context) error {
@@ -76,14 +99,17 @@ func (f *fleet) man(ctx context.Context) error {
 		on    bool
 		args  func(name string) []string
 	}{
-		{&f.coordinators, "coordinator", coordinators, true, func(name string) []string {
-			return []string{"coordinator", "--listen", "127.0.0.1:0", "--state-dir", filepath.Join(f.dir, name)}
-		}},
+		{&f.coordinators, "coordinator", coordinators, true, f.coordinatorArgs},
 		{&f.workers, "worker", workers, true, workerArgs},
-		{&f.extras, "extra", extras, false, workerArgs},
+		{&f.extras, "extra-coordinator", extraLeaders, false, f.coordinatorArgs},
+		{&f.extras, "extra-worker", extraWorkers, false, workerArgs},
 	} {
 		for n := range group.some {
-			s, err := f.newSeat(fmt.Sprintf("%s%d", group.name, n+1), group.args)
+			ports := f.ports.servers
+			if n%2 == 1 {
+				ports = f.ports.bouncers
+			}
+			s, err := f.newSeat(fmt.Sprintf("%s%d", group.name, n+1), group.args, ports)
 			if err != nil {
 				return err
 			}
@@ -95,6 +121,10 @@ func (f *fleet) man(ctx context.Context) error {
 	return nil
 }
 
+func (f *fleet) coordinatorArgs(name string) []string {
+	return []string{"coordinator", "--listen", "127.0.0.1:0", "--state-dir", filepath.Join(f.dir, name)}
+}
+
 func workerArgs(name string) []string { return []string{"worker", "--slots", "2", "--id", name} }
 
 // close ends all processes. It may be called before man.
@@ -103,11 +133,16 @@ func (f *fleet) close() error {
 		f.fire()
 	}
 	f.keepers.Wait()
+	err := f.env.Close() // no connection waits for an answer any more
 	for _, s := range f.seats() {
-		s.db.Close()
-		s.nats.Close()
+		for _, l := range append(s.db, s.nats...) {
+			l.Close()
+		}
 	}
-	return f.env.Close()
+	for _, r := range f.routes {
+		r.link.Close()
+	}
+	return err
 }
 
 func (f *fleet) seats() []*seat {
@@ -119,7 +154,7 @@ func (f *fleet) cli(ctx context.Context, args ...string) (stdout string, err err
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, f.bin, args...)
-	cmd.Env = append(os.Environ(), databaseVar+f.dsn())
+	cmd.Env = append(os.Environ(), databaseVar+f.direct)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
@@ -133,7 +168,7 @@ type seat struct {
 	name     string
 	f        *fleet
 	args     func(name string) []string
-	db, nats *harness.Link
+	db, nats links
 
 	mu      sync.Mutex
 	on      bool // it shall run
@@ -144,12 +179,13 @@ type seat struct {
 	slowest time.Duration // from SIGTERM to the end
 }
 
-func (f *fleet) newSeat(name string, args func(string) []string) (s *seat, err error) {
+// newSeat makes one whose process reaches PostgreSQL at these ports.
+func (f *fleet) newSeat(name string, args func(string) []string, ports []int) (s *seat, err error) {
 	s = &seat{name: name, f: f, args: args}
-	if s.db, err = f.env.StartLink(fmt.Sprintf("127.0.0.1:%d", f.cluster.Primary.Port)); err != nil {
+	if s.db, err = f.open(ports); err != nil {
 		return nil, err
 	}
-	s.nats, err = f.env.StartLink(fmt.Sprintf("127.0.0.1:%d", f.nats.Port))
+	s.nats, err = f.open(f.ports.nats)
 	return s, err
 }
 
@@ -192,8 +228,8 @@ func (s *seat) attend() error {
 	}
 	s.log = log
 	s.proc, err = s.f.env.Start(harness.Command{
-		Path: s.f.bin, Args: append(s.args(id), "--nats-url", s.nats.Through(s.f.nats.URL())),
-		Env: []string{databaseVar + s.db.Through(s.f.dsn())}, Tee: log,
+		Path: s.f.bin, Args: append(s.args(id), "--nats-url", "nats://"+strings.Join(s.nats.addresses(), ",nats://")),
+		Env: []string{databaseVar + harness.FailoverDSN(databaseName, s.db.addresses()...)}, Tee: log,
 	})
 	return err
 }

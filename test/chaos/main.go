@@ -1,6 +1,7 @@
 // Command chaos breaks a real fleet at random, by a schedule that its seed decides, and then reads the whole history for anything that
-// must never be: two coordinators, workers, NATS and a PostgreSQL pair as processes of this machine, behind links that can be broken; jobs
-// that are not idempotent; an application that writes to the same table and keeps a record of its own.
+// must never be: two coordinators, workers, a NATS cluster and a PostgreSQL pair that fails over, as processes of this machine, behind links
+// that can be broken; jobs that are not idempotent; an application that writes to the same table and keeps a record of its own. See
+// docs/chaos.md.
 //
 //	go run ./test/chaos                       # three minutes, a seed drawn at random
 //	go run ./test/chaos -seed 7 -minutes 60

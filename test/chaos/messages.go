@@ -11,8 +11,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-const streamName = "BACKFLEET"
-
 // injected marks the messages that are not the fleet's own.
 const injected = "chaos-"
 
@@ -69,13 +67,4 @@ func aged(data []byte, generation int) []byte {
 		return data
 	}
 	return b
-}
-
-func (f *fleet) jetstream() (*nats.Conn, jetstream.JetStream, error) {
-	nc, err := nats.Connect(f.nats.URL())
-	if err != nil {
-		return nil, nil, err
-	}
-	js, err := jetstream.New(nc)
-	return nc, js, err
 }

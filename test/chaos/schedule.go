@@ -1,14 +1,16 @@
 package main
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"time"
 )
 
-// Kind is a kind of fault: what it hits, and for how long.
+// Kind is a kind of fault: how many of its cards are in the deck, what it hits, one thing of each target, and for how long.
 type Kind struct {
 	Name        string
-	Hits        Target
+	Cards       int
+	Hits        []Target
 	Least, Most time.Duration
 }
 
@@ -22,7 +24,7 @@ type Target struct {
 type Event struct {
 	At, For time.Duration
 	Kind    string
-	Place   Place
+	Places  []Place
 	// Dice decides what the kind leaves open, such as which way of a link breaks.
 	Dice uint64
 }
@@ -33,6 +35,8 @@ type Place struct {
 	Number int
 }
 
+func (p Place) String() string { return fmt.Sprintf("%s %d", p.Target, p.Number+1) }
+
 const (
 	gapMean  = 2500 * time.Millisecond // between two faults, wherever they hit
 	gapLeast = 200 * time.Millisecond
@@ -41,7 +45,7 @@ const (
 )
 
 // Schedule deals faults until the time is over; all have ended by then. The same seed, time and kinds give the same schedule. Kinds are
-// dealt like cards, all of them before any comes again, so a short run has seen most. Faults of different places overlap as they come.
+// dealt like cards, the whole deck before any comes again, so a short run has seen most. Faults of different places overlap as they come.
 func Schedule(seed uint64, lasts time.Duration, kinds []Kind) []Event {
 	random := rand.New(rand.NewPCG(seed, 0))
 	free := map[Place]time.Duration{}
@@ -49,9 +53,12 @@ func Schedule(seed uint64, lasts time.Duration, kinds []Kind) []Event {
 	var deck []Kind
 	for at := gap(random); at < lasts; at += gap(random) {
 		if len(deck) == 0 {
-			for _, n := range random.Perm(len(kinds)) {
-				deck = append(deck, kinds[n])
+			for _, k := range kinds {
+				for range k.Cards {
+					deck = append(deck, k)
+				}
 			}
+			random.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
 		}
 		n := 0
 		for n < len(deck) && !vacant(free, deck[n].Hits, at) {
@@ -62,25 +69,33 @@ func Schedule(seed uint64, lasts time.Duration, kinds []Kind) []Event {
 		}
 		kind := deck[n]
 		deck = append(deck[:n:n], deck[n+1:]...)
-		place := Place{kind.Hits.Name, random.IntN(kind.Hits.Some)}
-		for free[place] > at {
-			place.Number = (place.Number + 1) % kind.Hits.Some
-		}
-		e := Event{At: at, For: kind.Least + time.Duration(random.Int64N(int64(kind.Most-kind.Least)+1)), Kind: kind.Name, Place: place, Dice: random.Uint64()}
+		e := Event{At: at, For: kind.Least + time.Duration(random.Int64N(int64(kind.Most-kind.Least)+1)), Kind: kind.Name, Dice: random.Uint64()}
 		e.For = min(e.For, lasts-at)
-		free[place] = at + e.For + breath
+		for _, target := range kind.Hits {
+			place := Place{target.Name, random.IntN(target.Some)}
+			for free[place] > at {
+				place.Number = (place.Number + 1) % target.Some
+			}
+			free[place] = at + e.For + breath
+			e.Places = append(e.Places, place)
+		}
 		events = append(events, e)
 	}
 	return events
 }
 
-func vacant(free map[Place]time.Duration, t Target, at time.Duration) bool {
-	for n := range t.Some {
-		if free[Place{t.Name, n}] <= at {
-			return true
+// vacant says whether of each target there is one that is whole.
+func vacant(free map[Place]time.Duration, targets []Target, at time.Duration) bool {
+	for _, t := range targets {
+		some := false
+		for n := range t.Some {
+			some = some || free[Place{t.Name, n}] <= at
+		}
+		if !some {
+			return false
 		}
 	}
-	return false
+	return true
 }
 
 func gap(random *rand.Rand) time.Duration {

@@ -38,13 +38,17 @@ func TestScheduleMendsWhatItBreaks(t *testing.T) {
 		var last time.Duration
 		for _, e := range Schedule(seed, lasts, kinds()) {
 			k := byName[e.Kind]
-			require.Equal(t, k.Hits.Name, e.Place.Target)
-			require.Less(t, e.Place.Number, k.Hits.Some)
+			require.Len(t, e.Places, len(k.Hits))
 			require.GreaterOrEqual(t, e.At, last)
-			require.GreaterOrEqual(t, e.At, whole[e.Place], "seed %d: %s is hit while it is broken", seed, e.Place)
+			for n, p := range e.Places {
+				require.Equal(t, k.Hits[n].Name, p.Target)
+				require.Less(t, p.Number, k.Hits[n].Some)
+				require.GreaterOrEqual(t, e.At, whole[p], "seed %d: %s is hit while it is broken", seed, p)
+				whole[p] = e.At + e.For
+			}
 			require.LessOrEqual(t, e.At+e.For, lasts)
 			require.LessOrEqual(t, e.For, k.Most)
-			whole[e.Place], last = e.At+e.For, e.At
+			last = e.At
 		}
 	}
 }

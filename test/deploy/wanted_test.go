@@ -78,7 +78,7 @@ func TestWantedSlotsFollowTheBudget(t *testing.T) {
 	}
 
 	awaitWanted("no job", 0, 0, 0)
-	s.must("submit", s.spec("scaled", "public.users", "throttle: {max_rows_per_second: 500}", "batch: {max_rows: 100}"))
+	s.must("submit", s.spec("scaled", "public.users", "throttle: {max_rows_per_second: 500, signals: {foreground: off}}", "batch: {max_rows: 100}"))
 	awaitWanted("a job, and no worker", 1, 1, 40)
 	s.start("worker", "--nats-url", nats.URL(), "--slots", "4")
 	s.await("rows are done", func() error {

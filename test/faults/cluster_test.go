@@ -128,7 +128,7 @@ func (f *trio) awaitLeads(down *harness.NATSServer) {
 }
 
 // awaitRanges waits until so many further ranges were claimed and done: the stream delivers again.
-func (f *trio) awaitRanges(n int) {
+func (f *fleet) awaitRanges(n int) {
 	f.t.Helper()
 	var done int
 	require.NoError(f.t, f.pool.QueryRow(f.t.Context(), "SELECT count(*) FROM backfleet.ranges WHERE kind = 'fill' AND state = 'done'").Scan(&done))
@@ -277,6 +277,32 @@ func TestClusterDeleteStore(t *testing.T) {
 	f.awaitEnd()
 	require.NoError(t, next.Start())
 	f.prove(fmt.Sprintf("a NATS leader's store deleted: it was whole again %s after its start, then another was killed; longest gap without a batch %s", short(current), short(gap)))
+}
+
+// A leader that is back without its store before the others have elected another, and at once a second one dies: what is left is the third,
+// and a server that has never heard of the stream. Whatever they make of it, nothing is lost once the second is back.
+func TestClusterDeleteStoreBeforeElection(t *testing.T) {
+	t.Parallel()
+	f := newTrio(t)
+	victim, next := f.trio.Servers[0], f.trio.Servers[1]
+	f.appoint(victim, ranges, f.consumer())
+	require.NoError(t, victim.Kill())
+	require.NoError(t, victim.DeleteStore())
+	require.NoError(t, victim.Start())
+	require.NoError(t, next.Kill())
+	still := f.awaitStill()
+	back := time.Now()
+	require.NoError(t, next.Start())
+	f.awaitMore()
+	f.awaitRanges(6)
+	more, gap := f.meter.after(back)
+	require.LessOrEqual(t, max(more, gap), mostGap)
+	for _, n := range f.trio.Servers {
+		f.awaitCurrent(n)
+	}
+	f.unleash()
+	f.prove(fmt.Sprintf("a NATS leader came back empty before an election and a second one died: the last batch came after %s, the next %s after the return of the second, longest gap after that %s",
+		short(still), short(more), short(gap)))
 }
 
 // awaitCurrent waits until a server has caught up with the leader of each asset. Before that it has no vote on it: NATS does not let

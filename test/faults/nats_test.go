@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/backfleet/backfleet/test/harness"
 )
 
 // NATS may die and come back, with its store or with none: the ledger knows what is done, and the coordinator releases anew what
@@ -29,6 +31,34 @@ func TestKillNATS(t *testing.T) {
 	f.unleash()
 	f.prove(fmt.Sprintf("without NATS the last batch came after %s; batches %s after its return, %s after its return without a store",
 		short(still), short(back), short(anew)))
+}
+
+// A coordinator that finds the stream lost while it does not reach the database cannot compare the two then. It does so soon after, and does
+// not wait for the next time that is due.
+func TestStreamLostWithoutDatabase(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, shape{rows: 200_000, perRange: perRange, rate: 12_000})
+	f.nats = harness.NATS(t)
+	f.must("db", "init")
+	c := f.linkedCoordinator()
+	f.awaitLeader(nil)
+	f.worker(1)
+	f.worker(1)
+	f.write()
+	f.must("submit", f.file)
+	f.awaitShare(0.1)
+	c.db.Cut()
+	require.NoError(t, f.nats.Kill())
+	require.NoError(t, f.nats.DeleteStore())
+	require.NoError(t, f.nats.Start())
+	f.await("the coordinator has made the stream anew", func(context.Context) (bool, error) { return len(logged(c.Process, "stream made anew")) > 0, nil })
+	require.NoError(t, c.db.Mend())
+	mended := time.Now()
+	f.awaitRanges(4)
+	anew := time.Since(mended)
+	require.LessOrEqual(t, anew, 15*time.Second)
+	f.unleash()
+	f.prove(fmt.Sprintf("four more ranges were done %s after the database was reached again", short(anew)))
 }
 
 // awaitStill waits until no row was done for a second, and returns when the last one was.

@@ -12,7 +12,9 @@ import (
 	"github.com/backfleet/backfleet/test/harness"
 )
 
-const heirMost = 12 * time.Second // a lease and the sweep after it
+// heirMost is a lease and the sweep after it, and some seconds for a machine that other tests keep busy. That it is 12 s on one of its
+// own is shown by `make bench`, part recovery; the time itself is in each test's log.
+const heirMost = 20 * time.Second
 
 // beginWith is begin with workers w1, w2 ... that the test starts itself.
 func (f *fleet) beginWith(start func()) {
@@ -61,7 +63,8 @@ func TestWorkerLosesNATS(t *testing.T) {
 	given := time.Since(cut)
 	last, _, _ := w.stop("w1")
 	require.LessOrEqual(t, last.Sub(cut), 3300*time.Millisecond, "no batch without a fresh budget")
-	require.LessOrEqual(t, given, 50*time.Second)
+	// Deaf for three seconds and thirty more, then what another worker had in hand.
+	require.LessOrEqual(t, given, 90*time.Second)
 	require.NoError(t, w1.nats.Mend())
 	back := f.awaitTaken("w1")
 	f.unleash()

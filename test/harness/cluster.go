@@ -38,7 +38,14 @@ func (e *Env) StartPostgres(opts ...PostgresOption) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	primary, err := e.newServer("primary", bin, user, o.settings)
+	newServer := func(name string) (*Server, error) {
+		s, err := e.newServer(name, bin, user, o.settings)
+		if err == nil && o.disk > 0 {
+			s.Disk, err = e.tmpfs(o.disk)
+		}
+		return s, err
+	}
+	primary, err := newServer("primary")
 	if err != nil {
 		return nil, err
 	}
@@ -49,8 +56,11 @@ func (e *Env) StartPostgres(opts ...PostgresOption) (*Cluster, error) {
 	e.mu.Lock()
 	e.clusters = append(e.clusters, c)
 	e.mu.Unlock()
+	if err := primary.useDisk(); err != nil {
+		return nil, err
+	}
 	for n := range o.standbys {
-		standby, err := e.newServer(fmt.Sprintf("standby%d", n+1), bin, user, o.settings)
+		standby, err := newServer(fmt.Sprintf("standby%d", n+1))
 		if err != nil {
 			return nil, err
 		}
@@ -90,10 +100,12 @@ func (s *Server) init(hba []string) error {
 	return os.WriteFile(path, []byte(strings.Join(hba, "\n")+"\n"+string(content)), 0o600)
 }
 
-// clone makes a standby, which streams under its own name, of a primary that has not been started yet: a copy of the directory is then
-// all that it takes, and the versions that come without pg_basebackup can have one too.
+// clone makes a standby, which streams under its own name, of a primary that does not run: a copy of the directory is then all that it takes, and the versions that come without pg_basebackup can have one too.
 func (s *Server) clone(primary *Server) error {
 	if err := s.run("/bin/cp", "-a", primary.DataDir(), s.DataDir()); err != nil {
+		return err
+	}
+	if err := s.copyDisk(primary); err != nil {
 		return err
 	}
 	if err := s.writeFile("standby.signal", ""); err != nil {
@@ -115,7 +127,12 @@ func (c *Cluster) FailoverDSN(database string) string {
 	for _, s := range c.servers() {
 		hosts = append(hosts, fmt.Sprintf("127.0.0.1:%d", s.Port))
 	}
-	return "postgres://postgres@" + strings.Join(hosts, ",") + "/" + database + "?sslmode=disable&target_session_attrs=read-write"
+	return FailoverDSN(database, hosts...)
+}
+
+// FailoverDSN is a connection string of a database that leads to whichever of these addresses takes writes.
+func FailoverDSN(database string, addresses ...string) string {
+	return "postgres://postgres@" + strings.Join(addresses, ",") + "/" + database + "?sslmode=disable&target_session_attrs=read-write"
 }
 
 func (c *Cluster) servers() []*Server {
@@ -155,6 +172,37 @@ func (c *Cluster) Promote(standby int) error {
 	c.Primary = s
 	c.Standbys = append(c.Standbys[:standby:standby], c.Standbys[standby+1:]...)
 	return nil
+}
+
+// Rejoin makes a former primary, counted from 0, a standby of the primary that replaced it, and waits until it streams. What only the
+// former primary had is gone: it begins anew with a base backup. It may be called again after an error.
+func (c *Cluster) Rejoin(former int) error {
+	s := c.Former[former]
+	for _, step := range []func() error{
+		s.StopImmediate,
+		func() error { return os.RemoveAll(s.DataDir()) },
+		s.clearDisk,
+		func() error {
+			return c.Primary.exec("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '" + s.Name + "'")
+		},
+		func() error {
+			args := []string{"--pgdata=" + s.DataDir(), "--dbname=" + c.Primary.DSN("postgres"), "--checkpoint=fast", "--no-sync", "--create-slot", "--slot=" + s.Name}
+			if s.Disk != "" {
+				args = append(args, "--tablespace-mapping="+c.Primary.Disk+"="+s.Disk)
+			}
+			return s.run("pg_basebackup", args...)
+		},
+		func() error { return s.writeFile("standby.signal", "") },
+		func() error { return s.follow(c.Primary) },
+		s.Start,
+	} {
+		if err := step(); err != nil {
+			return fmt.Errorf("rejoin %s: %w", s.Name, err)
+		}
+	}
+	c.Standbys = append(c.Standbys, s)
+	c.Former = append(c.Former[:former:former], c.Former[former+1:]...)
+	return c.WaitStreaming()
 }
 
 // Stop stops every server. The data stays until the Env is closed.

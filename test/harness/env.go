@@ -132,6 +132,7 @@ func (e *Env) Close() error {
 		p.Close()
 	}
 	e.mu.Unlock()
+	unmountAll(e.dir)
 	errs = append(errs, os.RemoveAll(e.dir), e.lock.Close())
 	return errors.Join(errs...)
 }

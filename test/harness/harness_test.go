@@ -71,6 +71,32 @@ func TestPostgresSurvivesKill(t *testing.T) {
 	require.Equal(t, 1001, count(t, c.ReplicaDSN(0, "postgres")))
 }
 
+// Primary and standby change places as often as one likes, and each has a small disk of its own.
+func TestRejoin(t *testing.T) {
+	c := harness.Postgres(t, harness.WithStandby(1), harness.WithSmallDisk(32<<20))
+	c.Exec(t, "postgres", "CREATE TABLE t (id int) TABLESPACE "+harness.SmallDisk)
+	for n := range 3 {
+		require.NoError(t, c.WaitReplayed())
+		require.NoError(t, c.Kill())
+		require.NoError(t, c.Promote(0))
+		require.NoError(t, c.Rejoin(0))
+		require.Empty(t, c.Former)
+		require.Equal(t, n, count(t, c.ReplicaDSN(0, "postgres")))
+		c.Exec(t, "postgres", "INSERT INTO t VALUES (0)")
+	}
+	require.Equal(t, 3, count(t, c.FailoverDSN("postgres")))
+
+	pool := c.Pool(t, "postgres")
+	free, err := c.Primary.FillDisk()
+	require.NoError(t, err)
+	_, err = pool.Exec(t.Context(), "INSERT INTO t SELECT generate_series(1, 100000)")
+	require.ErrorContains(t, err, "No space left on device")
+	require.NoError(t, free())
+	_, err = pool.Exec(t.Context(), "INSERT INTO t SELECT generate_series(1, 100000)")
+	require.NoError(t, err)
+	require.NoError(t, c.WaitReplayed())
+}
+
 func TestDatabasesAreSeparate(t *testing.T) {
 	a, b := harness.Database(t), harness.Database(t)
 	a.Cluster.Exec(t, a.Name, "CREATE TABLE t (id int)")

@@ -53,17 +53,21 @@ func (e *Env) StartLinkAt(host, to string) (*Link, error) {
 	return l, nil
 }
 
+// Local is the address of a port of the loopback interface.
+func Local(port int) string { return net.JoinHostPort("127.0.0.1", fmt.Sprint(port)) }
+
 // Through is a URL, such as a DSN, that reaches its server over this link.
 func (l *Link) Through(server string) string {
 	u, err := url.Parse(server)
 	if err != nil {
 		panic(err) // it is a test's own
 	}
-	u.Host = l.address()
+	u.Host = l.Address()
 	return u.String()
 }
 
-func (l *Link) address() string { return net.JoinHostPort(l.host, fmt.Sprint(l.Port)) }
+// Address is where clients reach it, as host:port.
+func (l *Link) Address() string { return net.JoinHostPort(l.host, fmt.Sprint(l.Port)) }
 
 // Silence lets nothing through any more on the ways given, or on both: the link is half-open. Connections stay.
 func (l *Link) Silence(ways ...Way) { l.set(ways, func(w *way) { w.silent = true }) }
@@ -134,8 +138,8 @@ func (l *Link) listen() error {
 	ctx, cancel := context.WithTimeout(context.Background(), listenMost)
 	defer cancel()
 	var listener net.Listener
-	err := poll(ctx, "listen on "+l.address(), func(context.Context) (err error) {
-		listener, err = net.Listen("tcp", l.address())
+	err := poll(ctx, "listen on "+l.Address(), func(context.Context) (err error) {
+		listener, err = net.Listen("tcp", l.Address())
 		return err
 	})
 	if err != nil {

@@ -21,6 +21,7 @@ type NATSOption func(*natsOptions)
 type natsOptions struct {
 	jetstream bool
 	config    []string
+	cluster   []string
 	route     func(from, to string, port int) (int, error)
 }
 

@@ -27,6 +27,12 @@ func WithRoutes(route func(from, to string, port int) (int, error)) NATSOption {
 	return func(o *natsOptions) { o.route = route }
 }
 
+// WithoutGossip keeps the servers of a cluster from telling their clients of each other: a client knows those that it was given, for
+// instance by links, and no other way.
+func WithoutGossip() NATSOption {
+	return func(o *natsOptions) { o.cluster = append(o.cluster, "no_advertise: true") }
+}
+
 // StartNATSCluster starts a cluster and waits until it has elected a leader.
 func (e *Env) StartNATSCluster(size int, opts ...NATSOption) (*NATSCluster, error) {
 	o := newNATSOptions(opts)
@@ -54,7 +60,8 @@ func (e *Env) StartNATSCluster(size int, opts ...NATSOption) (*NATSCluster, erro
 		// Servers tell each other of third ones, and would dial those past the routes; nobody listens where they are sent.
 		own := o
 		own.config = append(slices.Clone(o.config), fmt.Sprintf(
-			`cluster: {name: harness, listen: "127.0.0.1:%d", advertise: "127.0.0.1:1", routes: [%s]}`, ports[i], strings.Join(routes, ", ")))
+			`cluster: {%s}`, strings.Join(append(slices.Clone(o.cluster), "name: harness", fmt.Sprintf(`listen: "127.0.0.1:%d"`, ports[i]),
+				`advertise: "127.0.0.1:1"`, "routes: ["+strings.Join(routes, ", ")+"]"), ", ")))
 		n, err := e.newNATS(name, own)
 		if err != nil {
 			return nil, err

@@ -8,6 +8,7 @@ type postgresOptions struct {
 	standbys int
 	settings map[string]string
 	hba      []string
+	disk     int // bytes
 }
 
 // bin is the directory of the binaries.
@@ -55,6 +56,12 @@ func WithFsync() PostgresOption { return WithSetting("fsync", "on") }
 // WithSetting sets a server setting on the primary and the standbys.
 func WithSetting(name, value string) PostgresOption {
 	return func(o *postgresOptions) { o.settings[name] = value }
+}
+
+// WithSmallDisk gives each server a disk of its own of so many bytes, Server.Disk, which can be filled. The tablespace SmallDisk is on it.
+// The error is ErrNoMount where this program may not mount one.
+func WithSmallDisk(bytes int) PostgresOption {
+	return func(o *postgresOptions) { o.disk = bytes }
 }
 
 // WithHBA puts lines before the default pg_hba.conf, which trusts every local connection.

@@ -15,8 +15,10 @@ import (
 // PgBouncer is a pooler in transaction mode before a server: consecutive transactions of one session run on whichever of its few
 // backends is free.
 type PgBouncer struct {
+	// Port is where clients reach it on 127.0.0.1.
+	Port int
+
 	env  *Env
-	port int
 	cmd  Command
 	proc *Process
 }
@@ -24,10 +26,7 @@ type PgBouncer struct {
 // StartPgBouncer starts one with so many backends a database. Its log is printed when the test fails.
 func StartPgBouncer(t testing.TB, server *Server, backends int) *PgBouncer {
 	t.Helper()
-	b, err := Environment(t).newPgBouncer(server, backends)
-	if err == nil {
-		err = b.Start()
-	}
+	b, err := Environment(t).StartPgBouncer(server, backends)
 	if err != nil {
 		t.Fatalf("start PgBouncer: %v", err)
 	}
@@ -38,6 +37,15 @@ func StartPgBouncer(t testing.TB, server *Server, backends int) *PgBouncer {
 		}
 	})
 	return b
+}
+
+// StartPgBouncer starts a PgBouncer before a server, with so many backends a database.
+func (e *Env) StartPgBouncer(server *Server, backends int) (*PgBouncer, error) {
+	b, err := e.newPgBouncer(server, backends)
+	if err != nil {
+		return nil, err
+	}
+	return b, b.Start()
 }
 
 func (e *Env) newPgBouncer(server *Server, backends int) (*PgBouncer, error) {
@@ -71,6 +79,7 @@ auth_type = any
 pool_mode = transaction
 default_pool_size = %d
 max_client_conn = 500
+server_login_retry = 1
 `, server.Port, port, backends), 0o644)
 	if err != nil {
 		return nil, err
@@ -78,7 +87,7 @@ max_client_conn = 500
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, err
 	}
-	return &PgBouncer{env: e, port: port, cmd: Command{Path: path, Args: []string{ini}, Dir: dir, User: user}}, nil
+	return &PgBouncer{env: e, Port: port, cmd: Command{Path: path, Args: []string{ini}, Dir: dir, User: user}}, nil
 }
 
 // Start starts it, after a Stop too, and waits until it listens.
@@ -87,7 +96,7 @@ func (b *PgBouncer) Start() (err error) {
 		return err
 	}
 	for deadline := time.Now().Add(patience); ; time.Sleep(pollEvery) {
-		conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(b.port)))
+		conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(b.Port)))
 		if err == nil {
 			return conn.Close()
 		}
@@ -102,6 +111,6 @@ func (b *PgBouncer) Stop() error { return b.proc.Kill() }
 
 // DSN is the connection string of a database through it.
 func (b *PgBouncer) DSN(database string) string {
-	u := url.URL{Scheme: "postgres", User: url.User("postgres"), Host: "127.0.0.1:" + strconv.Itoa(b.port), Path: "/" + database, RawQuery: "sslmode=disable"}
+	u := url.URL{Scheme: "postgres", User: url.User("postgres"), Host: "127.0.0.1:" + strconv.Itoa(b.Port), Path: "/" + database, RawQuery: "sslmode=disable"}
 	return u.String()
 }

@@ -26,6 +26,8 @@ type Server struct {
 	Port int
 	// Dir holds the data directory and the Unix socket.
 	Dir string
+	// Disk is where its small disk is mounted; empty without one.
+	Disk string
 
 	env      *Env
 	bin      string

@@ -144,7 +144,7 @@ func (s *site) advances(job string) {
 	from := s.status(job).Rows
 	took := kube.until(s.T, "rows are written", func(context.Context) error {
 		st := s.status(job)
-		require.Equal(s, "running", st.State, st.Reason)
+		require.Contains(s, []string{"planning", "running"}, st.State, st.Reason)
 		if st.Rows <= from {
 			return fmt.Errorf("there are %d", st.Rows)
 		}

@@ -223,7 +223,7 @@ func (s *site) proven(job string) {
 	s.Helper()
 	took := kube.until(s.T, "job "+job+" is complete", func(context.Context) error {
 		st := s.status(job)
-		require.Contains(s, []string{"running", "verifying", "complete"}, st.State, st.Reason)
+		require.Contains(s, []string{"planning", "running", "verifying", "complete"}, st.State, st.Reason)
 		if st.State != "complete" {
 			return fmt.Errorf("it is %s with %d rows", st.State, st.Rows)
 		}

@@ -1,7 +1,8 @@
 -- name: job_insert
 INSERT INTO backfleet.jobs (id, name, database, spec, spec_hash, limits, state, key_columns, idempotent, auto_passes,
-                            search_path, estimate, estimate_by, submitted_by, forecast)
-VALUES ($1, $2, $3, $4, $5, $6, 'planning', $7, $8, $9, $10, $11, $12, $13, $14)
+                            search_path, estimate, estimate_by, submitted_by, forecast, submitted_as, plan, plan_hash)
+VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN (SELECT approval FROM backfleet.policy) THEN 'awaiting_approval' ELSE 'planning' END,
+        $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 RETURNING @job
 
 -- name: job_by_name
@@ -17,6 +18,35 @@ SELECT @job FROM backfleet.jobs WHERE id = $1
 
 -- name: jobs_all
 SELECT @job FROM backfleet.jobs ORDER BY submitted_at DESC LIMIT 1000
+
+-- name: jobs_page
+SELECT @job FROM backfleet.jobs
+ WHERE ($1 = '' OR id < $1) AND (NOT $2 OR state NOT IN ('complete', 'complete_with_errors', 'failed', 'cancelled'))
+ ORDER BY id DESC LIMIT $3
+
+-- name: job_plan
+SELECT plan FROM backfleet.jobs WHERE id = $1
+
+-- name: request_answered
+SELECT fingerprint, job_id, created FROM backfleet.requests WHERE by = $1 AND key = $2
+
+-- name: request_remember
+INSERT INTO backfleet.requests (by, key, fingerprint, job_id, created) VALUES ($1, $2, $3, $4, $5)
+
+-- name: request_forget
+DELETE FROM backfleet.requests WHERE at < clock_timestamp() - make_interval(secs => $1)
+
+-- name: policy
+SELECT approval FROM backfleet.policy
+
+-- name: policy_set
+UPDATE backfleet.policy SET approval = $1
+
+-- name: policy_lock
+SELECT approval FROM backfleet.policy FOR NO KEY UPDATE
+
+-- name: job_approved
+UPDATE backfleet.jobs SET approved_as = $2, approved_at = clock_timestamp() WHERE id = $1
 
 -- name: jobs_open
 -- Every job that the coordinator still has something to do for.
@@ -58,10 +88,35 @@ SELECT DISTINCT r.relation::bigint FROM backfleet.relations r JOIN backfleet.job
 -- name: event
 INSERT INTO backfleet.events (job_id, by, action, detail) VALUES ($1, $2, $3, $4)
 
+-- name: event_refused
+-- Of the whole database no more than so many in an hour: the audit log only grows, and a flood must not fill it.
+INSERT INTO backfleet.events (job_id, by, action, detail)
+SELECT $1, $2, 'refused', $3
+ WHERE (SELECT count(*) FROM (SELECT 1 FROM backfleet.events WHERE action = 'refused' AND at > clock_timestamp() - interval '1 hour' LIMIT $4::int) r) < $4::int
+
 -- name: events
+-- Without what was refused: it changed nothing.
 SELECT id, at, coalesce(job_id, ''), by, action, detail FROM backfleet.events
- WHERE job_id = $1 OR (job_id IS NULL AND at >= (SELECT submitted_at FROM backfleet.jobs WHERE id = $1))
+ WHERE (job_id = $1 OR (job_id IS NULL AND at >= (SELECT submitted_at FROM backfleet.jobs WHERE id = $1))) AND action <> 'refused'
  ORDER BY id DESC LIMIT $2
+
+-- name: events_page
+-- With the holds of its database. An empty action is any.
+SELECT id, at, coalesce(job_id, ''), by, action, detail FROM backfleet.events
+ WHERE (job_id = $1 OR (job_id IS NULL AND at >= (SELECT submitted_at FROM backfleet.jobs WHERE id = $1)))
+   AND ($2::bigint = 0 OR id < $2) AND ($3 = '' OR action = $3)
+ ORDER BY id DESC LIMIT $4
+
+-- name: events_database
+-- Of every job, and of the database itself.
+SELECT id, at, coalesce(job_id, ''), by, action, detail FROM backfleet.events
+ WHERE ($1::bigint = 0 OR id < $1) AND ($2 = '' OR action = $2)
+ ORDER BY id DESC LIMIT $3
+
+-- name: quarantine_page
+SELECT q.relation, r.name, q.key, q.sqlstate, q.error, q.attempts, q.by, q.at, q.range_index
+  FROM backfleet.quarantine q JOIN backfleet.relations r USING (job_id, relation)
+ WHERE q.job_id = $1 AND ($2::oid = 0 OR (q.relation, q.key) > ($2, $3::text[])) ORDER BY q.relation, q.key LIMIT $4
 
 -- name: quarantine_list
 SELECT r.name, q.key, q.sqlstate, q.error, q.attempts, q.by
@@ -135,7 +190,7 @@ SELECT rules, revision, clock_timestamp() FROM backfleet.throttle FOR NO KEY UPD
 UPDATE backfleet.throttle SET rules = $1, revision = revision + 1 RETURNING revision
 
 -- name: sample_insert
-INSERT INTO backfleet.samples (job_id, rows, rate, lag, limiting, lost) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO backfleet.samples (job_id, rows, rate, lag, limiting, lost, moment) VALUES ($1, $2, $3, $4, $5, $6, $7)
 
 -- name: losses_add
 INSERT INTO backfleet.losses AS l (job_id, signal, seconds) SELECT $1, signal, seconds FROM unnest($2::text[], $3::float8[]) AS u (signal, seconds)
@@ -173,3 +228,45 @@ SELECT CASE WHEN w.application_name NOT IN ('', 'walreceiver') THEN w.applicatio
  WHERE s.slot_type IS DISTINCT FROM 'logical'
    AND (w.state IS NULL OR w.state <> 'backup' AND w.replay_lsn IS NOT NULL)
    AND (w.flush_lsn IS NULL OR w.flush_lsn < $1::pg_lsn)
+
+-- name: notices_begin
+-- From when on a receiver is told: what was before it was named is no news to it.
+INSERT INTO backfleet.notices (target, subject, id, message, sent_at) VALUES ($1, 'begin', '', '{}', clock_timestamp()) ON CONFLICT DO NOTHING
+
+-- name: notices_news
+-- Events of the last hour that a receiver was not told yet, among the last thousand.
+SELECT e.id, e.at, coalesce(e.job_id, ''), e.by, e.action, e.detail
+  FROM (SELECT * FROM backfleet.events ORDER BY id DESC LIMIT 1000) e
+ WHERE e.action = ANY ($2::text[]) AND e.at > clock_timestamp() - interval '1 hour'
+   AND e.at >= (SELECT at FROM backfleet.notices WHERE target = $1 AND subject = 'begin')
+   AND NOT EXISTS (SELECT 1 FROM backfleet.notices n WHERE n.target = $1 AND n.subject = 'event/' || e.id)
+ ORDER BY e.id
+
+-- name: notice_add
+INSERT INTO backfleet.notices (target, subject, id, message) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+
+-- name: notices_due
+SELECT subject, id, message, attempts FROM backfleet.notices
+ WHERE target = $1 AND sent_at IS NULL AND NOT gave_up AND due_at <= clock_timestamp() ORDER BY at, subject LIMIT 20
+
+-- name: notice_sent
+UPDATE backfleet.notices SET sent_at = clock_timestamp(), attempts = attempts + 1, error = NULL WHERE target = $1 AND subject = $2
+
+-- name: notice_failed
+UPDATE backfleet.notices SET attempts = attempts + 1, error = $3, due_at = clock_timestamp() + make_interval(secs => $4),
+       gave_up = at < clock_timestamp() - interval '1 day'
+ WHERE target = $1 AND subject = $2 RETURNING gave_up
+
+-- name: notices_forget
+DELETE FROM backfleet.notices WHERE at < clock_timestamp() - interval '30 days' AND subject <> 'begin'
+
+-- name: notice_held
+-- The last hold that a receiver was told of and whose end it was not.
+SELECT subject FROM backfleet.notices h
+ WHERE target = $1 AND subject LIKE 'held/%'
+   AND NOT EXISTS (SELECT 1 FROM backfleet.notices f WHERE f.target = $1 AND f.subject = 'freed/' || substr(h.subject, 6))
+ ORDER BY at DESC LIMIT 1
+
+-- name: quarantine_open
+SELECT q.job_id, count(*) FROM backfleet.quarantine q JOIN backfleet.jobs j ON j.id = q.job_id
+ WHERE j.state NOT IN ('complete', 'complete_with_errors', 'failed', 'cancelled') GROUP BY q.job_id

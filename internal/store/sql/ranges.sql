@@ -118,6 +118,24 @@ SELECT kind, round, state, count(*), coalesce(sum(rows), 0)::bigint, coalesce(su
        coalesce(sum(batches), 0)::bigint, coalesce(sum(retries), 0)::bigint, coalesce(sum(greatest(claims - 1, 0)), 0)::bigint
   FROM backfleet.ranges WHERE job_id = $1 GROUP BY kind, round, state
 
+-- name: range_blocks
+-- The ranges of the present phase in the order of their index, which is key order within a relation, summed up into at most $2 cells.
+-- A round that had nothing to count made no ranges: then the one before it.
+WITH phase AS (
+    SELECT r.round, min(r.index) AS first, max(r.index) - min(r.index) + 1 AS n
+      FROM backfleet.ranges r JOIN backfleet.jobs j ON j.id = r.job_id
+     WHERE r.job_id = $1 AND r.round <= j.verify_round GROUP BY r.round ORDER BY r.round DESC LIMIT 1)
+SELECT ((r.index - p.first)::bigint * least($2::bigint, p.n) / p.n)::int, r.state, count(*)
+  FROM backfleet.ranges r JOIN phase p ON p.round = r.round
+ WHERE r.job_id = $1 GROUP BY 1, 2 ORDER BY 1, 2
+
+-- name: ranges_page
+SELECT r.index, r.kind, r.round, coalesce(l.name, ''), r.lo, r.hi, r.hi_inclusive, r.key, r.state, r.attempts, greatest(r.claims - 1, 0),
+       coalesce(r.owner, ''), r.lease_until, r.rows, r.walked, r.batches, r.retries, r.residual, r.check_fails, coalesce(r.last_error, ''),
+       r.started_at, r.ended_at
+  FROM backfleet.ranges r LEFT JOIN backfleet.relations l USING (job_id, relation)
+ WHERE r.job_id = $1 AND r.index > $2 AND ($3 = '' OR r.state = $3) ORDER BY r.index LIMIT $4
+
 -- name: running_list
 SELECT coalesce(owner, ''), index, rows, coalesce(last_error, '') FROM backfleet.ranges WHERE job_id = $1 AND state = 'running' ORDER BY index
 
@@ -131,3 +149,10 @@ SELECT index, coalesce(last_error, '') FROM backfleet.ranges WHERE job_id = $1 A
 -- name: skipped_list
 -- Also those of a verification: what they span is not proved.
 SELECT lo, hi, hi_inclusive FROM backfleet.ranges WHERE job_id = $1 AND state = 'skipped' ORDER BY index LIMIT 100
+
+-- name: undone
+-- Where the first range of a job begins that is not done, else where its plan is to go on. NULL is at the least key.
+SELECT coalesce((SELECT count(*) FROM backfleet.relations WHERE job_id = $1), 0), EXISTS (SELECT 1 FROM backfleet.relations WHERE job_id = $1 AND NOT planned),
+       EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND kind = 'fill' AND state <> 'done'),
+       (SELECT chunk_lo FROM backfleet.ranges WHERE job_id = $1 AND kind = 'fill' AND state <> 'done' ORDER BY index LIMIT 1),
+       (SELECT planned_to FROM backfleet.relations WHERE job_id = $1 LIMIT 1)

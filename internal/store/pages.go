@@ -1,0 +1,93 @@
+package store
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backfleet/backfleet/internal/job"
+)
+
+// ErrBadCursor says that a cursor is none that a page ended with.
+var ErrBadCursor = errors.New("this is no cursor of such a list")
+
+// JobsBefore lists jobs, the newest first: those older than one of them, or from the newest on for "". open leaves out those that have
+// ended.
+func (s *Store) JobsBefore(ctx context.Context, before job.ID, open bool, limit int) ([]job.Job, error) {
+	return s.jobs(ctx, "jobs_page", before, open, limit)
+}
+
+// RangesAfter lists the ranges of a job in the order of their index, those behind one of them; -1 is before the first. state may be
+// empty for any.
+func (s *Store) RangesAfter(ctx context.Context, id job.ID, after int, state job.RangeState, limit int) ([]job.RangeView, error) {
+	rows, err := s.pool.Query(ctx, q("ranges_page"), id, after, state, limit)
+	if err != nil {
+		return nil, s.explain("list the ranges", err)
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (job.RangeView, error) {
+		var r job.RangeView
+		err := row.Scan(&r.Index, &r.Kind, &r.Round, &r.Relation, (*[]string)(&r.Lo), (*[]string)(&r.Hi), &r.HiClosed, (*[]string)(&r.Key), &r.State,
+			&r.Attempts, &r.Takeovers, &r.Owner, &r.LeaseUntil, &r.Rows, &r.Walked, &r.Batches, &r.Retries, &r.Residual, &r.CheckFails, &r.Error,
+			&r.Started, &r.Ended)
+		return r, err
+	})
+}
+
+// EventsBefore lists the audit log of a job with the holds of its database, the newest first: what is older than one event, or all for 0.
+// action may be empty for any.
+func (s *Store) EventsBefore(ctx context.Context, id job.ID, before int64, action string, limit int) ([]job.Event, error) {
+	return s.events(ctx, "events_page", id, before, action, limit)
+}
+
+// DatabaseEvents lists the audit log of a database with all of its jobs, as EventsBefore does.
+func (s *Store) DatabaseEvents(ctx context.Context, before int64, action string, limit int) ([]job.Event, error) {
+	return s.events(ctx, "events_database", before, action, limit)
+}
+
+func (s *Store) events(ctx context.Context, name string, args ...any) ([]job.Event, error) {
+	rows, err := s.pool.Query(ctx, q(name), args...)
+	if err != nil {
+		return nil, s.explain("read the audit log", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[job.Event])
+}
+
+// rowCursor is where a page of the quarantine ended.
+type rowCursor struct {
+	Relation uint32   `json:"r"`
+	Key      []string `json:"k"`
+}
+
+// QuarantineAfter lists the rows that a job set aside, from where a page before ended; "" is the begin. next is empty at the end.
+func (s *Store) QuarantineAfter(ctx context.Context, id job.ID, after string, limit int) (list []job.Quarantined, next string, err error) {
+	var at rowCursor
+	if after != "" {
+		raw, err := base64.RawURLEncoding.DecodeString(after)
+		if err != nil || json.Unmarshal(raw, &at) != nil {
+			return nil, "", ErrBadCursor
+		}
+	}
+	rows, err := s.pool.Query(ctx, q("quarantine_page"), id, at.Relation, at.Key, limit+1)
+	if err != nil {
+		return nil, "", s.explain("list the quarantine", err)
+	}
+	var relations []uint32
+	list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (job.Quarantined, error) {
+		var x job.Quarantined
+		var relation uint32
+		err := row.Scan(&relation, &x.Relation, (*[]string)(&x.Key), &x.SQLState, &x.Error, &x.Attempts, &x.By, &x.At, &x.Range)
+		relations = append(relations, relation)
+		return x, err
+	})
+	if err != nil {
+		return nil, "", s.explain("list the quarantine", err)
+	}
+	if len(list) <= limit {
+		return list, "", nil
+	}
+	raw, err := json.Marshal(rowCursor{relations[limit-1], list[limit-1].Key})
+	return list[:limit], base64.RawURLEncoding.EncodeToString(raw), err
+}

@@ -39,8 +39,9 @@ func watchPods(t *testing.T, namespace string) *pods {
 		cancel()
 		following.Wait()
 		if t.Failed() {
+			t.Logf("exit codes: %v", p.ends)
 			for name, log := range p.logs {
-				t.Logf("%s (ended: %v):\n%s", name, p.ends, last(log.Bytes(), 15))
+				t.Logf("%s:\n%s", name, last(log.Bytes(), 15))
 			}
 		}
 	})

@@ -1,5 +1,5 @@
 // Package kube runs the Helm chart on a Kubernetes: one node of this machine with the real components of the newest release, built from
-// Go's modules (etcd, API server, controller manager, scheduler, kubelet, kube-proxy, KEDA), and containerd and runc of Debian's.
+// Go's modules (etcd, API server, controller manager, scheduler, kubelet, kube-proxy), and containerd and runc of Debian's.
 //
 //	make cluster
 //

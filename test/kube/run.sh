@@ -66,17 +66,15 @@ mkdir -p "$built/image"
 version=$(go -C "$here/node" list -m -f "{{.Version}}" k8s.io/kubernetes)
 build node node . -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$version"
 build image/pause . ./pause -ldflags '-s -w'
-build image/keda keda github.com/kedacore/keda/v2/cmd/operator -ldflags '-s -w'
-build image/keda-adapter keda github.com/kedacore/keda/v2/cmd/adapter -ldflags '-s -w'
-build image/keda-admission-webhooks keda github.com/kedacore/keda/v2/cmd/webhooks -ldflags '-s -w'
 build backfleet ../.. ./cmd/backfleet
 CGO_ENABLED=0 go -C "$here" test -c -o "$built/kube.test" .
 "$here/../docker.sh" "$here/images.sh" "$built"
 
-KEDA_CONFIG=$(go -C "$here/keda" list -m -f '{{.Dir}}' github.com/kedacore/keda/v2)/config
-# The definition of PodMonitors is in no package, so no go.mod can name its module.
-POD_MONITOR_DEFINITION=$(go mod download -json github.com/prometheus-operator/prometheus-operator@v0.85.0 | sed -n 's/^\s*"Dir": "\(.*\)",$/\1/p')/example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml
-export KEDA_CONFIG POD_MONITOR_DEFINITION BACKFLEET_KUBE_BUILT=$built
+# The definitions of other projects' kinds are in no package, so no go.mod can name their modules.
+module() { go mod download -json "$1" | sed -n 's/^\s*"Dir": "\(.*\)",$/\1/p'; }
+SCALED_OBJECT_DEFINITION=$(module github.com/kedacore/keda/v2@v2.21.0)/config/crd/bases/keda.sh_scaledobjects.yaml
+POD_MONITOR_DEFINITION=$(module github.com/prometheus-operator/prometheus-operator@v0.85.0)/example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml
+export SCALED_OBJECT_DEFINITION POD_MONITOR_DEFINITION BACKFLEET_KUBE_BUILT=$built
 work=$(mktemp -d)
 export TMPDIR=$work
 mapfile -t groups < <(cgroups)

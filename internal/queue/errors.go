@@ -28,6 +28,8 @@ var (
 )
 
 var (
+	// ErrNotConnected is what every call returns while the connection is lost; it reconnects by itself.
+	ErrNotConnected = errors.New("NATS is not connected")
 	// ErrEmpty is what Pull returns when no message came within its wait.
 	ErrEmpty = errors.New("no range is waiting")
 	// ErrNoConsumer is what Pull and Lag return when the job has no consumer: not yet, or no more.
@@ -135,9 +137,9 @@ func explain(op string, err error) error {
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
 		return fmt.Errorf("%s: %w", op, ErrNoConsumer)
 	case errors.Is(err, nats.ErrReconnectBufExceeded):
-		return fmt.Errorf("%s: NATS is not connected", op)
+		return fmt.Errorf("%s: %w", op, ErrNotConnected)
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s: JetStream does not answer; it is starting, electing a leader, or off: %w", op, err)
+		return fmt.Errorf("%s: %w; it is starting, electing a leader, or off: %w", op, ErrNoAnswer, err)
 	}
 	if errors.As(err, &api) {
 		switch api.ErrorCode {

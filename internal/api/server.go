@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -259,24 +261,32 @@ func (s *Server) fleets() map[string]*job.Fleet {
 	return all
 }
 
-// Statuses returns the status of every job that is not ended, and of those that ended within the last hour, for metrics.
+// Statuses returns the status of every job that is not ended, and of those that ended within the last hour, for metrics. The databases
+// are read side by side, and one that fails hides no other: then there are statuses and an error.
 func (s *Server) Statuses(ctx context.Context) ([]job.Status, error) {
-	var all []job.Status
-	for _, db := range s.Databases {
-		jobs, err := db.Ledger.Jobs(ctx)
+	all, errs := make([][]job.Status, len(s.Databases)), make([]error, len(s.Databases))
+	var reading sync.WaitGroup
+	for i, db := range s.Databases {
+		reading.Go(func() { all[i], errs[i] = s.statuses(ctx, db) })
+	}
+	reading.Wait()
+	return slices.Concat(all...), errors.Join(errs...)
+}
+
+func (s *Server) statuses(ctx context.Context, db Database) (all []job.Status, err error) {
+	jobs, err := db.Ledger.Jobs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range jobs {
+		if j.State.Ended() && time.Since(j.Ended) > time.Hour {
+			continue
+		}
+		st, err := s.status(ctx, db, j)
 		if err != nil {
-			return nil, err
+			return all, err
 		}
-		for _, j := range jobs {
-			if j.State.Ended() && time.Since(j.Ended) > time.Hour {
-				continue
-			}
-			st, err := s.status(ctx, db, j)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, st)
-		}
+		all = append(all, st)
 	}
 	return all, nil
 }

@@ -94,7 +94,7 @@ func New(cfg Config) *Server {
 	s.databaseOperations()
 	s.throttleOperations()
 	s.checkOperation()
-	s.hub, s.maps = newHub(s.overview), newMapCache()
+	s.hub, s.maps = newHub(s.followed()), newMapCache()
 	s.shownOperations()
 
 	if cfg.Health != nil {

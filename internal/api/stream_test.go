@@ -180,7 +180,7 @@ func TestNobodyLooksAndNothingIsRead(t *testing.T) {
 }
 
 func TestASlowViewerMissesFramesAndHoldsNobody(t *testing.T) {
-	h := newHub(func(context.Context) frame { return frame{} })
+	h := newHub(nil)
 	slow, leave := h.join()
 	defer leave()
 	defer h.close()
@@ -188,6 +188,28 @@ func TestASlowViewerMissesFramesAndHoldsNobody(t *testing.T) {
 		h.send(frame{at: time.Unix(int64(i+1), 0).Add(time.Hour)})
 	}
 	require.Equal(t, int64(5+3600), (<-slow).at.Unix(), "the newest")
+}
+
+func TestADatabaseThatHangsHoldsUpNoOther(t *testing.T) {
+	hangs := func(ctx context.Context) shownDatabase {
+		<-ctx.Done()
+		return shownDatabase{}
+	}
+	n := 0
+	h := newHub([]followed{
+		{unread: shownDatabase{text: []byte("not yet")}, read: hangs},
+		{read: func(context.Context) shownDatabase { n++; return shownDatabase{text: []byte{byte('0' + n)}} }},
+	})
+	defer h.close()
+	frames, leave := h.join()
+	defer leave()
+	began := time.Now()
+	for range 3 {
+		f := <-frames
+		require.Equal(t, "not yet", string(f.databases[0].text))
+		require.NotEmpty(t, f.databases[1].text)
+	}
+	require.Less(t, time.Since(began), 3*overviewMost, "its frames come as if it were alone")
 }
 
 func TestAStopEndsEveryStream(t *testing.T) {

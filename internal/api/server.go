@@ -54,6 +54,7 @@ type Server struct {
 	rates    rates
 	refusals *limits // of one person, that are written down
 	atOnce   chan struct{}
+	streams  chan struct{}
 	hub      *hub
 	maps     *mapCache
 }
@@ -70,7 +71,7 @@ func New(cfg Config) *Server {
 		cfg.Tokens = &Tokens{}
 	}
 	s := &Server{Config: cfg, mux: http.NewServeMux(), rates: newRates(cfg.Rate, cfg.Now)}
-	s.atOnce = make(chan struct{}, MostAtOnce)
+	s.atOnce, s.streams = make(chan struct{}, MostAtOnce), make(chan struct{}, StreamsAtOnce)
 	s.refusals = newLimits(1/refusalEvery.Seconds(), refusalsBurst, cfg.Now)
 
 	doc := huma.DefaultConfig("Backfleet", observe.ThisBuild().Version)

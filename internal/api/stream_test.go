@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/job"
 )
@@ -136,6 +139,42 @@ func TestATokenThatExpiresEndsItsStream(t *testing.T) {
 	code, _, body := b.do(t, http.MethodGet, "/v1/stream", "op-token", "")
 	require.Equal(t, http.StatusUnauthorized, code, body)
 	require.Contains(t, body, "expired")
+}
+
+func TestATokenWhoseRightsAreOthersComesAgain(t *testing.T) {
+	b := setup(t)
+	t.Cleanup(b.server.EndStreams)
+	path := filepath.Join(t.TempDir(), "tokens")
+	secret, token := NewToken(Identity{Name: "sara", Role: Viewer}, time.Now(), time.Time{})
+	write := func() { require.NoError(t, os.WriteFile(path, []byte(token.String()+"\n"), 0o600)) }
+	write()
+	require.NoError(t, b.server.Tokens.Watch(path, zap.NewNop()))
+	w := b.watch(t, secret, "")
+	var f seen
+	w.next("fleet", &f)
+	require.Len(t, f.Databases, 2)
+	token.Databases = []string{"main"}
+	write()
+	for w.lines.Scan() { // to its end
+	}
+	require.NoError(t, w.lines.Err())
+	b.watch(t, secret, "").next("fleet", &f)
+	require.Len(t, f.Databases, 1)
+}
+
+func TestOnlySoManyMayWatch(t *testing.T) {
+	b := setup(t)
+	b.server.streams = make(chan struct{}, 1)
+	w := b.watch(t, "view-token", "")
+	var f seen
+	w.next("fleet", &f)
+	late := b.watch(t, "view-token", "")
+	require.Equal(t, http.StatusTooManyRequests, late.answer.StatusCode)
+	require.NotEmpty(t, late.answer.Header.Get("Retry-After"))
+	b.server.EndStreams()
+	_, err := io.ReadAll(w.answer.Body)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return len(b.server.streams) == 0 }, 10*time.Second, time.Millisecond, "its place is free again")
 }
 
 func TestManyViewersCostOneReadingASecond(t *testing.T) {

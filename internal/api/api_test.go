@@ -274,6 +274,10 @@ func TestADatabaseThatIsDownDoesNotHideTheOthers(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, dbs.Databases[0].Reachable)
 	require.False(t, dbs.Databases[1].Reachable)
+
+	all, err := b.server.Statuses(t.Context())
+	require.Error(t, err)
+	require.Len(t, all, 1, "the metrics of the others go on")
 }
 
 func TestLimitsAreLaidOverARival(t *testing.T) {

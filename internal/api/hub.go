@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,7 +11,8 @@ import (
 
 const (
 	frameEvery = time.Second
-	frameShare = 3 // a frame is read at most for this part of the time
+	frameShare = 3               // a database is read at most for this part of the time
+	frameFirst = 2 * time.Second // so long the first frame waits for databases that do not answer
 )
 
 // frame is what the fleet did at one moment: the text of each database, made once for all viewers.
@@ -25,9 +27,16 @@ type shownDatabase struct {
 	rounds map[job.ID]int // of its jobs: the verification under way
 }
 
-// hub reads a frame a second for all viewers together, and none while nobody looks.
+// followed is a database that the hub reads.
+type followed struct {
+	unread shownDatabase // until it has answered
+	read   func(context.Context) shownDatabase
+}
+
+// hub reads each database once a second for all viewers together, and none while nobody looks. It sends a frame about once a second: a
+// database that is slow holds up no other, and is told as it was.
 type hub struct {
-	read func(context.Context) frame
+	all []followed
 
 	mu      sync.Mutex
 	viewers map[chan frame]struct{}
@@ -38,8 +47,8 @@ type hub struct {
 	end     chan struct{} // closed by close
 }
 
-func newHub(read func(context.Context) frame) *hub {
-	return &hub{read: read, viewers: map[chan frame]struct{}{}, end: make(chan struct{})}
+func newHub(all []followed) *hub {
+	return &hub{all: all, viewers: map[chan frame]struct{}{}, end: make(chan struct{})}
 }
 
 // join returns a channel of frames. It holds the newest one only: who is slow misses those between. leave must be called.
@@ -84,18 +93,56 @@ func (h *hub) close() {
 	h.running.Wait()
 }
 
+// news is what was read of one database.
+type news struct {
+	i  int
+	db shownDatabase
+}
+
 func (h *hub) run(ctx context.Context) {
+	read := make(chan news)
+	databases := make([]shownDatabase, len(h.all))
+	unread := map[int]bool{}
+	for i, db := range h.all {
+		databases[i], unread[i] = db.unread, true
+		h.running.Go(func() { follow(ctx, i, db, read) })
+	}
+	due, sent := time.After(frameFirst), time.Time{}
 	for {
-		began := time.Now()
-		f := h.read(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		h.send(f)
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(max(frameEvery, frameShare*time.Since(began)) - time.Since(began)):
+		case n := <-read:
+			databases[n.i] = n.db
+			delete(unread, n.i)
+			switch {
+			case sent.IsZero() && len(unread) == 0:
+				due = time.After(0)
+			case !sent.IsZero() && due == nil:
+				due = time.After(frameEvery*9/10 - time.Since(sent)) // those that are read beside it come with it
+			}
+		case <-due:
+			due, sent = nil, time.Now()
+			h.send(frame{sent, slices.Clone(databases)})
+		}
+	}
+}
+
+// follow reads one database again and again.
+func follow(ctx context.Context, i int, db followed, to chan<- news) {
+	for {
+		began := time.Now()
+		n := news{i, db.read(ctx)}
+		took := time.Since(began)
+		select {
+		case <-ctx.Done():
+			return
+		case to <- n:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(max(frameEvery, frameShare*took) - time.Since(began)):
 		}
 	}
 }

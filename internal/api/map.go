@@ -66,12 +66,19 @@ func (c *mapCache) round(ctx context.Context, from Shown, j job.Job, round int, 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if began := time.Now(); !began.Before(m.next) {
-		first, cells, err := from.Cells(ctx, j.ID, round, j.Spec.RowsPerRange)
-		if err != nil {
-			return job.RangeMap{}, err
+		reading, cancel := context.WithTimeout(ctx, overviewMost)
+		defer cancel()
+		first, cells, err := from.Cells(reading, j.ID, round, j.Spec.RowsPerRange)
+		if ctx.Err() != nil { // who asked is gone, which is no matter of the others
+			return job.RangeMap{}, ctx.Err()
 		}
-		m.next = began.Add(max(mapEvery, mapShare*time.Since(began)))
-		m.note(first, cells)
+		m.failed, m.next = err, began.Add(max(mapEvery, mapShare*time.Since(began)))
+		if err == nil {
+			m.note(first, cells)
+		}
+	}
+	if m.failed != nil {
+		return job.RangeMap{}, m.failed
 	}
 	answer := m.since(since)
 	answer.Round = round
@@ -100,6 +107,7 @@ type heldMap struct {
 
 	mu       sync.Mutex
 	next     time.Time
+	failed   error // the last reading; nil: it went well
 	first    int
 	cells    []job.Cell
 	changed  []int32

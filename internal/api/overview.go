@@ -3,7 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"sync"
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,7 +14,7 @@ import (
 
 const (
 	pointAge     = 15 * time.Second // of a sample that still tells of now
-	overviewMost = 10 * time.Second // for one database
+	overviewMost = 5 * time.Second  // for one database, or one map
 )
 
 // DatabaseNow is one database in a frame of the stream.
@@ -42,30 +42,35 @@ type JobNow struct {
 	Point *job.Point `json:"point,omitempty"`
 }
 
-// overview reads a frame. A database that does not answer in time is told as such and hides no other.
-func (s *Server) overview(ctx context.Context) frame {
-	f := frame{databases: make([]shownDatabase, len(s.Databases))}
-	var all sync.WaitGroup
+// followed is every database as the hub reads it. One that does not answer in time is told as such.
+func (s *Server) followed() []followed {
+	all := make([]followed, len(s.Databases))
 	for i, db := range s.Databases {
-		all.Go(func() {
+		failed := func(err error) shownDatabase {
+			return s.frameOf(DatabaseNow{Name: db.Name, Error: AsProblem(err).Error(), Workers: []job.Member{}, Jobs: []JobNow{}, Ended: []Job{}}, nil)
+		}
+		all[i].unread = failed(Fail(Unavailable, errors.New("it has not answered yet"), ""))
+		all[i].read = func(ctx context.Context) shownDatabase {
 			ctx, cancel := context.WithTimeout(ctx, overviewMost)
 			defer cancel()
 			rounds := map[job.ID]int{}
 			now, err := s.databaseNow(ctx, db, rounds)
 			if err != nil {
-				now = DatabaseNow{Name: db.Name, Error: AsProblem(err).Error(), Workers: []job.Member{}, Jobs: []JobNow{}, Ended: []Job{}}
+				return failed(err)
 			}
-			text, err := json.Marshal(now)
-			if err != nil { // no value of it is without a form in JSON
-				s.Log.Error("frame not written", zap.String(observe.Database, db.Name), zap.Error(err))
-				text = []byte("null")
-			}
-			f.databases[i] = shownDatabase{db.Name, text, rounds}
-		})
+			return s.frameOf(now, rounds)
+		}
 	}
-	all.Wait()
-	f.at = time.Now()
-	return f
+	return all
+}
+
+func (s *Server) frameOf(now DatabaseNow, rounds map[job.ID]int) shownDatabase {
+	text, err := json.Marshal(now)
+	if err != nil { // no value of it is without a form in JSON
+		s.Log.Error("frame not written", zap.String(observe.Database, now.Name), zap.Error(err))
+		text = []byte("null")
+	}
+	return shownDatabase{now.Name, text, rounds}
 }
 
 // databaseNow reads one database, and which round each of its jobs is in.

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -52,6 +54,7 @@ type Server struct {
 	rates    rates
 	refusals *limits // of one person, that are written down
 	atOnce   chan struct{}
+	streams  chan struct{}
 	hub      *hub
 	maps     *mapCache
 }
@@ -68,7 +71,7 @@ func New(cfg Config) *Server {
 		cfg.Tokens = &Tokens{}
 	}
 	s := &Server{Config: cfg, mux: http.NewServeMux(), rates: newRates(cfg.Rate, cfg.Now)}
-	s.atOnce = make(chan struct{}, MostAtOnce)
+	s.atOnce, s.streams = make(chan struct{}, MostAtOnce), make(chan struct{}, StreamsAtOnce)
 	s.refusals = newLimits(1/refusalEvery.Seconds(), refusalsBurst, cfg.Now)
 
 	doc := huma.DefaultConfig("Backfleet", observe.ThisBuild().Version)
@@ -92,7 +95,7 @@ func New(cfg Config) *Server {
 	s.databaseOperations()
 	s.throttleOperations()
 	s.checkOperation()
-	s.hub, s.maps = newHub(s.overview), newMapCache()
+	s.hub, s.maps = newHub(s.followed()), newMapCache()
 	s.shownOperations()
 
 	if cfg.Health != nil {
@@ -259,24 +262,32 @@ func (s *Server) fleets() map[string]*job.Fleet {
 	return all
 }
 
-// Statuses returns the status of every job that is not ended, and of those that ended within the last hour, for metrics.
+// Statuses returns the status of every job that is not ended, and of those that ended within the last hour, for metrics. The databases
+// are read side by side, and one that fails hides no other: then there are statuses and an error.
 func (s *Server) Statuses(ctx context.Context) ([]job.Status, error) {
-	var all []job.Status
-	for _, db := range s.Databases {
-		jobs, err := db.Ledger.Jobs(ctx)
+	all, errs := make([][]job.Status, len(s.Databases)), make([]error, len(s.Databases))
+	var reading sync.WaitGroup
+	for i, db := range s.Databases {
+		reading.Go(func() { all[i], errs[i] = s.statuses(ctx, db) })
+	}
+	reading.Wait()
+	return slices.Concat(all...), errors.Join(errs...)
+}
+
+func (s *Server) statuses(ctx context.Context, db Database) (all []job.Status, err error) {
+	jobs, err := db.Ledger.Jobs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range jobs {
+		if j.State.Ended() && time.Since(j.Ended) > time.Hour {
+			continue
+		}
+		st, err := s.status(ctx, db, j)
 		if err != nil {
-			return nil, err
+			return all, err
 		}
-		for _, j := range jobs {
-			if j.State.Ended() && time.Since(j.Ended) > time.Hour {
-				continue
-			}
-			st, err := s.status(ctx, db, j)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, st)
-		}
+		all = append(all, st)
 	}
 	return all, nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
@@ -19,6 +20,8 @@ import (
 const (
 	streamMost  = 10 * time.Minute // then the viewer comes again
 	streamWrite = 10 * time.Second // for one event: who takes longer is dropped
+	// StreamsAtOnce is how many may watch at the same time: each holds a connection and its own copy of what is being sent.
+	StreamsAtOnce = 1000
 )
 
 // Hello is the first event of a stream: who the viewer is, and what serves it.
@@ -51,9 +54,15 @@ func (s *Server) stream(ctx context.Context, in *streamAsked) (*huma.StreamRespo
 		}
 	}
 	if !strings.Contains(in.Accept, eventStream) {
-		return s.once(ctx, who)
+		return s.once(who), nil
+	}
+	select {
+	case s.streams <- struct{}{}:
+	default:
+		return nil, tooMany("all who watch", streamWrite)
 	}
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
+		defer func() { <-s.streams }()
 		r, w := humago.Unwrap(hc)
 		v := &viewer{server: s, db: db, job: j, round: in.Round, who: who, w: w, control: http.NewResponseController(w)}
 		v.token, v.shown = strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -61,21 +70,20 @@ func (s *Server) stream(ctx context.Context, in *streamAsked) (*huma.StreamRespo
 	}}, nil
 }
 
-// once answers what the fleet does now.
-func (s *Server) once(ctx context.Context, who Identity) (*huma.StreamResponse, error) {
-	frames, leave := s.hub.join()
-	defer leave()
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-s.hub.end:
-		return nil, Fail(Unavailable, errors.New("the server is about to stop"), "ask another coordinator")
-	case f := <-frames:
-		return &huma.StreamResponse{Body: func(hc huma.Context) {
+// once answers what the fleet does now. It waits for the frame where it writes it: others have their turn meanwhile.
+func (s *Server) once(who Identity) *huma.StreamResponse {
+	return &huma.StreamResponse{Body: func(hc huma.Context) {
+		frames, leave := s.hub.join()
+		defer leave()
+		select {
+		case <-hc.Context().Done():
+		case <-s.hub.end:
+			s.deny(hc, Fail(Unavailable, errors.New("the server is about to stop"), "ask another coordinator"))
+		case f := <-frames:
 			hc.SetHeader("Content-Type", "application/json")
 			_, _ = hc.BodyWriter().Write(f.text(who)) // else the viewer is gone
-		}}, nil
-	}
+		}
+	}}
 }
 
 const eventStream = "text/event-stream"
@@ -119,8 +127,12 @@ func (v *viewer) watch(ctx context.Context) error {
 			return nil
 		case f := <-frames:
 			if v.shown {
-				if _, err := v.server.Tokens.Who(strings.TrimSpace(v.token)); err != nil {
+				who, err := v.server.Tokens.Who(strings.TrimSpace(v.token))
+				if err != nil {
 					return err // it comes again, and is told why not
+				}
+				if !reflect.DeepEqual(who, v.who) {
+					return nil // its rights are others now: it comes again with them
 				}
 			}
 			if err := v.send("fleet", f.text(v.who)); err != nil {

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/job"
 )
@@ -138,6 +141,42 @@ func TestATokenThatExpiresEndsItsStream(t *testing.T) {
 	require.Contains(t, body, "expired")
 }
 
+func TestATokenWhoseRightsAreOthersComesAgain(t *testing.T) {
+	b := setup(t)
+	t.Cleanup(b.server.EndStreams)
+	path := filepath.Join(t.TempDir(), "tokens")
+	secret, token := NewToken(Identity{Name: "sara", Role: Viewer}, time.Now(), time.Time{})
+	write := func() { require.NoError(t, os.WriteFile(path, []byte(token.String()+"\n"), 0o600)) }
+	write()
+	require.NoError(t, b.server.Tokens.Watch(path, zap.NewNop()))
+	w := b.watch(t, secret, "")
+	var f seen
+	w.next("fleet", &f)
+	require.Len(t, f.Databases, 2)
+	token.Databases = []string{"main"}
+	write()
+	for w.lines.Scan() { // to its end
+	}
+	require.NoError(t, w.lines.Err())
+	b.watch(t, secret, "").next("fleet", &f)
+	require.Len(t, f.Databases, 1)
+}
+
+func TestOnlySoManyMayWatch(t *testing.T) {
+	b := setup(t)
+	b.server.streams = make(chan struct{}, 1)
+	w := b.watch(t, "view-token", "")
+	var f seen
+	w.next("fleet", &f)
+	late := b.watch(t, "view-token", "")
+	require.Equal(t, http.StatusTooManyRequests, late.answer.StatusCode)
+	require.NotEmpty(t, late.answer.Header.Get("Retry-After"))
+	b.server.EndStreams()
+	_, err := io.ReadAll(w.answer.Body)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return len(b.server.streams) == 0 }, 10*time.Second, time.Millisecond, "its place is free again")
+}
+
 func TestManyViewersCostOneReadingASecond(t *testing.T) {
 	b := setup(t)
 	b.submit(t)
@@ -180,7 +219,7 @@ func TestNobodyLooksAndNothingIsRead(t *testing.T) {
 }
 
 func TestASlowViewerMissesFramesAndHoldsNobody(t *testing.T) {
-	h := newHub(func(context.Context) frame { return frame{} })
+	h := newHub(nil)
 	slow, leave := h.join()
 	defer leave()
 	defer h.close()
@@ -188,6 +227,28 @@ func TestASlowViewerMissesFramesAndHoldsNobody(t *testing.T) {
 		h.send(frame{at: time.Unix(int64(i+1), 0).Add(time.Hour)})
 	}
 	require.Equal(t, int64(5+3600), (<-slow).at.Unix(), "the newest")
+}
+
+func TestADatabaseThatHangsHoldsUpNoOther(t *testing.T) {
+	hangs := func(ctx context.Context) shownDatabase {
+		<-ctx.Done()
+		return shownDatabase{}
+	}
+	n := 0
+	h := newHub([]followed{
+		{unread: shownDatabase{text: []byte("not yet")}, read: hangs},
+		{read: func(context.Context) shownDatabase { n++; return shownDatabase{text: []byte{byte('0' + n)}} }},
+	})
+	defer h.close()
+	frames, leave := h.join()
+	defer leave()
+	began := time.Now()
+	for range 3 {
+		f := <-frames
+		require.Equal(t, "not yet", string(f.databases[0].text))
+		require.NotEmpty(t, f.databases[1].text)
+	}
+	require.Less(t, time.Since(began), 3*overviewMost, "its frames come as if it were alone")
 }
 
 func TestAStopEndsEveryStream(t *testing.T) {

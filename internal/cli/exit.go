@@ -84,7 +84,7 @@ func (a *app) end(err error) int {
 		return code
 	}
 	for line := range strings.Lines(strings.TrimSpace(observe.Redact(text))) {
-		say(a.stderr, "backfleet: %s", strings.TrimSpace(line))
+		say(a.stderr, "backfleet: %s", harmless([]byte(strings.TrimSpace(line))))
 	}
 	return code
 }

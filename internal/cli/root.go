@@ -2,6 +2,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -221,18 +223,34 @@ func answerLost(err error) error {
 	return &exitError{code: exitFailure, err: fmt.Errorf("write the answer: %w", err)}
 }
 
-// answer remembers the first error of a writer, as of a full disk, so that no command ends well whose answer is lost.
+// obeyed is what a terminal obeys, or what turns text around: text of a row, an error or a person may hold it. The first alternative are
+// colors, which this program writes itself.
+var obeyed = regexp.MustCompile(`\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f-\x{9f}\x{202a}-\x{202e}\x{2066}-\x{2069}]`)
+
+// harmless takes out of a text what a terminal obeys.
+func harmless(text []byte) []byte {
+	return obeyed.ReplaceAllFunc(text, func(found []byte) []byte {
+		if found[0] == '\x1b' && len(found) > 1 {
+			return found
+		}
+		return nil
+	})
+}
+
+// answer writes what is harmless on a terminal, and remembers the first error of its writer, as of a full disk, so that no command ends
+// well whose answer is lost.
 type answer struct {
 	io.Writer
 	err error
 }
 
 func (w *answer) Write(p []byte) (int, error) {
-	n, err := w.Writer.Write(p)
-	if w.err == nil {
-		w.err = err
+	_, err := w.Writer.Write(harmless(p))
+	if err != nil {
+		w.err = cmp.Or(w.err, err)
+		return 0, err
 	}
-	return n, err
+	return len(p), nil
 }
 
 // say writes one line of text.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"io"
 	"maps"
@@ -246,4 +247,18 @@ func TestThrottleText(t *testing.T) {
 		throttleText(w, api.DatabaseThrottle{Database: "main", Leader: &api.Leader{Owner: "c1"}})
 		throttleText(w, api.DatabaseThrottle{Database: "main", Go: &api.Verdict{OK: true}})
 	})
+}
+
+// An error's text, a key or a reason is whatever a row, a server or a person wrote: a terminal must not obey it.
+func TestNoAnswerCommandsTheTerminal(t *testing.T) {
+	st := runningStatus()
+	st.State, st.Reason = job.Failed, "value \x1b]0;owned\x07\x1b[2J\u202ebad\u009b2J\r\ttab"
+	var out, wrong bytes.Buffer
+	a := &app{stdout: &out, stderr: &wrong, output: "text"}
+	require.NoError(t, a.print(st, func(w io.Writer) { statusText(w, st, now) }))
+	require.NotRegexp(t, "[\x1b\x07\r\u202e\u009b]", out.String())
+	require.Contains(t, out.String(), "value ]0;owned[2Jbad2J\ttab")
+	a.end(errors.New("key \x1b[2J\x1b]52;c;AAAA\x07 is not there"))
+	require.Equal(t, "backfleet: key [2J]52;c;AAAA is not there\n", wrong.String())
+	require.Equal(t, "\x1b[31mred\x1b[0m", string(harmless([]byte("\x1b[31mred\x1b[0m"))), "its own colors stay")
 }

@@ -34,7 +34,8 @@ func MetricsHandler(r *prometheus.Registry) http.Handler {
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{EnableOpenMetrics: true})
 }
 
-// Statuses returns the jobs to show as metrics: those that are not ended and those that ended lately.
+// Statuses returns the jobs to show as metrics: those that are not ended and those that ended lately. With an error come those that could
+// be read.
 type Statuses func(context.Context) ([]job.Status, error)
 
 const (
@@ -78,7 +79,7 @@ func Jobs(read Statuses) prometheus.Collector {
 	c.moved = desc("job_last_batch_timestamp_seconds", "When a batch was last seen to commit, or batches became possible again.")
 	c.planned = desc("job_planned", "1 once every range of the job is in the ledger.")
 	c.open = desc("job_ranges_open", "Ranges that are not at their end, in the stream or still in the ledger: the consumer lag to scale on.")
-	c.failed = prometheus.NewDesc("backfleet_jobs_scrape_error", "1 when the ledger could not be read for this scrape.", nil, nil)
+	c.failed = prometheus.NewDesc("backfleet_jobs_scrape_error", "1 when a ledger could not be read for this scrape; its jobs are missing.", nil, nil)
 	c.all = append(c.all, c.failed)
 	return c
 }

@@ -150,7 +150,7 @@ backfleet_job_state{database="main",job_name="norm",state="running"} 1
 # HELP backfleet_job_stream_pending Messages of the job's consumer that no worker has yet.
 # TYPE backfleet_job_stream_pending gauge
 backfleet_job_stream_pending{database="main",job_name="norm"} 2
-# HELP backfleet_jobs_scrape_error 1 when the ledger could not be read for this scrape.
+# HELP backfleet_jobs_scrape_error 1 when a ledger could not be read for this scrape; its jobs are missing.
 # TYPE backfleet_jobs_scrape_error gauge
 backfleet_jobs_scrape_error 0
 `), "backfleet_job_eta_low_seconds", "backfleet_job_eta_high_seconds", "backfleet_job_limiting", "backfleet_job_lost_seconds_total",

@@ -21,6 +21,7 @@ func TestExitCodesOfNATS(t *testing.T) {
 		{&queue.ConnectError{Reason: queue.ErrNoAnswer}, exitUnreachable},
 		{&queue.ConnectError{Reason: queue.ErrCredentials}, exitRefused},
 		{&queue.ConnectError{Reason: queue.ErrNoJetStream}, exitRefused},
+		{&queue.ConnectError{Reason: queue.ErrDenied}, exitRefused},
 		{fmt.Errorf("prepare the stream: look up stream BACKFLEET: %w", queue.ErrNotConnected), exitUnreachable},
 		{fmt.Errorf("prepare the stream: %w; it is starting: %w", queue.ErrNoAnswer, context.DeadlineExceeded), exitUnreachable},
 		{errors.New("something else"), exitFailure},

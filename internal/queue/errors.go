@@ -20,6 +20,7 @@ var (
 	ErrCredentials  = errors.New("the credentials were refused")
 	ErrTLS          = errors.New("TLS failed")
 	ErrNoJetStream  = errors.New("it has no JetStream")
+	ErrDenied       = errors.New("it denied a permission")
 	ErrNoAnswer     = errors.New("its JetStream does not answer") // yet, as a rule: a cluster without a leader
 	ErrBadOptions   = errors.New("the options are wrong")
 	errInterrupted  = errors.New("the connection changed")
@@ -47,7 +48,7 @@ var (
 // ConnectError says why the first connect to NATS failed, in one line with a hint. It never holds a credential.
 type ConnectError struct {
 	URL    string // without user information
-	Reason error  // ErrUnreachable, ErrCredentials, ErrTLS, ErrNoJetStream, ErrNoAnswer or ErrBadOptions
+	Reason error  // ErrUnreachable, ErrCredentials, ErrTLS, ErrNoJetStream, ErrDenied, ErrNoAnswer or ErrBadOptions
 	Cause  error  // may be nil
 	Hint   string
 }

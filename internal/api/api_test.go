@@ -280,6 +280,46 @@ func TestADatabaseThatIsDownDoesNotHideTheOthers(t *testing.T) {
 	require.Len(t, all, 1, "the metrics of the others go on")
 }
 
+// hung is a ledger whose database answers nothing.
+type hung struct{ Ledger }
+
+func (hung) Health(ctx context.Context) (DatabaseHealth, error) {
+	<-ctx.Done()
+	return DatabaseHealth{}, ctx.Err()
+}
+
+func (hung) JobsBefore(ctx context.Context, _ job.ID, _ bool, _ int) ([]job.Job, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (hung) Find(ctx context.Context, _ string) (job.Job, error) {
+	<-ctx.Done()
+	return job.Job{}, ctx.Err()
+}
+
+func TestADatabaseThatHangsDoesNotHideTheOthers(t *testing.T) {
+	b := setup(t)
+	j := b.submit(t)
+	b.server.Databases[1].Ledger = hung{b.audit}
+	dbs, err := b.client.Databases(t.Context())
+	require.NoError(t, err)
+	require.True(t, dbs.Databases[0].Reachable)
+	require.Contains(t, dbs.Databases[1].Error, "did not answer in time")
+	jobs, err := b.client.RecentJobs(t.Context())
+	require.NoError(t, err)
+	require.Len(t, jobs.Jobs, 1)
+	require.Equal(t, "audit", jobs.Unreachable[0].Database)
+	began := time.Now()
+	_, err = b.client.Status(t.Context(), JobName(j.ID))
+	require.NoError(t, err)
+	require.Less(t, time.Since(began), besideMost, "a ULID is found without the others")
+	_, err = b.client.Status(t.Context(), "norm")
+	require.NoError(t, err)
+	_, err = b.client.Status(t.Context(), "other")
+	_ = problem(t, err, Unavailable)
+}
+
 func TestLimitsAreLaidOverARival(t *testing.T) {
 	b := setup(t)
 	b.submit(t)

@@ -17,8 +17,9 @@ type DatabasePath struct {
 func (s *Server) databaseOperations() {
 	route(s, Viewer, http.MethodGet, "/v1/databases", "list-databases", "The target databases, who leads them, and whether they are held",
 		func(ctx context.Context, _ *struct{}) (*out[DatabaseList], error) {
-			answer := DatabaseList{Databases: []DatabaseHealth{}}
-			for _, db := range s.scoped(ctx) {
+			dbs := s.scoped(ctx)
+			answer := DatabaseList{Databases: make([]DatabaseHealth, len(dbs))}
+			sideBySide(ctx, dbs, func(ctx context.Context, i int, db Database) {
 				h, err := db.Ledger.Health(ctx)
 				if err != nil {
 					h = DatabaseHealth{Error: AsProblem(err).Error()}
@@ -31,8 +32,8 @@ func (s *Server) databaseOperations() {
 						h.Fleet = fleetOf(f)
 					}
 				}
-				answer.Databases = append(answer.Databases, h)
-			}
+				answer.Databases[i] = h
+			})
 			return &out[DatabaseList]{answer}, nil
 		})
 	route(s, Operator, http.MethodPost, "/v1/databases/{database}/hold", "hold", "Stop every batch of a database for a time",

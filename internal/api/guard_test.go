@@ -156,6 +156,16 @@ func TestRequestsWaitForTheirTurn(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
+func TestAReadingThatHangsGivesItsTurnBack(t *testing.T) {
+	b := setup(t)
+	b.server.Databases[0].Ledger = hung{b.main}
+	b.server.readMost = 50 * time.Millisecond
+	code, _, body := b.do(t, http.MethodGet, "/v1/jobs/norm?database=main", "view-token", "")
+	require.Equal(t, http.StatusServiceUnavailable, code, body)
+	require.Contains(t, body, "did not answer in time")
+	require.Empty(t, b.server.atOnce)
+}
+
 func TestARequestThatIsTooLargeIsRefused(t *testing.T) {
 	b := setup(t)
 	code, kind, body := b.do(t, http.MethodPost, "/v1/jobs", "root-token", strings.Repeat("#", 1<<20+1))

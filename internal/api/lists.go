@@ -67,9 +67,12 @@ func (s *Server) jobs(ctx context.Context, in *struct {
 	}
 	var all []found
 	answer := JobList{Jobs: []JobLine{}}
-	for _, db := range dbs {
-		jobs, err := db.Ledger.JobsBefore(ctx, job.ID(in.After), in.Open, in.Limit+1)
-		if err != nil {
+	read, failed := make([][]job.Job, len(dbs)), make([]error, len(dbs))
+	sideBySide(ctx, dbs, func(ctx context.Context, i int, db Database) {
+		read[i], failed[i] = db.Ledger.JobsBefore(ctx, job.ID(in.After), in.Open, in.Limit+1)
+	})
+	for i, db := range dbs {
+		if err := failed[i]; err != nil {
 			p := AsProblem(err)
 			if len(dbs) == 1 {
 				return nil, p
@@ -77,7 +80,7 @@ func (s *Server) jobs(ctx context.Context, in *struct {
 			answer.Unreachable = append(answer.Unreachable, Unreachable{Database: db.Name, Error: p.Error()})
 			continue
 		}
-		for _, j := range jobs {
+		for _, j := range read[i] {
 			all = append(all, found{db, j})
 		}
 	}

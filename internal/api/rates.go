@@ -33,6 +33,9 @@ const MostAtOnce = 5
 // atOnceWait is how long a request waits for its turn.
 const atOnceWait = 10 * time.Second
 
+// readMost is how long a request from the network may read: a database that hangs must not keep every turn.
+const readMost = 30 * time.Second
+
 // atOnce answers a request when it is its turn. One of this process does not wait.
 func atOnce[O any](ctx context.Context, turns chan struct{}, answer func() (*O, error)) (*O, error) {
 	if addressOf(ctx) == "" {

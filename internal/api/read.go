@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/store"
@@ -108,6 +110,23 @@ func (s *Server) scoped(ctx context.Context) []Database {
 	return all
 }
 
+// besideMost is how long one database may take where others are read beside it: who watches asks again every second.
+const besideMost = 3 * time.Second
+
+// sideBySide reads several databases at the same time, so that one that does not answer hides no other.
+func sideBySide(ctx context.Context, dbs []Database, read func(ctx context.Context, i int, db Database)) {
+	if len(dbs) > 1 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, besideMost)
+		defer cancel()
+	}
+	var all sync.WaitGroup
+	for i, db := range dbs {
+		all.Go(func() { read(ctx, i, db) })
+	}
+	all.Wait()
+}
+
 // named returns the databases of this name; all of them for "". It knows only those that the caller may see.
 func (s *Server) named(ctx context.Context, database string) ([]Database, error) {
 	all := s.scoped(ctx)
@@ -140,13 +159,22 @@ func (s *Server) find(ctx context.Context, in JobPath) (Database, job.Job, error
 		db Database
 		j  job.Job
 	}
+	all := make([]match, len(dbs))
+	errs := make([]error, len(dbs))
+	searching, enough := context.WithCancel(ctx)
+	defer enough()
+	sideBySide(searching, dbs, func(ctx context.Context, i int, db Database) {
+		all[i].db = db
+		if all[i].j, errs[i] = db.Ledger.Find(ctx, in.Job); errs[i] == nil && string(all[i].j.ID) == in.Job {
+			enough() // no other holds its ULID
+		}
+	})
 	var found []match
 	var silent error
-	for _, db := range dbs {
-		j, err := db.Ledger.Find(ctx, in.Job)
+	for i, err := range errs {
 		switch {
 		case err == nil:
-			found = append(found, match{db, j})
+			found = append(found, all[i])
 		case errors.Is(err, store.ErrNotFound):
 		default:
 			silent = errors.Join(silent, err)

@@ -55,6 +55,7 @@ type Server struct {
 	refusals *limits // of one person, that are written down
 	atOnce   chan struct{}
 	streams  chan struct{}
+	readMost time.Duration // for one request that only reads
 	hub      *hub
 	maps     *mapCache
 }
@@ -72,6 +73,7 @@ func New(cfg Config) *Server {
 	}
 	s := &Server{Config: cfg, mux: http.NewServeMux(), rates: newRates(cfg.Rate, cfg.Now)}
 	s.atOnce, s.streams = make(chan struct{}, MostAtOnce), make(chan struct{}, StreamsAtOnce)
+	s.readMost = readMost
 	s.refusals = newLimits(1/refusalEvery.Seconds(), refusalsBurst, cfg.Now)
 
 	doc := huma.DefaultConfig("Backfleet", observe.ThisBuild().Version)
@@ -152,7 +154,14 @@ func route[I, O any](s *Server, role Role, method, path, id, summary string, han
 		}},
 	}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
-		out, err := atOnce(ctx, s.atOnce, func() (*O, error) { return handle(ctx, in) })
+		out, err := atOnce(ctx, s.atOnce, func() (*O, error) {
+			if method == http.MethodGet && addressOf(ctx) != "" {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, s.readMost)
+				defer cancel()
+			}
+			return handle(ctx, in)
+		})
 		if err == nil {
 			return out, nil
 		}

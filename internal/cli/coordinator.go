@@ -22,7 +22,7 @@ func (a *app) coordinatorCommand() *cobra.Command {
 		Use:   "coordinator",
 		Short: "Plan, release, govern and verify jobs, and serve the API",
 		Long: `Run a coordinator: it plans jobs, releases ranges to NATS JetStream, governs each database's budget, takes back what
-dead workers left, and verifies. It serves the API. Run two or more for high availability: each database has one leader at a time,
+dead workers left, and verifies. It serves the API and the dashboard. Run two or more for high availability: each database has one leader at a time,
 and another takes over within seconds.
 
 It needs the DSN of each database (BACKFLEET_DATABASE_<NAME>) with the ledger created (backfleet db init), and NATS with

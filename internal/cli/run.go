@@ -30,8 +30,9 @@ func (a *app) runCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run JOB.yaml",
 		Short: "Carry a job from submit to proof in one process",
-		Long: `Carry a job from submit to proof in one process: an embedded NATS with JetStream on disk, a coordinator, workers and
-the API. Progress is shown on stderr, the report on stdout; on a terminal logs begin at warn. It exits 0 only when the job is complete, which means verified.
+		Long: `Carry a job from submit to proof in one process: an embedded NATS with JetStream on disk, a coordinator, workers, the
+API and the dashboard, whose link it prints. Progress is shown on stderr, the report on stdout; on a terminal logs begin at warn. It exits
+0 only when the job is complete, which means verified.
 
 Stop it at any moment, by Ctrl-C or kill -9, and run it again: it goes on from the committed checkpoints. A second Ctrl-C ends it
 at once. When the file's job has ended already, its report is shown and nothing is done twice.

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -127,4 +128,13 @@ func TestSlackShape(t *testing.T) {
 	require.JSONEq(t, `{"text":"job norm was paused by &lt;!channel&gt; &amp; co","blocks":[
 		{"type":"section","text":{"type":"mrkdwn","text":"job norm was paused by &lt;!channel&gt; &amp; co"}},
 		{"type":"context","elements":[{"type":"mrkdwn","text":"database main · table public.users · 01J · 2026-01-02 03:04:05Z · <https://backfleet.example.com/#/jobs/01J|dashboard>"}]}]}`, bodies()[0])
+
+	// Slack refuses a section of more than 3000 characters, and a refused message is lost.
+	require.NoError(t, r.Send(t.Context(), Of("main", job.Event{At: when, Action: "fail", Detail: map[string]any{"reason": strings.Repeat("&ü", 4000)}}, &j, nil)))
+	var got struct {
+		Blocks []struct{ Text struct{ Text string } }
+	}
+	require.NoError(t, json.Unmarshal([]byte(bodies()[1]), &got))
+	require.LessOrEqual(t, utf8.RuneCountInString(got.Blocks[0].Text.Text), 3000)
+	require.Contains(t, got.Blocks[0].Text.Text, "job norm failed (&amp;ü")
 }

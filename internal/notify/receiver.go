@@ -128,6 +128,9 @@ func sign(secret []byte, at int64, body []byte) string {
 	return fmt.Sprintf("t=%d,v1=%s", at, hex.EncodeToString(mac.Sum(nil)))
 }
 
+// slackMost is how many characters of a message Slack is told. It refuses a section of more than 3000, and each may become five (&amp;).
+const slackMost = 590
+
 // slackShape is a message as an incoming webhook of Slack takes it.
 func slackShape(m Message) ([]byte, error) {
 	plain := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;") // Slack's own markup
@@ -140,7 +143,11 @@ func slackShape(m Message) ([]byte, error) {
 	if m.URL != "" {
 		about += " · <" + m.URL + "|dashboard>"
 	}
-	line := plain.Replace(m.Text)
+	line := m.Text
+	if r := []rune(line); len(r) > slackMost {
+		line = string(r[:slackMost]) + " …"
+	}
+	line = plain.Replace(line)
 	return json.Marshal(map[string]any{
 		"text": line,
 		"blocks": []any{

@@ -46,8 +46,8 @@ type question struct {
 }
 
 const (
-	askTimeout = 5 * time.Second
-	endedShown = 10 // ended jobs, the newest
+	askTimeout = 10 * time.Second // more than databases that do not answer take in all
+	endedShown = 10               // ended jobs, the newest
 )
 
 // ask reads the facts; of a fleet that does not answer in time it tells the error.

@@ -1,6 +1,6 @@
 // The frame of every page: who looks, whether the stream is live, and which page is shown.
 import { el, patch, toast } from './dom.js';
-import { takeToken, token, signIn, signOut, who, session } from './session.js';
+import { takeToken, decoded, token, signIn, signOut, who, session } from './session.js';
 import { Stream } from './stream.js';
 import { FleetPage } from './fleet.js';
 import { JobPage } from './job.js';
@@ -128,7 +128,7 @@ function route() {
     show(new LoginPage(''));
     return;
   }
-  const [, name, ...rest] = location.hash.replace(/^#/, '').split('/').map(decodeURIComponent);
+  const [, name, ...rest] = location.hash.replace(/^#/, '').split('/').map(decoded);
   switch (name) {
     case 'jobs':
       stream.open(`?job=${encodeURIComponent(rest[1])}&database=${encodeURIComponent(rest[0])}`);

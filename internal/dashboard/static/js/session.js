@@ -6,8 +6,13 @@ const key = 'backfleet.token';
 export function takeToken() {
   const found = location.hash.match(/^#token=(.+)$/);
   if (!found) return;
-  sessionStorage.setItem(key, decodeURIComponent(found[1]));
+  sessionStorage.setItem(key, decoded(found[1]));
   history.replaceState(null, '', `${location.pathname}#/`);
+}
+
+// decoded is a part of an address; one that was cut off in the middle of an escape stays as it is.
+export function decoded(text) {
+  try { return decodeURIComponent(text); } catch { return text; }
 }
 
 export const token = () => sessionStorage.getItem(key);

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -107,10 +108,8 @@ func (c *carrier) carry(ctx, stop context.Context) error {
 			}
 			continue
 		}
-		var failed *rangeFailedError
 		switch {
-		case errors.Is(err, job.ErrFenced), errors.Is(err, errStopped), errors.Is(err, errShutdown), errors.Is(err, errWithdrawn),
-			errors.As(err, &failed):
+		case givenUp(err):
 			return err
 		case errors.Is(err, errHeld):
 			if err := pause(stop, heldPause); err != nil {
@@ -154,6 +153,13 @@ func (c *carrier) carry(ctx, stop context.Context) error {
 			return err
 		}
 	}
+}
+
+// givenUp reports whether an error says why the range is given up, and not what a batch met.
+func givenUp(err error) bool {
+	var failed *rangeFailedError
+	return errors.As(err, &failed) || slices.ContainsFunc([]error{job.ErrFenced, errStopped, errShutdown, errWithdrawn, errDeaf},
+		func(reason error) bool { return errors.Is(err, reason) })
 }
 
 // prepare reads the job and makes what a walk needs.

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"testing"
 	"time"
@@ -158,6 +159,17 @@ func TestAWorkerThatHearsNoBudgetGivesItsRangeUp(t *testing.T) {
 	}}}}}
 	require.ErrorIs(t, c.permit(t.Context()), errDeaf)
 	require.Equal(t, 13, looks, "4 s apart: eight after the first that heard nothing since the hold")
+}
+
+// A reason to give the range up may come in the middle of a batch too. It is not to be taken for a lost session, whose range is claimed
+// anew.
+func TestWhatGivesARangeUp(t *testing.T) {
+	for _, reason := range []error{job.ErrFenced, errStopped, errShutdown, errWithdrawn, errDeaf, &rangeFailedError{errHeld}} {
+		require.True(t, givenUp(fmt.Errorf("wrapped: %w", reason)), "%v", reason)
+	}
+	for _, trouble := range []error{errHeld, errors.New("connection reset"), context.DeadlineExceeded} {
+		require.False(t, givenUp(trouble), "%v", trouble)
+	}
 }
 
 // Finding a boundary may take seconds, and so may a free session.

@@ -51,7 +51,7 @@ func TestWorkerLosesPostgres(t *testing.T) {
 func TestWorkerLosesNATS(t *testing.T) {
 	t.Parallel()
 	const long = 30_000 // more than is done of a range before the worker stops
-	f := newFleet(t, shape{rows: 300_000, perRange: long, rate: 5_000})
+	f := newFleet(t, shape{rows: 500_000, perRange: long, rate: 4_000})
 	var w1 *member
 	f.beginWith(func() { w1 = f.linkedWorker(1); f.worker(1) })
 	f.awaitShare(0.02)

@@ -12,7 +12,7 @@ STAMP      = -X github.com/backfleet/backfleet/internal/observe.version=$(VERSIO
 PACKAGES   = $(shell $(GO) list ./... | grep -v '/backfleet/test/')
 
 .DEFAULT_GOAL := help
-.PHONY: help build image demo test containers contained lint fmt vuln bench chaos fuzz clean
+.PHONY: help build image demo test containers contained cluster lint fmt vuln bench chaos fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ contained:
 	test/images/build.sh
 	$(GO) -C test/containers test -count=1 -timeout 10m $(TESTFLAGS) ./...
 	BACKFLEET_TEST_SERVERS=containers $(GO) test -count=1 -timeout 10m $(TESTFLAGS) -run '$(CONTAINED)' ./test/harness ./test/fleet ./test/faults
+
+cluster: ## the chart on a real Kubernetes, built from Go's modules and run on this machine (CLUSTERFLAGS="-test.run Fleet")
+	@test/setup.sh kube
+	test/kube/run.sh -test.v $(CLUSTERFLAGS)
 
 lint: ## gofmt, go vet, staticcheck, golangci-lint with the import rules, govulncheck
 	@unformatted=$$(gofmt -l .); \

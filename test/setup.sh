@@ -11,6 +11,7 @@
 #     prometheus   Prometheus, with promtool
 #     docker       Docker, both kinds of Compose, and what makes images from Debian's packages
 #     net          the ip command, to make network namespaces
+#     kube         what a Kubernetes node needs beside Docker: containerd's network plugins and nftables
 #     browser      Chromium, and axe-core from npm, to test the dashboard in
 set -euo pipefail
 
@@ -147,6 +148,12 @@ install_ip() {
 	command -v ip >/dev/null || install "ip command, which makes network namespaces" iproute2
 }
 
+# Docker has brought containerd and runc.
+install_kube() {
+	[[ -x /usr/lib/cni/ptp ]] || install "network plugins for containerd" containernetworking-plugins
+	command -v nft >/dev/null || install "nftables" nftables
+}
+
 cd "$(dirname "$0")/.."
 for word in "$@"; do
 	case $word in
@@ -157,6 +164,7 @@ for word in "$@"; do
 	prometheus) install_prometheus ;;
 	docker) install_docker ;;
 	net) install_ip ;;
+	kube) install_docker && install_ip && install_kube ;;
 	browser) install_browser ;;
 	*) fail "$word: not a word that it knows" ;;
 	esac

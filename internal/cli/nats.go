@@ -88,14 +88,15 @@ func (n *natsFlags) probe(ctx context.Context) error {
 	return err
 }
 
-// queueExit is the exit code of an error of the first connect to NATS: who is not there, or does not answer yet, is unreachable; all else is bad input.
+// queueExit is the exit code of an error of NATS: who is not there, does not answer yet, or was lost at the start is unreachable; what else
+// the first connect meets is bad input.
 func queueExit(err error) (code int, ok bool) {
 	var connect *queue.ConnectError
-	if !errors.As(err, &connect) {
-		return 0, false
-	}
-	if errors.Is(connect.Reason, queue.ErrUnreachable) || errors.Is(connect.Reason, queue.ErrNoAnswer) {
+	switch {
+	case errors.Is(err, queue.ErrUnreachable), errors.Is(err, queue.ErrNoAnswer), errors.Is(err, queue.ErrNotConnected):
 		return exitUnreachable, true
+	case errors.As(err, &connect):
+		return exitRefused, true
 	}
-	return exitRefused, true
+	return 0, false
 }

@@ -62,6 +62,25 @@ func document(text []byte) (*ast.MappingNode, error) {
 	return root, nil
 }
 
+// maxNesting is how deep brackets may nest. The time of the YAML library grows with the square of it, to minutes for a file that is
+// small enough.
+const maxNesting = 100
+
+// nesting is how deep the brackets of a text nest at most, those in quotes and comments too.
+func nesting(text []byte) (most int) {
+	depth := 0
+	for _, b := range text {
+		switch b {
+		case '[', '{':
+			depth++
+			most = max(most, depth)
+		case ']', '}':
+			depth = max(depth-1, 0)
+		}
+	}
+	return most
+}
+
 // parseYAML returns what the one document in text holds.
 func parseYAML(text []byte) (body ast.Node, err error) {
 	switch {
@@ -69,6 +88,8 @@ func parseYAML(text []byte) (body ast.Node, err error) {
 		return nil, fmt.Errorf("is longer than %d bytes", maxSpec)
 	case !utf8.Valid(text):
 		return nil, errors.New("is not UTF-8 text")
+	case nesting(text) > maxNesting:
+		return nil, fmt.Errorf("nests brackets more than %d deep", maxNesting)
 	}
 	defer func() { // the YAML library has panicked on malformed input before; a bad file must stay one line
 		if p := recover(); p != nil {

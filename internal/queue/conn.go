@@ -68,7 +68,7 @@ func (c *Conn) Healthy() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.away.IsZero() || c.cause == nil {
-		return errors.New("NATS is not connected; reconnecting")
+		return fmt.Errorf("%w; reconnecting", ErrNotConnected)
 	}
 	return fmt.Errorf("NATS has been away for %s (%w); reconnecting", time.Since(c.away).Round(time.Second), c.cause)
 }

@@ -91,11 +91,14 @@ func connect(ctx context.Context, at string, o Options, extra ...nats.Option) (*
 		err = c.probe(ctx)
 	}
 	if err != nil {
-		nc.Close()
 		failed := &ConnectError{URL: at, Reason: ErrNoJetStream, Cause: err, Hint: "start the server with -js, or enable JetStream for this account"}
-		if withoutAnswer(err) {
-			failed.Reason, failed.Hint = ErrNoAnswer, "wait for its cluster to elect a leader, or grant this user the permissions of its role"
+		switch denied := nc.LastError(); {
+		case errors.Is(denied, nats.ErrPermissionViolation): // the request itself just times out
+			failed.Reason, failed.Cause, failed.Hint = ErrDenied, denied, "grant this user the permissions of its role"
+		case withoutAnswer(err):
+			failed.Reason, failed.Hint = ErrNoAnswer, "wait for its cluster to elect a leader"
 		}
+		nc.Close()
 		return nil, failed
 	}
 	c.log.Info("connected to NATS", zap.String("nats", at), zap.String("server", nc.ConnectedServerName()),

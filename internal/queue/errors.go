@@ -20,6 +20,7 @@ var (
 	ErrCredentials  = errors.New("the credentials were refused")
 	ErrTLS          = errors.New("TLS failed")
 	ErrNoJetStream  = errors.New("it has no JetStream")
+	ErrDenied       = errors.New("it denied a permission")
 	ErrNoAnswer     = errors.New("its JetStream does not answer") // yet, as a rule: a cluster without a leader
 	ErrBadOptions   = errors.New("the options are wrong")
 	errInterrupted  = errors.New("the connection changed")
@@ -28,6 +29,8 @@ var (
 )
 
 var (
+	// ErrNotConnected is what every call returns while the connection is lost; it reconnects by itself.
+	ErrNotConnected = errors.New("NATS is not connected")
 	// ErrEmpty is what Pull returns when no message came within its wait.
 	ErrEmpty = errors.New("no range is waiting")
 	// ErrNoConsumer is what Pull and Lag return when the job has no consumer: not yet, or no more.
@@ -45,7 +48,7 @@ var (
 // ConnectError says why the first connect to NATS failed, in one line with a hint. It never holds a credential.
 type ConnectError struct {
 	URL    string // without user information
-	Reason error  // ErrUnreachable, ErrCredentials, ErrTLS, ErrNoJetStream, ErrNoAnswer or ErrBadOptions
+	Reason error  // ErrUnreachable, ErrCredentials, ErrTLS, ErrNoJetStream, ErrDenied, ErrNoAnswer or ErrBadOptions
 	Cause  error  // may be nil
 	Hint   string
 }
@@ -135,9 +138,9 @@ func explain(op string, err error) error {
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
 		return fmt.Errorf("%s: %w", op, ErrNoConsumer)
 	case errors.Is(err, nats.ErrReconnectBufExceeded):
-		return fmt.Errorf("%s: NATS is not connected", op)
+		return fmt.Errorf("%s: %w", op, ErrNotConnected)
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s: JetStream does not answer; it is starting, electing a leader, or off: %w", op, err)
+		return fmt.Errorf("%s: %w; it is starting, electing a leader, or off: %w", op, ErrNoAnswer, err)
 	}
 	if errors.As(err, &api) {
 		switch api.ErrorCode {

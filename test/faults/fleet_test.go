@@ -89,6 +89,7 @@ batch: {max_rows: 500, passes: %s}
 throttle:
   max_rows_per_second: %d
   lag: {target: 5s, soft: 20s, hard: 30s}
+  signals: {foreground: off, probe: off, active_backends: off} # other fleets use this machine
 %s`, f.job, s.perRange, passes, s.rate, s.more)
 	require.NoError(t, os.WriteFile(f.file, []byte(spec), 0o600))
 	return f

@@ -16,7 +16,7 @@ import (
 // ledger, its workers obey a newer coordinator, newer workers an older one, and old and new workers finish the job beside each other.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, shape{rows: 300_000, perRange: perRange, rate: 8_000})
+	f := newFleet(t, shape{rows: 300_000, perRange: perRange, rate: 5_000})
 	now := f.bin
 	before, revision := harness.PreviousRelease(t)
 	f.bin = before

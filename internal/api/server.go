@@ -164,12 +164,12 @@ func route[I, O any](s *Server, role Role, method, path, id, summary string, han
 	}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := atOnce(ctx, s.atOnce, func() (*O, error) {
-			if method == http.MethodGet && addressOf(ctx) != "" {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, s.readMost)
-				defer cancel()
+			if method != http.MethodGet || addressOf(ctx) == "" {
+				return handle(ctx, in)
 			}
-			return handle(ctx, in)
+			reading, cancel := context.WithTimeout(ctx, s.readMost)
+			defer cancel()
+			return handle(reading, in)
 		})
 		if err == nil {
 			return out, nil

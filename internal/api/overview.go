@@ -17,6 +17,12 @@ const (
 	overviewMost = 5 * time.Second  // for one database, or one map
 )
 
+// Frame is what the fleet did at one moment: the data of a `fleet` event, with the databases that the viewer may see.
+type Frame struct {
+	At        time.Time     `json:"at"`
+	Databases []DatabaseNow `json:"databases"`
+}
+
 // DatabaseNow is one database in a frame of the stream.
 type DatabaseNow struct {
 	Name      string             `json:"name"`

@@ -119,6 +119,7 @@ func AsProblem(err error) *Problem {
 		revision    *store.RevisionError
 		reused      *store.KeyReusedError
 		same        *store.SamePersonError
+		unknown     *store.UnknownPersonError
 		planChanged *store.PlanChangedError
 		unreachable *postgres.UnreachableError
 		connect     *pgconn.ConnectError
@@ -143,6 +144,8 @@ func AsProblem(err error) *Problem {
 		return Fail(Conflict, err, "")
 	case errors.As(err, &same):
 		return Fail(Forbidden, err, "use a token of another name")
+	case errors.As(err, &unknown):
+		return Fail(Forbidden, err, "submit it through the API with a person's own token of the tokens file (backfleet token new, --api, --api-token-file)")
 	case errors.As(err, &revision), errors.As(err, &planChanged):
 		return Fail(Stale, err, "")
 	case strings.HasPrefix(postgres.SQLState(err), "28"), postgres.SQLState(err) == "3D000":

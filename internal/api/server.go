@@ -80,6 +80,7 @@ func New(cfg Config) *Server {
 	doc.Info.Description = "Plan, start, watch and steer backfills. Errors are application/problem+json with a kind and a hint."
 	doc.DocsPath, doc.SchemasPath = "", ""
 	doc.CreateHooks = nil // no $schema links in bodies
+	doc.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	doc.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
 	doc.Transformers = []huma.Transformer{func(_ huma.Context, _ string, v any) (any, error) {
 		if m, ok := v.(*huma.ErrorModel); ok {
@@ -111,6 +112,14 @@ func New(cfg Config) *Server {
 		write(w, Fail(NotFound, errors.New("no such path: "+r.Method+" "+r.URL.Path), "/openapi.json describes every path"))
 	})
 	return s
+}
+
+// schemaName names a type in the document, where two packages' types must not share a name.
+func schemaName(t reflect.Type, hint string) string {
+	if t == reflect.TypeFor[job.Held]() {
+		return "RangeHeld"
+	}
+	return huma.DefaultSchemaNamer(t, hint)
 }
 
 // ServeHTTP implements http.Handler. What other origins' pages ask is refused here, for all that is served.
@@ -155,12 +164,12 @@ func route[I, O any](s *Server, role Role, method, path, id, summary string, han
 	}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := atOnce(ctx, s.atOnce, func() (*O, error) {
-			if method == http.MethodGet && addressOf(ctx) != "" {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, s.readMost)
-				defer cancel()
+			if method != http.MethodGet || addressOf(ctx) == "" {
+				return handle(ctx, in)
 			}
-			return handle(ctx, in)
+			reading, cancel := context.WithTimeout(ctx, s.readMost)
+			defer cancel()
+			return handle(reading, in)
 		})
 		if err == nil {
 			return out, nil

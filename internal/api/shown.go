@@ -3,7 +3,10 @@ package api
 import (
 	"context"
 	"net/http"
+	"reflect"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/backfleet/backfleet/internal/job"
 )
@@ -29,6 +32,7 @@ type History struct {
 
 func (s *Server) shownOperations() {
 	route(s, Viewer, http.MethodGet, "/v1/stream", "stream", "What the fleet does, live, as server-sent events", s.stream)
+	s.describeStream()
 	route(s, Viewer, http.MethodGet, "/v1/jobs/{job}/map", "get-map", "The state of a job's ranges in key order, or what of it changed", s.rangeMap)
 	route(s, Viewer, http.MethodGet, "/v1/jobs/{job}/ranges/{range}", "get-range", "One range", s.rangeDetail)
 	route(s, Viewer, http.MethodGet, "/v1/jobs/{job}/samples", "list-samples", "The history of a job, for charts", s.samples)
@@ -57,4 +61,23 @@ func (s *Server) samples(ctx context.Context, in *struct {
 	}
 	points, err := db.Ledger.History(ctx, j.ID, in.Since, in.Points)
 	return &out[History]{History{Points: list(points)}}, err
+}
+
+// describeStream says in the document what a stream holds, which no type of a body tells.
+func (s *Server) describeStream() {
+	schemas := s.api.OpenAPI().Components.Schemas
+	ref := func(t reflect.Type) *huma.Schema { return schemas.Schema(t, true, "") }
+	event := func(name string, t reflect.Type) *huma.Schema {
+		return &huma.Schema{Type: huma.TypeObject, Required: []string{"event", "data"}, Properties: map[string]*huma.Schema{
+			"event": {Type: huma.TypeString, Enum: []any{name}}, "data": ref(t),
+		}}
+	}
+	answer := s.api.OpenAPI().Paths["/v1/stream"].Get.Responses["200"]
+	answer.Description = "Events, each with JSON as its data; or what one fleet event tells, as JSON"
+	answer.Content = map[string]*huma.MediaType{
+		eventStream: {Schema: &huma.Schema{OneOf: []*huma.Schema{
+			event("hello", reflect.TypeFor[Hello]()), event("fleet", reflect.TypeFor[Frame]()), event("map", reflect.TypeFor[job.RangeMap]()),
+		}}},
+		"application/json": {Schema: ref(reflect.TypeFor[Frame]())},
+	}
 }

@@ -61,9 +61,25 @@ func (w watcher) next(name string, into any) {
 	w.t.Fatalf("the stream ended before an event %s: %v", name, w.lines.Err())
 }
 
-type seen struct {
-	At        time.Time     `json:"at"`
-	Databases []DatabaseNow `json:"databases"`
+type seen = Frame
+
+// A frame is put together from texts; they are what the document says.
+func TestTheDocumentDescribesTheStream(t *testing.T) {
+	b := setup(t)
+	b.submit(t)
+	t.Cleanup(b.server.EndStreams)
+	_, _, doc := b.do(t, http.MethodGet, "/openapi.json", "", "")
+	require.Contains(t, doc, eventStream)
+	for _, schema := range []string{"Frame", "Hello", "DatabaseNow", "JobNow"} {
+		require.Contains(t, doc, `"`+schema+`":{`)
+	}
+	_, _, body := b.do(t, http.MethodGet, "/v1/stream", "view-token", "")
+	d := json.NewDecoder(strings.NewReader(body))
+	d.DisallowUnknownFields()
+	var f Frame
+	require.NoError(t, d.Decode(&f))
+	require.False(t, f.At.IsZero())
+	require.NotEmpty(t, f.Databases[0].Jobs)
 }
 
 func TestAStreamTellsTheFleet(t *testing.T) {

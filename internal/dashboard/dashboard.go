@@ -19,9 +19,10 @@ import (
 //go:embed static
 var files embed.FS
 
-// policy lets the pages load what this program serves, and nothing else. No script and no style stands in a page.
+// policy lets the pages load what this program serves, and nothing else. No script and no style stands in a page, and no text becomes
+// markup, whoever wrote it.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
-	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
 // Handle serves the dashboard at / and its files below /dashboard/.
 func Handle(mux *http.ServeMux) {

@@ -35,6 +35,7 @@ func TestEveryFileIsServedUnderTheStrictPolicy(t *testing.T) {
 		require.Equal(t, http.StatusOK, w.Code, name)
 		require.Contains(t, w.Header().Get("Content-Security-Policy"), "default-src 'none'; script-src 'self'; style-src 'self'")
 		require.NotContains(t, w.Header().Get("Content-Security-Policy"), "unsafe")
+		require.Contains(t, w.Header().Get("Content-Security-Policy"), "require-trusted-types-for 'script'")
 		require.Equal(t, "nosniff", w.Header().Get("X-Content-Type-Options"))
 		require.NotEmpty(t, w.Header().Get("Content-Type"))
 		again := get(t, "/dashboard/"+strings.TrimPrefix(name, "static/"), w.Header().Get("ETag"))

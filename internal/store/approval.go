@@ -16,6 +16,13 @@ func (e *SamePersonError) Error() string {
 	return fmt.Sprintf("approve: job %q was submitted by the token of %s; another person must approve it", e.Name, e.As)
 }
 
+// UnknownPersonError says that a job needs two persons, and it is not known who submits it: they could be one; nothing was stored.
+type UnknownPersonError struct{ Name, Database string }
+
+func (e *UnknownPersonError) Error() string {
+	return fmt.Sprintf("submit: database %q asks for the approval of a second person, and it is not known who the first of job %q is", e.Database, e.Name)
+}
+
 // PlanChangedError says that an approval is for another plan than the job's; nothing was changed.
 type PlanChangedError struct {
 	Name       string
@@ -57,6 +64,8 @@ func (s *Store) Approve(ctx context.Context, id job.ID, by, as, planHash string)
 			return j, &StateError{j.Name, "approve", j.State, "resume it first"}
 		case j.State != job.AwaitingApproval:
 			return j, &StateError{j.Name, "approve", j.State, "it awaits no approval"}
+		case j.SubmittedAs == "": // stored by other means
+			return j, &UnknownPersonError{j.Name, j.Database}
 		case as == j.SubmittedAs:
 			return j, &SamePersonError{j.Name, as}
 		case planHash == "" || planHash != j.PlanHash:

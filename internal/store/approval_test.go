@@ -18,6 +18,11 @@ func TestAJobAwaitsASecondPerson(t *testing.T) {
 	require.Equal(t, map[string]any{"old": false, "new": true}, events[0].Detail)
 
 	n := newJob(counterSpec())
+	var unknown *UnknownPersonError
+	_, err = s.Submit(ctx, "olga", n)
+	require.ErrorAs(t, err, &unknown, "who submits by the process's token could approve by their own")
+	_, err = s.Find(ctx, n.Spec.Name)
+	require.ErrorIs(t, err, ErrNotFound)
 	n.As, n.Plan, n.PlanHash = "olga", map[string]int{"ranges": 3}, "h1"
 	j, err := s.Submit(ctx, "olga", n)
 	require.NoError(t, err)

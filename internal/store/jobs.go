@@ -98,6 +98,9 @@ func (s *Store) submit(ctx context.Context, tx pgx.Tx, by string, n NewJob) (out
 	if out, err = collectJob(rows); err != nil {
 		return out, false, err
 	}
+	if out.State == job.AwaitingApproval && n.As == "" {
+		return out, false, &UnknownPersonError{out.Name, out.Database}
+	}
 	detail := map[string]any{"name": out.Name, "spec_hash": out.SpecHash, "new": out.State}
 	if n.As != "" {
 		detail["as"] = n.As

@@ -143,6 +143,7 @@ func TestNothingComesFromElsewhere(t *testing.T) {
 		require.True(t, strings.HasPrefix(url, f.url+"/"), url)
 	}
 	w.expect("Content Security Policy")
+	w.expect("Trusted") // of a text that should become a script
 	for _, js := range []string{
 		"const s = document.createElement('script'); s.textContent = 'window.pwned = true'; document.body.append(s)",
 		"document.body.setAttribute('onclick', 'window.pwned = true'); document.body.click()",

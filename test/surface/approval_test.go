@@ -23,6 +23,9 @@ func TestTwoPersonsStartAJob(t *testing.T) {
 		return append(args, "--api", a.url, "--api-token-file", s.file("token", token))
 	}
 	spec := s.file("job.yaml", usersSpec)
+	code, _, errs := s.run("submit", spec)
+	require.Equal(t, 2, code, errs)
+	require.Contains(t, errs, "it is not known who the first", "a DSN is nobody's own: who submits by it could approve by their token")
 	require.Contains(t, s.ok(through(ann, "submit", spec)...), "awaits the approval of another person")
 	approve := func(token, hash string) (int, string) {
 		return a.as(token).ask(http.MethodPost, "/v1/jobs/users-norm/approve", `{"plan_hash":"`+hash+`"}`, nil)
@@ -42,7 +45,7 @@ func TestTwoPersonsStartAJob(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, code, body)
 	code, body = approve(a.token, first)
 	require.Equal(t, http.StatusForbidden, code, "a process's token is nobody's own: %s", body)
-	code, _, errs := s.run("approve", "users-norm", "--plan-hash", first)
+	code, _, errs = s.run("approve", "users-norm", "--plan-hash", first)
 	require.Equal(t, 2, code, "nor is a DSN")
 	require.Contains(t, errs, "not known who asks")
 	_, err := s.db.Pool.Exec(t.Context(), `create function seen() returns trigger language plpgsql as 'begin return new; end'; create trigger seen before update on users for each row execute function seen()`)

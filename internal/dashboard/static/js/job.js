@@ -133,7 +133,7 @@ export class JobPage {
       j.state === 'awaiting_approval' && button('Approve', 'admin', () => controls.approve(this.job, planView).catch((e) => toast(e.message, 'bad')), { id: 'approve', kind: 'primary' }),
       paused ? button('Resume', 'operator', () => controls.resume(this.job), { id: 'resume', kind: 'primary' })
         : !done && j.state !== 'awaiting_approval' && button('Pause', 'operator', () => controls.pause(this.job), { id: 'pause' }),
-      !done && button('Limits', 'operator', () => controls.limits(this.job), { id: 'limits' }),
+      !done && j.state !== 'awaiting_approval' && button('Limits', 'operator', () => controls.limits(this.job), { id: 'limits' }),
       button('Retry', 'operator', () => controls.retry(this.job), { id: 'retry', disabled: !(j.quarantined > 0 || j.ranges.failed > 0), title: 'Try rows in quarantine and failed ranges again' }),
       (j.state === 'complete' || j.state === 'complete_with_errors') && button('Verify', 'operator', () => controls.verify(this.job), { id: 'verify' }),
       button('Clone', 'admin', () => controls.clone(this.job), { id: 'clone', title: 'A new job from this one’s spec' }),

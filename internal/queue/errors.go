@@ -137,9 +137,10 @@ func explain(op string, err error) error {
 		return fmt.Errorf("%s: %w", op, ErrNoStream)
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
 		return fmt.Errorf("%s: %w", op, ErrNoConsumer)
-	case errors.Is(err, nats.ErrReconnectBufExceeded):
+	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrConnectionClosed),
+		errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrStaleConnection):
 		return fmt.Errorf("%s: %w", op, ErrNotConnected)
-	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: %w; it is starting, electing a leader, or off: %w", op, ErrNoAnswer, err)
 	}
 	if errors.As(err, &api) {
@@ -152,6 +153,9 @@ func explain(op string, err error) error {
 			return fmt.Errorf("%s: %w; another stream takes these subjects, choose another prefix", op, err)
 		case 10047, 10023, 10028, 10002: // insufficient storage, memory or account resources
 			return fmt.Errorf("%s: %w; raise the account's JetStream limits", op, err)
+		}
+		if api.Code >= 500 { // such as 10008, a cluster without a leader
+			return fmt.Errorf("%s: %w: %w", op, ErrNoAnswer, err)
 		}
 	}
 	return fmt.Errorf("%s: %w", op, err)

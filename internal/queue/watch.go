@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 	"go.uber.org/zap"
 
@@ -63,6 +64,9 @@ func (c *Conn) Watch(ctx context.Context, databases []string, onControl func(job
 			return ctx.Err()
 		case m := <-live:
 			if strings.HasPrefix(m.Subject, throttle) {
+				if m.Header.Get(jetstream.StreamHeader) != "" {
+					continue // the bucket repeats the copy for display, at whatever age
+				}
 				if b, ok := read(c, m, func(b job.Budget) int { return b.Version }); ok {
 					onBudget(b)
 				}

@@ -18,7 +18,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/backfleet, static and with its version
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(STAMP)" -o bin/backfleet ./cmd/backfleet
+	CGO_ENABLED=0 $(GO) build -trimpath -tags grpcnotrace -ldflags "$(STAMP)" -o bin/backfleet ./cmd/backfleet
 
 image: ## build the container image (IMAGE=name:tag VERSION=v1.2.3)
 	docker build -f deploy/image/Dockerfile --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) \

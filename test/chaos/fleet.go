@@ -30,7 +30,6 @@ const (
 	graceMost    = 30 * time.Second  // of a process that was told to end
 
 	exitUnreachable = 5 // a process that is started while a server is down says so and ends
-	exitFailure     = 1 // whatever else broke; it is started again as well, and ought to be sorted
 )
 
 // fleet is all the servers and processes of a run.
@@ -171,15 +170,13 @@ type seat struct {
 	args     func(name string) []string
 	db, nats links
 
-	mu     sync.Mutex
-	on     bool // it shall run
-	proc   *harness.Process
-	log    *os.File
-	starts int
-	quits  int // by itself
-	// unsorted are the logs of those that ended by themselves with an error that the program does not know.
-	unsorted []string
-	slowest  time.Duration // from SIGTERM to the end
+	mu      sync.Mutex
+	on      bool // it shall run
+	proc    *harness.Process
+	log     *os.File
+	starts  int
+	quits   int           // by itself
+	slowest time.Duration // from SIGTERM to the end
 }
 
 // newSeat makes one whose process reaches PostgreSQL at these ports.
@@ -215,11 +212,7 @@ func (s *seat) attend() error {
 			return err
 		}
 		s.quits++
-		switch code {
-		case exitUnreachable:
-		case exitFailure:
-			s.unsorted = append(s.unsorted, s.log.Name())
-		default: // nobody would start it again
+		if code != exitUnreachable {
 			s.f.violate("%s ended by itself with exit code %d: see %s", s.name, code, s.log.Name())
 		}
 		s.buried()

@@ -269,18 +269,13 @@ func (c *chaos) result() result {
 	}
 	if c.fleet != nil {
 		var starts, quits int
-		var unsorted []string
 		var slowest time.Duration
 		for _, s := range c.seats() {
 			starts += s.starts
 			quits += s.quits
-			unsorted = append(unsorted, s.unsorted...)
 			slowest = max(slowest, s.slowest)
 		}
 		fmt.Fprintf(&b, "%d processes started; %d ended by themselves, for a server was down as they started; the slowest took %s from SIGTERM to its end\n", starts, quits, short(slowest))
-		for _, log := range unsorted {
-			fmt.Fprintf(&b, "one ended with an error that the program does not know: %s\n", log)
-		}
 	}
 	fmt.Fprintf(&b, "%d violations", len(c.violations))
 	for _, v := range c.violations {

@@ -207,6 +207,13 @@ func (w *window) visit(hash string) {
 	w.do(fmt.Sprintf("location.hash = %q", hash))
 }
 
+// reload loads the page anew, and waits until the old one is gone: what it still says must not be taken for the new one's.
+func (w *window) reload() {
+	w.t.Helper()
+	w.do("window.before = true; location.reload()")
+	w.await("the page is loaded anew", "!window.before && document.readyState === 'complete'")
+}
+
 func (w *window) visitJob(id string) {
 	w.t.Helper()
 	w.visit("#/jobs/main/" + id)

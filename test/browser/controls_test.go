@@ -147,7 +147,7 @@ func TestACompleteJob(t *testing.T) {
 	w.confirm()
 	f.audited("verify", "operator")
 	f.awaitState(job, "complete")
-	w.do("location.reload()")
+	w.reload()
 	w.awaitText("#verdict", "Complete")
 	w.visit("#/")
 	w.awaitText("#ended", "quick")

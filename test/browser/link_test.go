@@ -72,7 +72,7 @@ func TestReload(t *testing.T) {
 	w := startChrome(t).open(f, "viewer")
 	w.visitJob(job)
 	w.await("the map is drawn", "document.querySelector('#map')?.dataset.cells === '100'")
-	w.do("location.reload()")
+	w.reload()
 	w.awaitText("h1", "norm")
 	w.await("the map is drawn again", "document.querySelector('#map')?.dataset.cells === '100'")
 	w.await("it goes on", "Number(document.querySelector('#map')?.dataset.updates) > 2")

@@ -128,7 +128,7 @@ func TestTheme(t *testing.T) {
 	w.dark(false)
 	w.click("#theme")
 	require.Equal(t, dark, ground())
-	w.do("location.reload()")
+	w.reload()
 	w.awaitText("#theme", "dark")
 	require.Equal(t, dark, ground())
 	w.clean()
@@ -174,7 +174,7 @@ func TestRunPrintsALink(t *testing.T) {
 	token := link[strings.Index(link, "=")+1:]
 	require.NotContains(t, eval[string](w, "document.documentElement.outerHTML"), token)
 	require.NotContains(t, eval[string](w, "JSON.stringify(localStorage) + document.cookie"), token, "it is kept for this tab only")
-	w.do("location.reload()")
+	w.reload()
 	w.awaitText("#job-by-run", "running")
 	w.clean()
 }

@@ -29,7 +29,7 @@ func TestManyRanges(t *testing.T) {
 	w := startChrome(t).open(f, "viewer")
 	w.awaitText("#job-wide", "running")
 	w.visitJob(job)
-	w.do("location.reload()")
+	w.reload()
 	w.await("the map is drawn", "Number(document.querySelector('#map')?.dataset.cells) >= 100000")
 	mapped := eval[float64](w, "performance.now()")
 	paint := eval[float64](w, "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 1e9")

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -26,6 +28,12 @@ type node struct {
 	IndexCond string  `json:"Index Cond"`
 	Rows      float64 `json:"Plan Rows"`
 	Plans     []node  `json:"Plans"`
+
+	Schema     string `json:"Schema"`
+	Relation   string `json:"Relation Name"`
+	Alias      string `json:"Alias"`
+	Operation  string `json:"Operation"`           // of a ModifyTable
+	OnConflict string `json:"Conflict Resolution"` // of its INSERT
 }
 
 // conditioned returns the index that a plan enters by a condition; empty without one.
@@ -41,9 +49,51 @@ func (n node) conditioned() string {
 	return ""
 }
 
+// enters returns the index by which a plan finds a range of the target's rows; empty without one. within says that the node above is of
+// the target, as a bitmap's index scans have no table of their own.
+func (n node) enters(t statement.Target, within bool) string {
+	if n.Relation != "" {
+		within = n.Schema == t.Schema && n.Relation == t.Name && (n.Alias == t.Alias || strings.HasPrefix(n.Alias, t.Alias+"_"))
+	}
+	if within && n.IndexCond != "" && strings.ContainsAny(n.IndexCond, "<>") { // and not a join by equality
+		return n.IndexName
+	}
+	for _, p := range n.Plans {
+		if name := p.enters(t, within); name != "" {
+			return name
+		}
+	}
+	return ""
+}
+
+// scanned lists the tables, quoted, that a plan reads from their beginning to their end.
+func (n node) scanned() (all []string) {
+	if n.Type == "Seq Scan" {
+		all = append(all, statement.Target{Schema: n.Schema, Name: n.Relation}.Relation())
+	}
+	for _, p := range n.Plans {
+		all = append(all, p.scanned()...)
+	}
+	return all
+}
+
+// writes lists what a plan writes, the last part of the statement first.
+func (n node) writes() (all []Write) {
+	if n.Type == "ModifyTable" {
+		all = append(all, Write{
+			Relation: statement.Target{Schema: n.Schema, Name: n.Relation}.Relation(), Operation: strings.ToLower(n.Operation), OnConflict: strings.ToLower(n.OnConflict),
+			schema: n.Schema, name: n.Relation, alias: n.Alias,
+		})
+	}
+	for _, p := range n.Plans {
+		all = append(all, p.writes()...)
+	}
+	return all
+}
+
 func explain(ctx context.Context, tx pgx.Tx, q statement.SQL) (node, error) {
 	var text []byte
-	if err := queryRow(ctx, tx, "EXPLAIN (FORMAT JSON) "+q.Text, q.Args...).Scan(&text); err != nil {
+	if err := queryRow(ctx, tx, "EXPLAIN (VERBOSE, FORMAT JSON) "+q.Text, q.Args...).Scan(&text); err != nil {
 		return node{}, err
 	}
 	var plans []struct{ Plan node }
@@ -167,9 +217,13 @@ func (c *check) someSpan(ctx context.Context, t statement.Target) (ranges.Span, 
 }
 
 func (c *check) explainBatch(ctx context.Context, t statement.Target, span ranges.Span) error {
+	index := node.conditioned
+	if t.Form != nil { // another table's index serves no range
+		index = func(n node) string { return n.enters(t, false) }
+	}
 	var free, forced node
 	err := c.probe(ctx, func(tx pgx.Tx) (err error) {
-		if free, err = explain(ctx, tx, t.Update(span)); err != nil || free.conditioned() != "" {
+		if free, err = explain(ctx, tx, t.Update(span)); err != nil || index(free) != "" {
 			return err
 		}
 		if _, err = tx.Exec(ctx, "SET LOCAL enable_seqscan = off"); err != nil {
@@ -179,23 +233,49 @@ func (c *check) explainBatch(ctx context.Context, t statement.Target, span range
 		return err
 	})
 	if pe := sqlError(err); pe != nil && !tooSlow(err) {
-		c.refuse("table", t.Schema+"."+t.Name, "Postgres refuses an UPDATE of it: "+pe.Message, pe.Hint)
+		c.refuse("table", t.Schema+"."+t.Name, "Postgres refuses a batch of it: "+pe.Message, pe.Hint)
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("explain a batch of %s: %w", t.Relation(), err)
 	}
+	if t.Form != nil {
+		if err := c.wholeReads(ctx, t, free); err != nil {
+			return err
+		}
+	}
 	switch {
-	case free.conditioned() != "":
-		c.plan.Index = free.conditioned()
-	case forced.conditioned() == "":
+	case index(free) != "":
+		c.plan.Index = index(free)
+	case index(forced) == "":
 		c.refuse("key", "", "no index serves a batch of "+t.Relation()+" by its key", "look at EXPLAIN "+oneBatch(t, span))
 	default:
-		c.plan.Index = forced.conditioned()
+		c.plan.Index = index(forced)
 		if c.plan.Rows > indexedAt {
 			c.warn(Warning, "index", "the planner prefers a sequential scan to index "+c.plan.Index+" for a batch of "+t.Relation(),
 				"run ANALYZE "+t.Relation()+", and look at random_page_cost")
 		}
+	}
+	return nil
+}
+
+// wholeReads warns of other tables that each batch of a statement would read from their beginning to their end.
+func (c *check) wholeReads(ctx context.Context, t statement.Target, n node) error {
+	var large []string
+	for _, other := range n.scanned() {
+		if other == t.Relation() {
+			continue
+		}
+		var rows float64
+		if err := c.tx.QueryRow(ctx, "SELECT coalesce((SELECT reltuples FROM pg_class WHERE oid = to_regclass($1)), 0)", other).Scan(&rows); err != nil {
+			return fmt.Errorf("read the size of %s: %w", other, err)
+		}
+		if rows >= indexedAt && !slices.Contains(large, other) {
+			large = append(large, other)
+		}
+	}
+	if len(large) > 0 {
+		c.warn(Warning, "index", "each batch reads the whole of "+few(large)+", as the planner has it", "make sure that an index serves the join; look at EXPLAIN "+oneLine(oneBatch(t, ranges.Span{})))
 	}
 	return nil
 }

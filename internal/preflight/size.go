@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -20,76 +19,6 @@ const (
 	indexedAt  = 10_000    // rows from which the planner should prefer the index by itself
 	manyRanges = 1_000_000 // ranges beyond which the ledger itself becomes large
 )
-
-// node is what is read of a plan in EXPLAIN's JSON.
-type node struct {
-	Type      string  `json:"Node Type"`
-	IndexName string  `json:"Index Name"`
-	IndexCond string  `json:"Index Cond"`
-	Rows      float64 `json:"Plan Rows"`
-	Plans     []node  `json:"Plans"`
-
-	Schema     string `json:"Schema"`
-	Relation   string `json:"Relation Name"`
-	Alias      string `json:"Alias"`
-	Operation  string `json:"Operation"`           // of a ModifyTable
-	OnConflict string `json:"Conflict Resolution"` // of its INSERT
-}
-
-// conditioned returns the index that a plan enters by a condition; empty without one.
-func (n node) conditioned() string {
-	if n.IndexCond != "" {
-		return n.IndexName
-	}
-	for _, p := range n.Plans {
-		if name := p.conditioned(); name != "" {
-			return name
-		}
-	}
-	return ""
-}
-
-// enters returns the index by which a plan finds a range of the target's rows; empty without one. within says that the node above is of
-// the target, as a bitmap's index scans have no table of their own.
-func (n node) enters(t statement.Target, within bool) string {
-	if n.Relation != "" {
-		within = n.Schema == t.Schema && n.Relation == t.Name && (n.Alias == t.Alias || strings.HasPrefix(n.Alias, t.Alias+"_"))
-	}
-	if within && n.IndexCond != "" && strings.ContainsAny(n.IndexCond, "<>") { // and not a join by equality
-		return n.IndexName
-	}
-	for _, p := range n.Plans {
-		if name := p.enters(t, within); name != "" {
-			return name
-		}
-	}
-	return ""
-}
-
-// scanned lists the tables, quoted, that a plan reads from their beginning to their end.
-func (n node) scanned() (all []string) {
-	if n.Type == "Seq Scan" {
-		all = append(all, statement.Target{Schema: n.Schema, Name: n.Relation}.Relation())
-	}
-	for _, p := range n.Plans {
-		all = append(all, p.scanned()...)
-	}
-	return all
-}
-
-// writes lists what a plan writes, the last part of the statement first.
-func (n node) writes() (all []Write) {
-	if n.Type == "ModifyTable" {
-		all = append(all, Write{
-			Relation: statement.Target{Schema: n.Schema, Name: n.Relation}.Relation(), Operation: strings.ToLower(n.Operation), OnConflict: strings.ToLower(n.OnConflict),
-			schema: n.Schema, name: n.Relation, alias: n.Alias,
-		})
-	}
-	for _, p := range n.Plans {
-		all = append(all, p.writes()...)
-	}
-	return all
-}
 
 func explain(ctx context.Context, tx pgx.Tx, q statement.SQL) (node, error) {
 	var text []byte
@@ -233,7 +162,7 @@ func (c *check) explainBatch(ctx context.Context, t statement.Target, span range
 		return err
 	})
 	if pe := sqlError(err); pe != nil && !tooSlow(err) {
-		c.refuse("table", t.Schema+"."+t.Name, "Postgres refuses a batch of it: "+pe.Message, pe.Hint)
+		c.refuse("table", t.Schema+"."+t.Name, "Postgres refuses "+choose(t.Form == nil, "an UPDATE", "a batch")+" of it: "+pe.Message, pe.Hint)
 		return nil
 	}
 	if err != nil {

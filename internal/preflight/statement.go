@@ -56,9 +56,11 @@ func (c *check) statement(ctx context.Context) error {
 	if err != nil || len(c.refused) > 0 {
 		return err
 	}
-	var n node
+	var n, none node // none: of a batch without rows
 	err = c.probe(ctx, func(tx pgx.Tx) (err error) {
-		n, err = explain(ctx, tx, t.Update(ranges.Span{}))
+		if n, err = explain(ctx, tx, t.Update(ranges.Span{})); err == nil {
+			none, err = explain(ctx, tx, t.Bare("false"))
+		}
 		return err
 	})
 	if pe := sqlError(err); pe != nil && !tooSlow(err) {
@@ -74,6 +76,11 @@ func (c *check) statement(ctx context.Context) error {
 	}
 	if n.Type != "ModifyTable" {
 		c.refuse("statement", "", "returns rows and writes nothing by its last part", "let it end in an INSERT, UPDATE, DELETE or MERGE: that one's rows are counted")
+		return nil
+	}
+	if !none.barren() {
+		c.refuse("statement", "", "may write rows also where {{range}} is false, so a batch would do more than its own rows",
+			"join {{range}} by AND to the other conditions of each part that writes; in an outer join, "+c.target.Alias+" is the side whose rows are all kept")
 		return nil
 	}
 	moving, err := c.partitioning(ctx)
@@ -158,33 +165,26 @@ func (c *check) statementAdvice(pe *pgconn.PgError) string {
 
 // lock is a table that a statement names, and how.
 type lock struct {
-	oid            uint32
-	relation       string
-	schema         string
-	locked, writes bool
+	relation, schema string
+	locked, writes   bool
 }
 
 // locks lists the tables that the statement names, by the locks that preparing it takes. `where` is left out: what it looks at is not
 // what is written.
 func (c *check) locks(ctx context.Context, t statement.Target) (all []lock, err error) {
 	err = c.probe(ctx, func(tx pgx.Tx) error {
+		before, err := tableLocks(ctx, tx)
+		if err != nil {
+			return err
+		}
 		if _, err := tx.Prepare(ctx, "", t.Bare("true").Text); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, `
-			SELECT r.oid, n.nspname::text, r.relname::text, bool_or(l.mode = 'RowShareLock'), bool_or(l.mode = 'RowExclusiveLock')
-			  FROM pg_locks l JOIN pg_class r ON r.oid = l.relation JOIN pg_namespace n ON n.oid = r.relnamespace
-			 WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-			   AND r.relkind IN ('r', 'p', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-			 GROUP BY 1, 2, 3 ORDER BY 2, 3`)
-		var l lock
-		var name string
-		if err == nil {
-			_, err = pgx.ForEachRow(rows, []any{&l.oid, &l.schema, &name, &l.locked, &l.writes}, func() error {
-				l.relation = statement.Target{Schema: l.schema, Name: name}.Relation()
+		after, err := tableLocks(ctx, tx)
+		for _, l := range after {
+			if l.relation == t.Relation() || !slices.Contains(before, l) { // the checks have looked at it, and hold a lock of it
 				all = append(all, l)
-				return nil
-			})
+			}
 		}
 		return err
 	})
@@ -197,6 +197,27 @@ func (c *check) locks(ctx context.Context, t statement.Target) (all []lock, err 
 		}
 	}
 	return all, nil
+}
+
+// tableLocks lists the tables that this transaction has locked.
+func tableLocks(ctx context.Context, tx pgx.Tx) (all []lock, err error) {
+	rows, err := tx.Query(ctx, `
+		SELECT n.nspname::text, r.relname::text, bool_or(l.mode = 'RowShareLock'), bool_or(l.mode = 'RowExclusiveLock')
+		  FROM pg_locks l JOIN pg_class r ON r.oid = l.relation JOIN pg_namespace n ON n.oid = r.relnamespace
+		 WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+		   AND r.relkind IN ('r', 'p', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+		 GROUP BY 1, 2 ORDER BY 1, 2`)
+	if err != nil {
+		return nil, err
+	}
+	var l lock
+	var name string
+	_, err = pgx.ForEachRow(rows, []any{&l.schema, &name, &l.locked, &l.writes}, func() error {
+		l.relation = statement.Target{Schema: l.schema, Name: name}.Relation()
+		all = append(all, l)
+		return nil
+	})
+	return all, err
 }
 
 // effects gathers what the statement writes and reads, and refuses and warns of what would go wrong. moving are the columns of the job's

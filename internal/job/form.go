@@ -127,7 +127,7 @@ type spot struct {
 
 // follows are the words that may come behind a table without being its alias.
 var follows = []string{"where", "on", "using", "join", "inner", "left", "right", "full", "cross", "natural", "set", "group", "order", "limit",
-	"offset", "fetch", "for", "union", "intersect", "except", "returning", "having", "window", "when", "default", "overriding", "select", "values"}
+	"offset", "fetch", "for", "union", "intersect", "except", "returning", "having", "window", "tablesample", "when", "default", "overriding", "select", "values"}
 
 // source finds the place of the job's table, or says why there is none. naming is the alias that must be written behind it.
 func (s Spec) source(tokens []sqltext.Token) (found spot, naming, why, fix string) {

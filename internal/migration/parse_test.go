@@ -64,6 +64,29 @@ func TestAFileThatCannotGoWellIsRefusedLineByLine(t *testing.T) {
 	}
 }
 
+func TestANewTableIsFilledByAStatement(t *testing.T) {
+	spec, err := migration.ParseSpec([]byte(`name: mails
+database: main
+table: users
+from: {columns: [email]}
+to: {table: user_mails, key: [user_id], columns: [{name: user_id, type: bigint}, {name: email, type: text}]}
+forward: {user_id: id, email: lower(email)}
+`), "m.yaml")
+	require.NoError(t, err)
+	j := spec.Job()
+	require.NoError(t, j.WithDefaults().Validate())
+	require.Empty(t, j.Set)
+	require.Equal(t, `INSERT INTO "public"."user_mails" ("user_id", "email")
+SELECT (id), (lower(email)) FROM "public"."users"
+WHERE {{range}}
+FOR NO KEY UPDATE
+ON CONFLICT ("user_id") DO NOTHING`, j.Statement)
+	require.Equal(t, `NOT EXISTS (SELECT FROM (SELECT (id) AS c1) AS backfleet_f, "public"."user_mails" AS backfleet_n `+
+		`WHERE backfleet_n."user_id" = backfleet_f.c1)`, j.Where)
+	require.Equal(t, `EXISTS (SELECT FROM (SELECT (id) AS c1, (lower(email)) AS c2) AS backfleet_f, "public"."user_mails" AS backfleet_n `+
+		`WHERE backfleet_n."user_id" = backfleet_f.c1 AND backfleet_n."email" IS NOT DISTINCT FROM backfleet_f.c2)`, j.Check)
+}
+
 func FuzzParseSpec(f *testing.F) {
 	f.Add([]byte(whole))
 	f.Add([]byte("soak: {reads: 1d}\nto: {columns: [{name: x}]}"))

@@ -105,17 +105,17 @@ func (c *check) firstLeaf() statement.Target {
 
 // prepared refuses a statement that the server does not take, or in which it does not see {{range}} where Backfleet sees it.
 func (c *check) prepared(ctx context.Context, t statement.Target) (bool, error) {
-	where := t.Where
-	t.Where = ""
-	key := make(ranges.Key, len(t.Key))
+	bare := t
+	bare.Where = ""
+	key := make(ranges.Key, len(t.Key)) // for its form alone: nothing is run
 	for _, form := range []struct{ field, sql, more string }{
 		{"statement", t.Bare("true").Text, ""},
-		{"alias", t.Update(ranges.Span{Lo: key}).Text, "{{range}} must stand where the columns of alias " + t.Alias + " may be named"},
-		{"where", statement.Target.Update(withWhere(t, where), ranges.Span{Lo: key}).Text, "write its columns with the alias before them, as " + t.Alias + ".id"},
+		{"alias", bare.Update(ranges.Span{Lo: key}).Text, "{{range}} must stand where the columns of alias " + t.Alias + " may be named"},
+		{"where", t.Update(ranges.Span{Lo: key}).Text, "write its columns with the alias before them, as " + t.Alias + ".id"},
 	} {
 		_, err := c.describe(ctx, form.sql)
 		if pe := sqlError(err); pe != nil && !tooSlow(err) {
-			value := map[string]string{"alias": t.Alias, "where": where}[form.field]
+			value := map[string]string{"alias": t.Alias, "where": t.Where}[form.field]
 			fix := form.more
 			if fix == "" {
 				fix = c.statementAdvice(pe)
@@ -136,11 +136,6 @@ func (c *check) prepared(ctx context.Context, t statement.Target) (bool, error) 
 		return false, nil
 	}
 	return true, nil
-}
-
-func withWhere(t statement.Target, where string) statement.Target {
-	t.Where = where
-	return t
 }
 
 // describe prepares a statement and forgets it.

@@ -189,6 +189,20 @@ func TestAWhereThatTheStatementLeavesTrueIsSeen(t *testing.T) {
 	finding(t, p, preflight.Danger, "where", "rows of the sample batches after the statement")
 }
 
+func TestARoleMustHaveItsRightsOnEachLeaf(t *testing.T) {
+	d := harness.Database(t)
+	role := "sweeper_" + strconv.Itoa(int(time.Now().UnixNano()%1e9))
+	exec(t, d.Pool, "CREATE TABLE t (id bigint, region text, w text, PRIMARY KEY (id, region)) PARTITION BY LIST (region)",
+		"CREATE TABLE t_a PARTITION OF t FOR VALUES IN ('a')", "CREATE TABLE t_b PARTITION OF t FOR VALUES IN ('b')",
+		"CREATE ROLE "+role+" LOGIN", "GRANT pg_monitor TO "+role, "GRANT SELECT ON t, t_a, t_b TO "+role, "GRANT DELETE ON t, t_a TO "+role)
+	t.Cleanup(func() { exec(t, d.Pool, "DROP OWNED BY "+role, "DROP ROLE "+role) })
+	pool := as(t, d, role)
+	purge := worded("DELETE FROM t u WHERE {{range}}", func(s *job.Spec) { s.LateRows = "ignore" })
+	refused(t, pool, purge, fmt.Sprintf(`table: "public.t" role %s may not DELETE its leaf public.t_b; run GRANT DELETE ON public.t_b TO %q`, role, role))
+	exec(t, d.Pool, "GRANT DELETE ON t_b TO "+role)
+	check(t, pool, purge)
+}
+
 // Each leaf is read by its own index, though the statement names the whole.
 func TestAPartitionedTableIsReadLeafByLeaf(t *testing.T) {
 	pool := harness.Database(t).Pool

@@ -4,11 +4,16 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"github.com/backfleet/backfleet/internal/statement"
 )
 
 // written looks at the tables that a job's statement writes: what their triggers and foreign keys will do.
 func (c *check) written(ctx context.Context) error {
 	c.plan.HOT.Passes = 1 // in which order the job's table is read does nothing for the tables that are written
+	if err := c.leafPrivileges(ctx); err != nil {
+		return err
+	}
 	events := map[string]int16{}
 	for _, w := range c.plan.Statement.Writes {
 		events[w.Relation] |= map[string]int16{"insert": onInsert, "update": onUpdate, "delete": onDelete, "merge": onInsert | onUpdate | onDelete}[w.Operation]
@@ -35,6 +40,28 @@ func (c *check) written(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// leafPrivileges refuses a role that may not do to each leaf of the job's table what the statement does to it: the server was asked about
+// the first alone.
+func (c *check) leafPrivileges(ctx context.Context) error {
+	var rights []string
+	for _, w := range c.plan.Statement.Writes {
+		if c.own(w) && w.Operation != "insert" {
+			rights = append(rights, map[string]string{"update": "UPDATE", "delete": "DELETE", "merge": "SELECT"}[w.Operation])
+		}
+	}
+	if c.plan.Statement.Locks && len(rights) == 0 {
+		rights = []string{"UPDATE"} // of one column, which is what a lock takes
+	}
+	var leaf, right string
+	return c.scanAll(ctx, "the privileges on the leaves", `
+		SELECT min(format('%I.%I', n.nspname, r.relname)), x FROM unnest($1::oid[]) o(oid) JOIN pg_class r USING (oid) JOIN pg_namespace n ON n.oid = r.relnamespace, unnest($2::text[]) x
+		 WHERE NOT CASE x WHEN 'DELETE' THEN has_table_privilege(r.oid, x) ELSE has_any_column_privilege(r.oid, x) END GROUP BY x`,
+		[]any{c.oids(), rights}, []any{&leaf, &right}, func() {
+			c.refuse("table", c.spec.Table, "role "+c.plan.Server.Role+" may not "+right+" its leaf "+leaf,
+				fmt.Sprintf("run GRANT %s ON %s TO %s, and on the other leaves", right, leaf, statement.Quote(c.plan.Server.Role)))
+		})
 }
 
 // referencesOf lists the foreign keys that these events make Postgres check: those of the tables where rows come or change, those to

@@ -1,0 +1,114 @@
+// Package sqltext splits SQL into its tokens, for those who look for names in it. Postgres alone parses it.
+package sqltext
+
+import "strings"
+
+// Token is one lexical element. Comments and whitespace are left out.
+type Token struct {
+	Text   string // an unquoted name folded to lower case, a quoted one as it is; otherwise as written
+	Name   bool
+	Quoted bool // a name in quotes
+}
+
+// Scan splits a SQL expression into tokens, well enough to see names, calls and subqueries; Postgres alone parses it. trailing
+// reports a comment behind the last token.
+func Scan(x string) (tokens []Token, trailing bool) {
+	for i := 0; i < len(x); {
+		start := i
+		switch c := x[i]; {
+		case strings.HasPrefix(x[i:], "--"):
+			i += until(x[i:], "\n")
+			trailing = true
+			continue
+		case strings.HasPrefix(x[i:], "/*"):
+			i += blockComment(x[i:])
+			trailing = true
+			continue
+		case strings.IndexByte(" \t\n\r\f\v", c) >= 0:
+			i++
+			continue
+		case c == '\'':
+			escapes := len(tokens) > 0 && tokens[len(tokens)-1].Text == "e" && i > 0 && (x[i-1] == 'e' || x[i-1] == 'E')
+			i += quoted(x[i:], '\'', escapes)
+			tokens = append(tokens, Token{Text: x[start:i]})
+		case c == '"':
+			i += quoted(x[i:], '"', false)
+			inner := strings.TrimSuffix(x[start+1:i], `"`)
+			tokens = append(tokens, Token{Text: strings.ReplaceAll(inner, `""`, `"`), Name: true, Quoted: true})
+		case c == '$' && dollarTag(x[i:]) != "":
+			tag := dollarTag(x[i:])
+			i += len(tag)
+			i += until(x[i:], tag)
+			tokens = append(tokens, Token{Text: x[start:i]})
+		case letter(c):
+			for i < len(x) && (letter(x[i]) || x[i] >= '0' && x[i] <= '9' || x[i] == '$') {
+				i++
+			}
+			tokens = append(tokens, Token{Text: strings.ToLower(x[start:i]), Name: true})
+		default:
+			i++
+			tokens = append(tokens, Token{Text: x[start:i]})
+		}
+		trailing = false
+	}
+	return tokens, trailing
+}
+
+func letter(c byte) bool {
+	return c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= 0x80
+}
+
+// until returns how far x goes up to and with end.
+func until(x, end string) int {
+	if i := strings.Index(x, end); i >= 0 {
+		return i + len(end)
+	}
+	return len(x)
+}
+
+func blockComment(x string) int {
+	depth, i := 0, 0
+	for i < len(x) {
+		switch {
+		case strings.HasPrefix(x[i:], "/*"):
+			depth, i = depth+1, i+2
+		case strings.HasPrefix(x[i:], "*/"):
+			depth, i = depth-1, i+2
+			if depth == 0 {
+				return i
+			}
+		default:
+			i++
+		}
+	}
+	return i
+}
+
+func quoted(x string, q byte, escapes bool) int {
+	for i := 1; i < len(x); i++ {
+		switch {
+		case escapes && x[i] == '\\':
+			i++
+		case x[i] == q && i+1 < len(x) && x[i+1] == q:
+			i++
+		case x[i] == q:
+			return i + 1
+		}
+	}
+	return len(x)
+}
+
+// dollarTag returns the $tag$ that x begins with, or "".
+func dollarTag(x string) string {
+	end := strings.IndexByte(x[1:], '$')
+	if end < 0 {
+		return ""
+	}
+	tag := x[:end+2]
+	for i := 1; i < len(tag)-1; i++ {
+		if !letter(tag[i]) && (i == 1 || tag[i] < '0' || tag[i] > '9') {
+			return ""
+		}
+	}
+	return tag
+}

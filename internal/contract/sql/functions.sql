@@ -7,4 +7,5 @@ SELECT i.identity, l.lanname::text, p.prosrc, pg_catalog.pg_get_function_argumen
   CROSS JOIN LATERAL pg_catalog.pg_identify_object('pg_catalog.pg_proc'::regclass, p.oid, 0) i
  WHERE l.lanname NOT IN ('c', 'internal') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND p.prosqlbody IS NULL
    AND EXISTS (SELECT 1 FROM unnest($2::text[]) w(word) WHERE pg_catalog.strpos(lower(p.prosrc), lower(word)) > 0)
+   AND (n.nspname <> 'backfleet' OR EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE t.tgfoid = p.oid AND t.tgrelid = ANY ($1::oid[]))) -- the ledger's own
  ORDER BY 1

@@ -162,6 +162,19 @@ func (t Target) notQuarantined(b binder, id job.ID, relation uint32) string {
 		" AND backfleet_q.relation = CAST(%s AS oid) AND backfleet_q.key = %s)", b.add(string(id)), b.add(relation), t.keyText())
 }
 
+// From names the relation alone, without children, under its alias; for statements that other packages build.
+func (t Target) From() string { return t.from() }
+
+// KeyText is the key as the ledger stores it.
+func (t Target) KeyText() string { return t.keyText() }
+
+// Within is the predicate of a span.
+func (t Target) Within(s ranges.Span) SQL {
+	var p params
+	text := t.within(&p, s)
+	return SQL{text, p.args}
+}
+
 // Update is the job's bare UPDATE over a span, as `plan` explains and prepares it. A batch carries the same text inside its
 // fence.
 func (t Target) Update(s ranges.Span) SQL {

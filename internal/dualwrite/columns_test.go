@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/backfleet/backfleet/internal/dualwrite"
-	"github.com/backfleet/backfleet/internal/migration"
 	"github.com/backfleet/backfleet/test/harness"
 )
 
@@ -167,20 +166,10 @@ func TestDefaultsAreNotTakenForWrites(t *testing.T) {
 // Every name is hostile, the schema is on no search path, the table is partitioned by a part of its key, and rows move.
 func TestHostileNamesPartitionsAndCompositeKeys(t *testing.T) {
 	everyVersion(t, func(t *testing.T, pool *pgxpool.Pool, _ int) {
-		spec := migration.Spec{
-			Name: "we-ird", Database: "main", Table: `"odd ""schema"."we""ird; drop table x"`,
-			From:     migration.From{Columns: []string{`ol"d`, "new", "select"}},
-			To:       migration.To{Columns: []migration.Column{{Name: `ne"w; --`, Type: "varchar(20)"}, {Name: "found", Type: "numeric(10,2)"}}},
-			Forward:  map[string]string{`ne"w; --`: `"we""ird; drop table x"."ol""d" || '$backfleet$' -- ends here`, "found": `"new" * 1.005`},
-			Backward: map[string]string{"select": `"found"::text`},
-		}
-		s := at(t, pool, spec, `CREATE SCHEMA "odd ""schema"`,
-			`CREATE TABLE "odd ""schema"."we""ird; drop table x" ("a""b" int, id bigint, "ol""d" varchar(7), "new" numeric, "select" text,
-				"ne""w; --" varchar(20), "found" numeric(10,2), PRIMARY KEY ("a""b", id)) PARTITION BY RANGE ("a""b")`,
-			`CREATE TABLE "odd ""schema".p1 PARTITION OF "odd ""schema"."we""ird; drop table x" FOR VALUES FROM (0) TO (10)`,
-			`CREATE TABLE "odd ""schema"."p 2" PARTITION OF "odd ""schema"."we""ird; drop table x" FOR VALUES FROM (10) TO (20)`)
+		spec, ddl := hostile()
+		s := at(t, pool, spec, ddl...)
 		s.install(dualwrite.Forward)
-		s.exec(`INSERT INTO "odd ""schema"."we""ird; drop table x" VALUES (1, 1, 'x', 10)`, `INSERT INTO "odd ""schema"."p 2" VALUES (11, 1, 'y', 20)`)
+		s.exec(`INSERT INTO "odd ""schema"."we""ird; drop table x" VALUES (1, 1, 'x', 10)`, `INSERT INTO "odd ""schema"."p 2" VALUES (11, 2, 'y', 20)`)
 		const read = `SELECT "a""b", "ol""d", "ne""w; --", "found"::text FROM "odd ""schema"."we""ird; drop table x" ORDER BY 1`
 		require.Equal(t, []string{"1 x x$backfleet$ 10.05", "11 y y$backfleet$ 20.10"}, s.rows(read))
 		s.exec(`UPDATE "odd ""schema"."we""ird; drop table x" SET "a""b" = "a""b" + 10, "ol""d" = 'z' WHERE "a""b" = 1`) // to another partition

@@ -156,7 +156,7 @@ func (s *State) compare(ctx context.Context, tx pgx.Tx, p Pair, ts []trigger, th
 				add("trigger %s on %s is %s: run %s", statement.Quote(t.name), on, enabledness(got.enabled), always(pgx.Identifier{on.Schema, on.Name}, t.name))
 			case got.calls != t.function.String():
 				add("trigger %s on %s calls %s"+again, statement.Quote(t.name), on, got.calls)
-			case got.kind != t.kind() || got.when != (len(watched) > 0) || !slices.Equal(got.watched, watched):
+			case got.kind != t.kind() || got.when != (len(watched) > 0) || i == 0 && !slices.Equal(got.watched, watched): // of a partition's the catalog does not say
 				add("trigger %s on %s does not fire as it was installed"+again, statement.Quote(t.name), on)
 			}
 		}

@@ -63,7 +63,7 @@ func Normalise(sql string) string {
 var (
 	dollar = regexp.MustCompile(`^\$([\pL_\x80-\xff][\pL\pN_\x80-\xff]*)?\$`)
 	prefix = regexp.MustCompile(`^(?i)(e|b|x|n|u&)'`)
-	number = regexp.MustCompile(`^[0-9][0-9A-Za-z_.]*([eE][+-]?[0-9]+)?|^\.[0-9]+`)
+	number = regexp.MustCompile(`^(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[0-9A-Za-z_]*`)
 	name   = regexp.MustCompile(`^[\pL_\x80-\xff][\pL\pN_$\x80-\xff]*`)
 	param  = regexp.MustCompile(`^\$[0-9]+`)
 )

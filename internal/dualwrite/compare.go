@@ -127,6 +127,9 @@ func (p Pair) judge(s Side, t statement.Target) (kind func(Direction) string, fr
 		if d == Both && back != "" {
 			ok = "(" + ok + ") OR (" + back + ")"
 		}
+		if p.Target == nil {
+			return fmt.Sprintf("CASE WHEN %s THEN '' WHEN %s THEN 'missing' ELSE 'differing' END", ok, absent)
+		}
 		return fmt.Sprintf("CASE WHEN %s THEN 'missing' WHEN %s THEN '' ELSE 'differing' END", absent, ok)
 	}, from
 }

@@ -32,6 +32,9 @@ func (g *Guard) Start(ctx context.Context, spec migration.Spec, reason string) (
 			return m, false, job.Refusals{{Field: "soak", Why: "is shorter than the rule for " + shortened(short),
 				Fix: "leave it out, or say why with --reason; it stays visible for ever"}}
 		}
+		if err := g.admin(ctx, spec, "start"); err != nil {
+			return m, false, err
+		}
 		facts.Overrides = map[string]migration.Override{"soak": {By: g.By, At: now, Reason: reason, Unmet: short}}
 	}
 	m, created, err = g.Store.StartMigration(ctx, spec, facts, g.By, now)

@@ -2,12 +2,14 @@ package phase
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/migration"
 )
 
@@ -40,6 +42,9 @@ func (g *Guard) Override(ctx context.Context, name string, gate migration.Gate, 
 		if next, open := m.Facts.Next(); !open || next != gate {
 			return nil, &WrongStepError{name, "override", "the migration does not stand before gate " + string(gate), "the next one is " + string(next)}
 		}
+		if err := g.admin(ctx, m.Spec, "override"); err != nil {
+			return nil, err
+		}
 		evidence, err := g.evidence(ctx, m, now)
 		if err != nil {
 			return nil, err
@@ -59,6 +64,26 @@ func (g *Guard) Override(ctx context.Context, name string, gate migration.Gate, 
 		facts.Overrides[string(gate)] = migration.Override{By: g.By, At: now, Reason: reason, Unmet: unmet}
 		return map[string]any{"gate": gate, "reason": reason, "unmet": unmet}, nil
 	}})
+}
+
+// admin refuses who does not own the table: to pass a gate before its time is for those who answer for it.
+func (g *Guard) admin(ctx context.Context, spec migration.Spec, step string) error {
+	schema, name, err := job.SplitTable(spec.Table)
+	if err != nil {
+		return err
+	}
+	var role, owner string
+	var owns bool
+	err = g.Pool.QueryRow(ctx, `SELECT current_user, pg_catalog.pg_get_userbyid(c.relowner), pg_catalog.pg_has_role(c.relowner, 'USAGE')
+		FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2`,
+		schema, name).Scan(&role, &owner, &owns)
+	switch {
+	case err != nil:
+		return fmt.Errorf("migration %s: %s: read who owns %s: %w", spec.Name, step, spec.Table, err)
+	case !owns:
+		return &WrongStepError{spec.Name, step, "role " + role + " does not own " + spec.Table, "it is for " + owner + ", or a member of it"}
+	}
+	return nil
 }
 
 func gateNames() []string {

@@ -95,4 +95,3 @@ func (g *Guard) backfilled(ctx context.Context, m migration.Migration, e *migrat
 	}
 	return nil
 }
-

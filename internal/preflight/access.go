@@ -10,6 +10,7 @@ import (
 
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/nearest"
+	"github.com/backfleet/backfleet/internal/sqltext"
 	"github.com/backfleet/backfleet/internal/statement"
 )
 
@@ -87,10 +88,10 @@ func (c *check) partitioning(ctx context.Context) ([]string, error) {
 			if !expression {
 				return
 			}
-			tokens, _ := scan(definition)
+			tokens, _ := sqltext.Scan(definition)
 			for i, t := range tokens[1:] { // the first is the strategy
-				if t.name && (i+2 == len(tokens) || tokens[i+2].text != "(") && tokens[i].text != ":" {
-					all = append(all, t.text)
+				if t.Name && (i+2 == len(tokens) || tokens[i+2].Text != "(") && tokens[i].Text != ":" {
+					all = append(all, t.Text)
 				}
 			}
 		})

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/backfleet/backfleet/internal/nearest"
+	"github.com/backfleet/backfleet/internal/sqltext"
 	"github.com/backfleet/backfleet/internal/statement"
 	"github.com/backfleet/backfleet/ranges"
 )
@@ -45,7 +46,7 @@ func (c *check) expressions(ctx context.Context) error {
 		if i := slices.IndexFunc(c.plan.Columns, func(w Written) bool { return w.Name == column }); i >= 0 {
 			c.plan.Columns[i].Reads = r
 		}
-		tokens, _ := scan(x)
+		tokens, _ := sqltext.Scan(x)
 		again, err := c.volatile(ctx, tokens)
 		if err != nil {
 			return err
@@ -90,7 +91,7 @@ func (c *check) condition(ctx context.Context, field, x string) error {
 // parameter, and a comment behind its end. It also warns of what surprises.
 func (c *check) sound(ctx context.Context, field, x string) (bool, error) {
 	before := len(c.refused)
-	tokens, trailing := scan(x)
+	tokens, trailing := sqltext.Scan(x)
 	if trailing {
 		c.refuse(field, x, "ends with a comment", "write the comment before the expression, or in YAML")
 		return false, nil
@@ -107,7 +108,7 @@ func (c *check) sound(ctx context.Context, field, x string) (bool, error) {
 			return false, nil
 		}
 	}
-	if hasSubquery(tokens) {
+	if hasSubquery(tokens) && c.spec.Statement == "" { // where a statement writes another table, its `where` must look there
 		c.warn(Warning, field, "holds a subquery: it is evaluated for each row, and sees what other transactions change meanwhile",
 			"join beforehand into a column, if the rows it reads may change while the job runs")
 	}
@@ -173,7 +174,7 @@ func (c *check) advice(pe *pgconn.PgError) string {
 // once: it does if it no longer prepares over the table without those columns. A generated column may follow them, a
 // subquery may read the table again, and a whole row holds them: all three count as reading.
 func (c *check) readsWritten(ctx context.Context, x string) (bool, error) {
-	tokens, _ := scan(x)
+	tokens, _ := sqltext.Scan(x)
 	if hasSubquery(tokens) || readsWholeRow(tokens, c.target.Alias) {
 		return true, nil
 	}
@@ -202,7 +203,7 @@ type volatile struct {
 
 // volatile finds the volatile functions among the names that an expression calls. It goes by names, of any overload that the
 // call could mean, so it does not see one behind an operator, a cast or another function that claims to be stable.
-func (c *check) volatile(ctx context.Context, tokens []token) ([]volatile, error) {
+func (c *check) volatile(ctx context.Context, tokens []sqltext.Token) ([]volatile, error) {
 	bare, qualified := calls(tokens)
 	rows, err := c.tx.Query(ctx, `
 		SELECT p.proname::text, bool_and(p.pronamespace = 'pg_catalog'::regnamespace) FROM pg_proc p

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/backfleet/backfleet/internal/sqltext"
 	"github.com/backfleet/backfleet/internal/statement"
 	"github.com/backfleet/backfleet/ranges"
 )
@@ -55,7 +56,7 @@ func (c *check) residual(ctx context.Context) error {
 func (c *check) sideEffects(ctx context.Context) (bool, error) {
 	expressions := append(slices.Collect(maps.Values(c.spec.Set)), c.spec.Where)
 	for _, x := range expressions {
-		tokens, _ := scan(x)
+		tokens, _ := sqltext.Scan(x)
 		found, err := c.volatile(ctx, tokens)
 		if err != nil {
 			return true, err

@@ -1,136 +1,26 @@
 package preflight
 
-import "strings"
-
-// token is one lexical element of a SQL expression. Comments and whitespace are left out.
-type token struct {
-	text   string // an unquoted name folded to lower case, a quoted one as it is; otherwise as written
-	name   bool
-	quoted bool
-}
-
-// scan splits a SQL expression into tokens, well enough to see names, calls and subqueries; Postgres alone parses it. trailing
-// reports a comment behind the last token.
-func scan(x string) (tokens []token, trailing bool) {
-	for i := 0; i < len(x); {
-		start := i
-		switch c := x[i]; {
-		case strings.HasPrefix(x[i:], "--"):
-			i += until(x[i:], "\n")
-			trailing = true
-			continue
-		case strings.HasPrefix(x[i:], "/*"):
-			i += blockComment(x[i:])
-			trailing = true
-			continue
-		case strings.IndexByte(" \t\n\r\f\v", c) >= 0:
-			i++
-			continue
-		case c == '\'':
-			escapes := len(tokens) > 0 && tokens[len(tokens)-1].text == "e" && i > 0 && (x[i-1] == 'e' || x[i-1] == 'E')
-			i += quoted(x[i:], '\'', escapes)
-			tokens = append(tokens, token{text: x[start:i]})
-		case c == '"':
-			i += quoted(x[i:], '"', false)
-			inner := strings.TrimSuffix(x[start+1:i], `"`)
-			tokens = append(tokens, token{text: strings.ReplaceAll(inner, `""`, `"`), name: true, quoted: true})
-		case c == '$' && dollarTag(x[i:]) != "":
-			tag := dollarTag(x[i:])
-			i += len(tag)
-			i += until(x[i:], tag)
-			tokens = append(tokens, token{text: x[start:i]})
-		case letter(c):
-			for i < len(x) && (letter(x[i]) || x[i] >= '0' && x[i] <= '9' || x[i] == '$') {
-				i++
-			}
-			tokens = append(tokens, token{text: strings.ToLower(x[start:i]), name: true})
-		default:
-			i++
-			tokens = append(tokens, token{text: x[start:i]})
-		}
-		trailing = false
-	}
-	return tokens, trailing
-}
-
-func letter(c byte) bool {
-	return c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= 0x80
-}
-
-// until returns how far x goes up to and with end.
-func until(x, end string) int {
-	if i := strings.Index(x, end); i >= 0 {
-		return i + len(end)
-	}
-	return len(x)
-}
-
-func blockComment(x string) int {
-	depth, i := 0, 0
-	for i < len(x) {
-		switch {
-		case strings.HasPrefix(x[i:], "/*"):
-			depth, i = depth+1, i+2
-		case strings.HasPrefix(x[i:], "*/"):
-			depth, i = depth-1, i+2
-			if depth == 0 {
-				return i
-			}
-		default:
-			i++
-		}
-	}
-	return i
-}
-
-func quoted(x string, q byte, escapes bool) int {
-	for i := 1; i < len(x); i++ {
-		switch {
-		case escapes && x[i] == '\\':
-			i++
-		case x[i] == q && i+1 < len(x) && x[i+1] == q:
-			i++
-		case x[i] == q:
-			return i + 1
-		}
-	}
-	return len(x)
-}
-
-// dollarTag returns the $tag$ that x begins with, or "".
-func dollarTag(x string) string {
-	end := strings.IndexByte(x[1:], '$')
-	if end < 0 {
-		return ""
-	}
-	tag := x[:end+2]
-	for i := 1; i < len(tag)-1; i++ {
-		if !letter(tag[i]) && (i == 1 || tag[i] < '0' || tag[i] > '9') {
-			return ""
-		}
-	}
-	return tag
-}
+import "github.com/backfleet/backfleet/internal/sqltext"
 
 // calls lists the functions that an expression names, each by its last name: a name before a parenthesis. Those called by
 // their schema come apart.
-func calls(tokens []token) (bare, qualified []string) {
+func calls(tokens []sqltext.Token) (bare, qualified []string) {
 	for i := 1; i < len(tokens); i++ {
 		switch {
-		case tokens[i].text != "(" || !tokens[i-1].name:
-		case i > 1 && tokens[i-2].text == ".":
-			qualified = append(qualified, tokens[i-1].text)
+		case tokens[i].Text != "(" || !tokens[i-1].Name:
+		case i > 1 && tokens[i-2].Text == ".":
+			qualified = append(qualified, tokens[i-1].Text)
 		default:
-			bare = append(bare, tokens[i-1].text)
+			bare = append(bare, tokens[i-1].Text)
 		}
 	}
 	return bare, qualified
 }
 
 // hasSubquery reports whether an expression holds a SELECT of its own.
-func hasSubquery(tokens []token) bool {
+func hasSubquery(tokens []sqltext.Token) bool {
 	for _, t := range tokens {
-		if t.name && !t.quoted && (t.text == "select" || t.text == "table" || t.text == "values") {
+		if t.Name && !t.Quoted && (t.Text == "select" || t.Text == "table" || t.Text == "values") {
 			return true
 		}
 	}
@@ -138,12 +28,12 @@ func hasSubquery(tokens []token) bool {
 }
 
 // readsWholeRow reports whether an expression names the table itself as a value, as to_jsonb(users) and users.* do.
-func readsWholeRow(tokens []token, alias string) bool {
+func readsWholeRow(tokens []sqltext.Token, alias string) bool {
 	for i, t := range tokens {
-		if !t.name || t.text != alias || i > 0 && tokens[i-1].text == "." {
+		if !t.Name || t.Text != alias || i > 0 && tokens[i-1].Text == "." {
 			continue
 		}
-		if i+1 == len(tokens) || tokens[i+1].text != "." || i+2 < len(tokens) && tokens[i+2].text == "*" {
+		if i+1 == len(tokens) || tokens[i+1].Text != "." || i+2 < len(tokens) && tokens[i+2].Text == "*" {
 			return true
 		}
 	}

@@ -297,6 +297,31 @@ func TestDone(t *testing.T) {
 	}
 }
 
+// A file that takes away what it made before must not make it again when it is repeated.
+func TestARepeatMakesNothingTwice(t *testing.T) {
+	d := table(t)
+	conn := connect(t, d.DSN)
+	source := strings.Replace(whole, "create function", "create or replace function", 1) +
+		"; create table t2 (id bigint); alter table t rename to t_old; alter table t2 rename to t; create table gone (id int); drop table gone"
+	var first, again recorder
+	require.NoError(t, Apply(t.Context(), conn, mustParse(t, source), Options{}, first.add))
+	require.Empty(t, first.of(Already))
+	shape := func() (names []string) {
+		rows, err := conn.Query(t.Context(), `select relname || relfilenode from pg_class where relnamespace = 'public'::regnamespace
+			union all select conname from pg_constraint where connamespace = 'public'::regnamespace order by 1`)
+		require.NoError(t, err)
+		names, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err)
+		return names
+	}
+	before := shape()
+	require.NoError(t, Apply(t.Context(), conn, mustParse(t, source), Options{}, again.add))
+	require.Equal(t, before, shape())
+	for _, e := range again.of(Applied) {
+		require.Empty(t, e.Statement.probes(), "applied twice: %s", e.Statement.SQL)
+	}
+}
+
 func TestAnInvalidIndexIsSwept(t *testing.T) {
 	d := table(t)
 	conn := connect(t, d.DSN)

@@ -46,7 +46,7 @@ func ledTo(ctx context.Context, q Querier, between []Statement, taken []object) 
 
 // object is something in the database, by the names that a file uses.
 type object struct {
-	kind string // constraint, index or table
+	kind string // constraint, index, table, or given: a table's name as another's
 	on   Name   // the table; of an index none
 	name string
 }
@@ -58,6 +58,10 @@ func (s Statement) concerns() []object {
 		out = append(out, object{kind: "table", on: n})
 	}
 	switch n := s.node.(type) {
+	case *rename: // the next may give the name to another: old to older, new to old
+		if n.Type == "OBJECT_TABLE" && n.Relation != nil {
+			out = append(out, object{kind: "given", on: n.Relation.name()})
+		}
 	case *createIndex:
 		out = append(out, object{kind: "index", name: n.Name})
 	case *alterTable:
@@ -88,7 +92,7 @@ func (s Statement) takes() []object {
 		}
 	case *rename:
 		if n.Type == "OBJECT_TABLE" && n.Relation != nil {
-			out = append(out, object{kind: "table", on: n.Relation.name()})
+			out = append(out, object{kind: "table", on: n.Relation.name()}, object{kind: "given", on: Name{n.Relation.Schema, n.New}})
 		}
 	case *drop:
 		for i, parts := range n.names() {

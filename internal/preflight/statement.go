@@ -128,10 +128,10 @@ func (c *check) prepared(ctx context.Context, t statement.Target) (bool, error) 
 		}
 	}
 	d, err := c.describe(ctx, t.Bare("$1::boolean").Text)
-	if sqlError(err) == nil && err != nil {
-		return false, fmt.Errorf("prepare the statement: %w", err)
+	if err != nil {
+		return false, fmt.Errorf("prepare the statement with a condition: %w", err)
 	}
-	if err != nil || len(d.ParamOIDs) != 1 || d.ParamOIDs[0] != pgtype.BoolOID {
+	if len(d.ParamOIDs) != 1 || d.ParamOIDs[0] != pgtype.BoolOID {
 		c.refuse("statement", "", "holds {{range}} where Postgres sees no condition", "write it in a WHERE, like WHERE {{range}}")
 		return false, nil
 	}
@@ -342,7 +342,7 @@ func onlyExcluded(tokens []sqltext.Token) bool {
 
 // assigned lists the columns that the SETs of a statement name on their left sides.
 func assigned(tokens []sqltext.Token) (columns []string) {
-	for i := 0; i < len(tokens); i++ {
+	for i := range tokens {
 		if !tokens[i].Is("set") {
 			continue
 		}

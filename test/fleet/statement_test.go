@@ -173,6 +173,6 @@ func TestADeletedTableIsProved(t *testing.T) {
 	r := f.completes(f.submit("name: purge\ntable: t\nalias: u\nstatement: DELETE FROM t u WHERE {{range}}\nwhere: u.id % 3 = 0\nrows_per_range: 300"))
 	require.Equal(t, int64(1333), r.Rows)
 	require.Zero(t, *r.Residual)
-	require.Equal(t, ranges.Key{"4000"}, ranges.Key(r.Coverage[0].Bound))
+	require.Equal(t, ranges.Key{"4000"}, r.Coverage[0].Bound)
 	require.Equal(t, 2667, f.number("select count(*) from t"))
 }

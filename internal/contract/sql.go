@@ -1,0 +1,20 @@
+package contract
+
+import _ "embed" // of the statements
+
+var (
+	//go:embed sql/tree.sql
+	treeSQL string
+	//go:embed sql/dependents.sql
+	dependentsSQL string
+	//go:embed sql/whole_rows.sql
+	wholeRowsSQL string
+	//go:embed sql/functions.sql
+	functionsSQL string
+	//go:embed sql/publications.sql
+	publicationsSQL string
+	//go:embed sql/grants.sql
+	grantsSQL string
+	//go:embed sql/sessions.sql
+	sessionsSQL string
+)

@@ -46,7 +46,7 @@ CREATE OR REPLACE TRIGGER "zz_backfleet_dw_users-email-norm_u" BEFORE UPDATE ON 
 
 -- watch
 WITH backfleet_w AS MATERIALIZED (
- SELECT ARRAY["users"."id"::text] AS k, CASE WHEN "users"."email_norm" IS NULL AND backfleet_f."email_norm" IS NOT NULL THEN 'missing' WHEN ("users"."email_norm" IS NOT DISTINCT FROM backfleet_f."email_norm") OR ("users"."email" IS NOT DISTINCT FROM backfleet_n.backfleet_0) THEN '' ELSE 'differing' END AS s, "users".xmin::text::bigint AS x
+ SELECT ARRAY["users"."id"::text] AS k, CASE WHEN ("users"."email_norm" IS NOT DISTINCT FROM backfleet_f."email_norm") OR ("users"."email" IS NOT DISTINCT FROM backfleet_n.backfleet_0) THEN '' WHEN "users"."email_norm" IS NULL AND backfleet_f."email_norm" IS NOT NULL THEN 'missing' ELSE 'differing' END AS s, "users".xmin::text::bigint AS x
    FROM ONLY "public"."users" AS "users"
   CROSS JOIN LATERAL (SELECT CAST((
 email_norm

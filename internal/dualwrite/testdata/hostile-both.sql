@@ -49,7 +49,7 @@ CREATE OR REPLACE TRIGGER "zz_backfleet_dw_we-ird_u" BEFORE UPDATE ON "odd ""sch
 
 -- watch
 WITH backfleet_w AS MATERIALIZED (
- SELECT ARRAY["we""ird; drop table x"."a""b"::text, "we""ird; drop table x"."id"::text] AS k, CASE WHEN "we""ird; drop table x"."ne""w; --" IS NULL AND backfleet_f."ne""w; --" IS NOT NULL OR "we""ird; drop table x"."found" IS NULL AND backfleet_f."found" IS NOT NULL THEN 'missing' WHEN ("we""ird; drop table x"."ne""w; --" IS NOT DISTINCT FROM backfleet_f."ne""w; --" AND "we""ird; drop table x"."found" IS NOT DISTINCT FROM backfleet_f."found") OR ("we""ird; drop table x"."select" IS NOT DISTINCT FROM backfleet_n.backfleet_0) THEN '' ELSE 'differing' END AS s, "we""ird; drop table x".xmin::text::bigint AS x
+ SELECT ARRAY["we""ird; drop table x"."a""b"::text, "we""ird; drop table x"."id"::text] AS k, CASE WHEN ("we""ird; drop table x"."ne""w; --" IS NOT DISTINCT FROM backfleet_f."ne""w; --" AND "we""ird; drop table x"."found" IS NOT DISTINCT FROM backfleet_f."found") OR ("we""ird; drop table x"."select" IS NOT DISTINCT FROM backfleet_n.backfleet_0) THEN '' WHEN "we""ird; drop table x"."ne""w; --" IS NULL AND backfleet_f."ne""w; --" IS NOT NULL OR "we""ird; drop table x"."found" IS NULL AND backfleet_f."found" IS NOT NULL THEN 'missing' ELSE 'differing' END AS s, "we""ird; drop table x".xmin::text::bigint AS x
    FROM ONLY "odd ""schema"."p 2" AS "we""ird; drop table x"
   CROSS JOIN LATERAL (SELECT CAST((
 "found"::text

@@ -85,7 +85,7 @@ func threeWeeks(t *testing.T, file, table, key string, dropped func(*scene)) {
 	require.Contains(t, s.refused("drop"), "monthly")
 	s.exec("DROP VIEW monthly")
 	s.phase("rehearse", "--for", "24h", "--mode", "rename", "--detach")
-	require.Contains(t, s.must("phase"), "norm")
+	require.Contains(t, s.must("phase"), "phase undo norm")
 	s.pass(23 * time.Hour)
 	s.phase("undo")
 	require.Contains(t, s.refused("drop"), "a rehearsal of the drop ran its whole time", "an hour was missing")

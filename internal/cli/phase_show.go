@@ -69,7 +69,7 @@ func waitsFor(v phase.View) string {
 	}
 	unmet := migration.Unmet(v.Conditions)
 	if len(unmet) == 0 {
-		return "you: " + nextStep(v)
+		return "you: " + comesNext(v)
 	}
 	text := unmet[0].What
 	if unmet[0].Remains > 0 {
@@ -81,8 +81,8 @@ func waitsFor(v phase.View) string {
 	return text
 }
 
-// nextStep is the command that an open gate lets through.
-func nextStep(v phase.View) string {
+// comesNext is the command that an open gate lets through.
+func comesNext(v phase.View) string {
 	name := v.Spec.Name
 	switch v.Gate {
 	case migration.GateReads:
@@ -149,7 +149,7 @@ func viewText(w io.Writer, v phase.View) {
 		}
 	}
 	if len(migration.Unmet(v.Conditions)) == 0 {
-		say(w, "the gate is open: %s", nextStep(v))
+		say(w, "the gate is open: %s", comesNext(v))
 	}
 }
 

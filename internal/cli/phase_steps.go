@@ -4,9 +4,12 @@ import (
 	"context"
 	"io"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/backfleet/backfleet/internal/ddl"
 	"github.com/backfleet/backfleet/internal/migration"
 	"github.com/backfleet/backfleet/internal/phase"
 )
@@ -192,5 +195,30 @@ go back.`,
 		RunE: a.onMigration(database, func(ctx context.Context, g *phase.Guard, name string, _ []string) error {
 			return a.moved(g.Stop(ctx, name))
 		}),
+	}
+}
+
+func expandText(w io.Writer, found phase.Expansion) {
+	for _, s := range found.Statements {
+		say(w, "%s;", strings.TrimSpace(s.SQL))
+		for _, f := range found.Findings {
+			if f.Statement != s.Number {
+				continue
+			}
+			text := f.Verdict.String() + ": " + f.What
+			for _, l := range f.Locks {
+				text += ", " + l.Mode.String() + " lock on " + l.Relation.String()
+			}
+			if f.Takes > 0 {
+				text += ", " + f.Work.String() + " of about " + f.Takes.Round(time.Second).String()
+			}
+			say(w, "    %s", text)
+			if f.Why != "" {
+				say(w, "    %s", f.Why)
+			}
+			if f.Fix != "" && f.Verdict != ddl.OK {
+				say(w, "    -> %s", f.Fix)
+			}
+		}
 	}
 }

@@ -36,7 +36,19 @@ func newScene(t *testing.T) *scene {
 	db := harness.Database(t)
 	_, _, err := store.New(db.Pool, "main").Migrate(t.Context())
 	require.NoError(t, err)
-	return &scene{T: t, db: db, pool: db.Pool, roles: map[string]string{}}
+	s := &scene{T: t, db: db, pool: db.Pool, roles: map[string]string{}}
+	t.Cleanup(func() { // a role goes only when nothing holds a grant of it any more
+		sql := "drop schema if exists app cascade;"
+		for _, role := range s.roles {
+			sql += " drop owned by " + role + " cascade;"
+		}
+		for _, role := range s.roles {
+			sql += " drop role " + role + ";"
+		}
+		_, err := s.pool.Exec(context.Background(), sql)
+		require.NoError(t, err, sql)
+	})
+	return s
 }
 
 func (s *scene) exec(sql string, args ...any) {
@@ -51,13 +63,6 @@ func (s *scene) role(name, options string) string {
 	full := fmt.Sprintf("%s_%d", name, scenes.Add(1))
 	s.exec("create role " + full + " " + options)
 	s.roles[name] = full
-	s.Cleanup(func() {
-		ctx := context.Background()
-		_, err := s.pool.Exec(ctx, "drop owned by "+full+" cascade")
-		require.NoError(s, err)
-		_, err = s.pool.Exec(ctx, "drop role "+full)
-		require.NoError(s, err)
-	})
 	return full
 }
 

@@ -70,7 +70,9 @@ type Reader struct {
 	Certainty Certainty `json:"certainty"`
 	AtDrop    Fate      `json:"at_drop"`
 	// Shared says that it serves other columns as well, which lose it where it goes.
-	Shared bool   `json:"shared,omitempty"`
+	Shared bool `json:"shared,omitempty"`
+	// Writes says that writes of the table would fail by it, not only its own reading.
+	Writes bool   `json:"writes,omitempty"`
 	Why    string `json:"why"`
 	Fix    string `json:"fix"`
 	Calls  int64  `json:"calls,omitempty"` // of a statement, since its statistics began
@@ -78,8 +80,11 @@ type Reader struct {
 	id string // of a statement, to find it again in a later look
 }
 
-// Forbids says that the drop must wait for it: it is sure, and would fail, block, or be lost to other columns.
+// Forbids says that the drop must wait for it: it is sure, and would fail, block, or be lost to other columns; or writes would fail by it.
 func (r Reader) Forbids() bool {
+	if r.Writes {
+		return true
+	}
 	if r.Certainty != Sure {
 		return false
 	}

@@ -37,7 +37,7 @@ var everyReader = []struct {
 	{`create function app.f_view() returns bigint language sql as 'select count(email) from app.v_direct'`, Function, "app.f_view()", Maybe, Breaks, false},
 	{`create function app.f_row(u app.users) returns text language plpgsql as $f$ begin return u.email; end $f$`, Function, "app.f_row(app.users)", Maybe, Breaks, false},
 	{`create function app.f_trigger() returns trigger language plpgsql as $f$ begin new.email := trim(new.email); return new; end $f$;
-	  create trigger trimmed before insert on app.users for each row execute function app.f_trigger()`, Function, "app.f_trigger()", Maybe, Breaks, false},
+	  create trigger trimmed before insert on app.users for each row execute function app.f_trigger()`, Function, "app.f_trigger()", Maybe, Breaks, true},
 	{`create function app.nothing() returns trigger language plpgsql as $f$ begin return new; end $f$;
 	  create trigger of_column before update of email on app.users for each row execute function app.nothing()`, Trigger, "of_column on app.users", Sure, Blocks, true},
 	{`create trigger by_when before update on app.users for each row when (old.email is distinct from new.email) execute function app.nothing()`, Trigger, "by_when on app.users", Sure, Blocks, true},

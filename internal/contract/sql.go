@@ -18,3 +18,14 @@ var (
 	//go:embed sql/sessions.sql
 	sessionsSQL string
 )
+
+var (
+	//go:embed sql/undo_columns.sql
+	undoColumnsSQL string
+	//go:embed sql/undo_objects.sql
+	undoObjectsSQL string
+	//go:embed sql/undo_grants.sql
+	undoGrantsSQL string
+	//go:embed sql/undo_table.sql
+	undoTableSQL string
+)

@@ -32,6 +32,7 @@ func (t Target) functions(ctx context.Context, q Querier, rs []relation, w words
 		switch {
 		case len(triggers) > 0 && m.column:
 			why, reads = "names the column and is called by a trigger, so that every such write would fail: "+strings.Join(triggers, ", "), true
+			r.Writes = true
 			r.Fix = "drop the trigger, or replace the function by one without the column"
 		case !reads && rowType && m.column:
 			why, reads = "takes or returns rows of the table and names the column", true

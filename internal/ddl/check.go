@@ -93,6 +93,9 @@ func (j *judge) statement() {
 		if n.Replace && j.mode == Additive {
 			f.warn("replaces a function that may be in use: its next call runs the new one")
 		}
+		if !n.Replace {
+			f.warn("cannot be repeated after a crash; CREATE OR REPLACE can")
+		}
 		f.because("locks no table")
 		j.add(f)
 	case *alterEnum:
@@ -346,14 +349,14 @@ func (j *judge) maintenance() {
 		if len(n.Relations) > 0 {
 			r = &n.Relations[0].Vacuum.Relation
 		}
-		if flag(n.Options, "full") {
+		if on(n.Options, "full") {
 			mode, work, fix = AccessExclusive, Rewrite, "pg_repack or pg_squeeze rewrite a table without blocking it"
 		}
 	case *cluster:
 		r, mode, work, fix = n.Relation, AccessExclusive, Rewrite, "pg_repack or pg_squeeze rewrite a table without blocking it"
 	case *reindex:
 		r, work = n.Relation, Build
-		if !flag(n.Params, "concurrently") {
+		if !on(n.Params, "concurrently") {
 			mode, fix = Share, "REINDEX ... CONCURRENTLY, by hand"
 		}
 	}

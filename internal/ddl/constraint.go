@@ -181,12 +181,10 @@ func (j *judge) dropConstraint(f *Finding, family []Table, c command) {
 		f.because("is not there")
 	case !ok:
 		f.warn("is not there: applying it takes that for its own work")
-	case k.Kind == "c" && len(k.NotNull) > 0:
-		f.because("changes the catalog only") // the last step of SET NOT NULL's safe way
-	case k.Kind == "c" || k.Kind == "f":
+	case k.Kind == "c": // the last step of SET NOT NULL's safe way, or a loosening
 		f.because("changes the catalog only")
-		j.unreference(f, k)
 	default:
+		j.unreference(f, k)
 		j.later(f)
 	}
 	if c.Behavior == "DROP_CASCADE" {

@@ -252,14 +252,15 @@ func (s Statement) Concurrent() bool {
 			}
 		}
 	case *reindex:
-		return flag(n.Params, "concurrently")
+		return on(n.Params, "concurrently")
 	case *vacuum:
 		return n.IsVacuum
 	}
 	return false
 }
 
-func flag(options []definition, name string) bool {
+// on tells whether an option is given and not switched off.
+func on(options []definition, name string) bool {
 	for _, o := range options {
 		if o.DefElem.Name == name {
 			return o.DefElem.Argument == nil || isTrue(o.DefElem.Argument)

@@ -334,11 +334,11 @@ var kinds = map[string]func() any{
 }
 
 func decode(kind string, raw json.RawMessage) (any, error) {
-	make, ok := kinds[kind]
+	empty, ok := kinds[kind]
 	if !ok {
 		return unknown{kind}, nil
 	}
-	node := make()
+	node := empty()
 	if err := json.Unmarshal(raw, node); err != nil {
 		return nil, fmt.Errorf("read the parse tree of a %s: %w", kind, err)
 	}

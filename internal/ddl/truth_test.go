@@ -106,19 +106,19 @@ func (s scene) judge(t *testing.T, k ddlCase) {
 		require.True(t, refused, "it fails with %v, and Check says %+v", err, findings)
 		return
 	}
-	var real seen
+	var shown seen
 	if k.hold != "" {
-		real = s.outside(t, k)
+		shown = s.outside(t, k)
 	} else {
-		real = s.inside(t, k.sql)
+		shown = s.inside(t, k.sql)
 	}
 	if k.partly {
-		require.Subset(t, real.Locks, said.Locks)
+		require.Subset(t, shown.Locks, said.Locks)
 		require.True(t, refused)
 		return
 	}
-	require.Equal(t, real.Locks, said.Locks)
-	require.Equal(t, real.Work.String(), said.Work.String(), "work")
+	require.Equal(t, shown.Locks, said.Locks)
+	require.Equal(t, shown.Work.String(), said.Work.String(), "work")
 }
 
 const (

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // sqlNames are the names that format_type writes for what the parser calls by its name in the catalog.
@@ -17,6 +19,11 @@ var sqlNames = map[string]string{
 
 // written is the type's name as the statement has it.
 func (t typeName) written() string { return strings.Join(texts(t.Names), ".") }
+
+// quoted writes the type without its modifiers for to_regtype, which before version 16 fails on what it cannot read.
+func (t typeName) quoted() string {
+	return pgx.Identifier(texts(t.Names)).Sanitize() + strings.Repeat("[]", min(len(t.ArrayBounds), 1))
+}
 
 // String writes the type as format_type does, so that it can be compared with a column's.
 func (t typeName) String() string {
@@ -31,7 +38,7 @@ func (t typeName) String() string {
 	if long, ok := sqlNames[base]; ok {
 		base = long
 	}
-	if m := t.modifiers(); m != "" {
+	if m := t.modifiers(); m != "" && base != "interval" { // an interval's are no numbers to read
 		if front, zone, ok := strings.Cut(base, " with"); ok { // timestamp(3) with time zone
 			base = front + m + " with" + zone
 		} else {
@@ -56,10 +63,7 @@ func (t typeName) modifiers() string {
 	if len(out) == 1 && texts(t.Names)[len(t.Names)-1] == "numeric" {
 		out = append(out, "0")
 	}
-	if s := "(" + strings.Join(out, ",") + ")"; s != "(1)" || texts(t.Names)[len(t.Names)-1] != "bpchar" {
-		return s
-	}
-	return "(1)"
+	return "(" + strings.Join(out, ",") + ")"
 }
 
 var modified = regexp.MustCompile(`^([^(]*)(?:\(([-\d,]+)\))?(.*)$`)

@@ -2,7 +2,6 @@ package phase
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -96,4 +95,3 @@ func (g *Guard) backfilled(ctx context.Context, m migration.Migration, e *migrat
 	}
 	return nil
 }
-

@@ -127,9 +127,11 @@ func (g *Guard) Drop(ctx context.Context, name string) (m migration.Migration, u
 		if err != nil {
 			return nil, err
 		}
-		if undo, err = contract.UndoScript(ctx, tx, t); err != nil {
+		script, err := contract.UndoScript(ctx, tx, t, back(m.Spec))
+		if err != nil {
 			return nil, err
 		}
+		undo = script.String()
 		if err := contract.Drop(ctx, tx, t); err != nil {
 			return nil, err
 		}
@@ -138,6 +140,21 @@ func (g *Guard) Drop(ctx context.Context, name string) (m migration.Migration, u
 	}})
 	return m, undo, err
 }
+
+// back is how the old columns would get their values again.
+func back(spec migration.Spec) contract.Back {
+	b := contract.Back{Name: spec.Name + "-undo", Database: spec.Database}
+	if len(b.Name) > mostName {
+		b.Name = b.Name[len(b.Name)-mostName:]
+	}
+	if !spec.NewTable() {
+		b.Values = spec.Backward
+	}
+	return b
+}
+
+// mostName is how long a job's name may be.
+const mostName = 40
 
 // Rehearsals are those of a migration, the oldest first.
 func (g *Guard) Rehearsals(ctx context.Context, name string) ([]store.Rehearsal, error) {

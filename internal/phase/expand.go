@@ -2,12 +2,15 @@ package phase
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/backfleet/backfleet/internal/ddl"
+	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/migration"
 )
 
@@ -34,21 +37,84 @@ func (g *Guard) CheckExpand(ctx context.Context, name, text string) (Expansion, 
 	if err != nil {
 		return Expansion{}, err
 	}
-	if text == "" {
-		if text, err = generate(m.Spec); err != nil {
-			return Expansion{}, err
-		}
-	}
-	statements, err := ddl.Parse(text)
+	statements, facts, err := g.statements(ctx, m.Spec, text)
 	if err != nil {
-		return Expansion{}, fmt.Errorf("migration %s: expand: %w", name, err)
-	}
-	facts, err := ddl.Read(ctx, g.Pool, statements)
-	if err != nil {
-		return Expansion{}, fmt.Errorf("migration %s: expand: %w", name, err)
+		return Expansion{}, err
 	}
 	return Expansion{statements, ddl.Check(statements, facts, ddl.Additive)}, nil
 }
+
+// statements are those of a text or, where it is empty, those that the migration's file asks for, with what the server knows of them.
+func (g *Guard) statements(ctx context.Context, spec migration.Spec, text string) (statements []ddl.Statement, facts ddl.Facts, err error) {
+	make := func() ([]ddl.Statement, error) { return ddl.Parse(text) }
+	if text == "" {
+		w, err := wanted(spec)
+		if err != nil {
+			return nil, facts, err
+		}
+		make = func() ([]ddl.Statement, error) { return ddl.Generate(w, facts) }
+	}
+	if statements, err = make(); err != nil {
+		return nil, facts, explained(spec, err)
+	}
+	if facts, err = ddl.Read(ctx, g.Pool, statements); err != nil {
+		return nil, facts, explained(spec, err)
+	}
+	if statements, err = make(); err != nil { // what is generated depends on what the server knows of the defaults
+		return nil, facts, explained(spec, err)
+	}
+	return statements, facts, nil
+}
+
+// explained says of what migration an error is; a refusal stays one.
+func explained(spec migration.Spec, err error) error {
+	var syntax *ddl.SyntaxError
+	if errors.As(err, &syntax) {
+		return job.Refusals{{Where: fmt.Sprintf("ddl:%d", syntax.Line), Why: syntax.Error(), Fix: "write statements that PostgreSQL can read"}}
+	}
+	return fmt.Errorf("migration %s: expand: %w", spec.Name, err)
+}
+
+// wanted is the new schema.
+func wanted(spec migration.Spec) (w ddl.Wanted, err error) {
+	table := spec.Table
+	if spec.NewTable() {
+		table, w.Key = spec.To.Table, spec.To.Key
+	}
+	w.Table.Schema, w.Table.Name, err = job.SplitTable(table)
+	for _, c := range spec.To.Columns {
+		w.Columns = append(w.Columns, ddl.Column{Name: c.Name, Type: c.Type, Default: c.Default})
+	}
+	return w, err
+}
+
+// apply runs the statements, and tells what happens.
+func (g *Guard) apply(ctx context.Context, statements []ddl.Statement) error {
+	conn, err := g.Pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	options := ddl.Options{LockTimeout: g.LockTimeout, Patience: g.Patience, Application: "backfleet phase"}
+	return ddl.Apply(ctx, conn.Conn(), statements, options, func(e ddl.Event) {
+		switch e.Kind {
+		case ddl.Applied:
+			g.tell("applied in %s: %s", e.Took.Round(time.Millisecond), oneLine(e.Statement.SQL))
+		case ddl.Already:
+			g.tell("is there already: %s", oneLine(e.Statement.SQL))
+		case ddl.Swept:
+			g.tell("an invalid index of an earlier try was dropped, for: %s", oneLine(e.Statement.SQL))
+		case ddl.Blocked:
+			who := "another session"
+			if len(e.Blockers) > 0 {
+				who = e.Blockers[0].String()
+			}
+			g.tell("try %d was in the way of %s and lets the application pass; again in %s: %s", e.Attempt, who, e.Pause.Round(100*time.Millisecond), oneLine(e.Statement.SQL))
+		}
+	})
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // Expand applies the DDL that adds the new schema, statement by statement, each with a lock_timeout and tried again. What an earlier try left
 // behind is found and gone on with.

@@ -40,6 +40,9 @@ func (g *Guard) DualWrite(ctx context.Context, name, by string) (migration.Migra
 			if err := dualwrite.Install(ctx, tx, m.Spec, direction, m.Facts.SearchPath); err != nil {
 				return nil, err
 			}
+			if err := g.Store.BeginWatch(ctx, tx, name); err != nil {
+				return nil, err
+			}
 			// Whatever was written while it was not as it should be may diverge: the soak begins anew.
 			facts.DualWrite, facts.WrittenBy = &now, by
 			return map[string]any{"by": by, "mended": m.Facts.DualWrite != nil, "was": stands.Problems}, nil
@@ -47,9 +50,24 @@ func (g *Guard) DualWrite(ctx context.Context, name, by string) (migration.Migra
 		if m.Facts.DualWrite != nil {
 			return nil, nil
 		}
+		if err := g.Store.BeginWatch(ctx, tx, name); err != nil {
+			return nil, err
+		}
 		facts.DualWrite, facts.WrittenBy = &now, by
 		return map[string]any{"by": by}, nil
 	}})
+}
+
+// Cost measures what the trigger would cost a write, on copies of a sample of real rows, and installs nothing.
+func (g *Guard) Cost(ctx context.Context, name string) (dualwrite.Cost, error) {
+	m, err := g.Store.Migration(ctx, name)
+	if err != nil {
+		return dualwrite.Cost{}, err
+	}
+	if m.Facts.Expanded == nil {
+		return dualwrite.Cost{}, &WrongStepError{name, "dual-write", "the new schema is not there yet", "add it first: backfleet phase expand " + name}
+	}
+	return dualwrite.MeasureCost(ctx, g.Pool, m.Spec, m.Facts.SearchPath)
 }
 
 // Stop ends dual-write: from here on only the new schema is written, and reads cannot go back.

@@ -45,9 +45,9 @@ type jump struct {
 
 type jumpsKey struct{}
 
-// withJumps prepares a context for one instance, in which the program's setjmps are kept. Without real jumps a longjmp ends the parse.
-func withJumps(ctx context.Context, real bool) context.Context {
-	if !real {
+// withJumps prepares a context for one instance, in which the program's setjmps are kept. Where they are not followed, a longjmp ends the parse.
+func withJumps(ctx context.Context, follow bool) context.Context {
+	if !follow {
 		return ctx
 	}
 	return context.WithValue(experimental.WithSnapshotter(ctx), jumpsKey{}, new([]jump))

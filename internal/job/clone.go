@@ -27,7 +27,7 @@ func (s Spec) Between(key []Column, from, to ranges.Key) (Spec, error) {
 			return s, Refusals{{Field: b.name, Value: b.at.String(), Why: fmt.Sprintf("is no key of this job, which has %d columns", len(key)),
 				Fix: "write one text for each key column"}}
 		}
-		bounds = append(bounds, compare(key, b.operator, b.at))
+		bounds = append(bounds, s.compare(key, b.operator, b.at))
 	}
 	if len(bounds) == 0 {
 		return s, nil
@@ -40,11 +40,15 @@ func (s Spec) Between(key []Column, from, to ranges.Key) (Spec, error) {
 	return s, nil
 }
 
-// compare is the comparison of a table's key with one key, as SQL, in the order of the key's index.
-func compare(key []Column, operator string, at ranges.Key) string {
+// compare is the comparison of a table's key with one key, as SQL, in the order of the key's index. In a statement, where other tables may
+// have columns of these names, they are qualified.
+func (s Spec) compare(key []Column, operator string, at ranges.Key) string {
 	columns, values := make([]string, len(key)), make([]string, len(key))
 	for i, c := range key {
-		columns[i] = `"` + strings.ReplaceAll(c.Name, `"`, `""`) + `"`
+		columns[i] = quote(c.Name)
+		if s.Statement != "" {
+			columns[i] = quote(s.alias()) + "." + columns[i]
+		}
 		if c.Collation != "" {
 			columns[i] += " COLLATE " + c.Collation
 		}

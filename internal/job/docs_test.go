@@ -30,9 +30,15 @@ func TestTheReferenceIsWhole(t *testing.T) {
 		row := fmt.Sprintf("| %#q | %s | %s |", b.Name, documented(b.Rule, b.Rule.Soft), documented(b.Rule, b.Rule.Hard))
 		require.Contains(t, doc, row)
 	}
-	begin, end := strings.LastIndex(doc, "```yaml\n"), strings.LastIndex(doc, "```")
-	_, err = ParseSpec([]byte(doc[begin+len("```yaml\n"):end]), "spec.md")
-	require.NoError(t, err, "its example")
+	examples := 0
+	for _, block := range strings.Split(doc, "```yaml\n")[1:] {
+		if text, _, _ := strings.Cut(block, "```"); strings.HasPrefix(text, "name:") {
+			_, err = ParseSpec([]byte(text), "spec.md")
+			require.NoError(t, err, "its example")
+			examples++
+		}
+	}
+	require.Equal(t, 2, examples, "one of a set, one of a statement")
 }
 
 func documented(r throttle.Rule, v float64) string {

@@ -20,6 +20,9 @@ type identity struct {
 	Check        string            `json:"check,omitempty"`
 	LateRows     string            `json:"late_rows,omitempty"`
 	RowsPerRange int               `json:"rows_per_range"`
+	// Left out of the JSON where empty, so that a job of before there were statements keeps its hash.
+	Statement string `json:"statement,omitempty"`
+	Alias     string `json:"alias,omitempty"`
 }
 
 func (s Spec) identity() identity {
@@ -28,11 +31,15 @@ func (s Spec) identity() identity {
 	if err != nil {
 		table = s.Table // such a spec is refused; its hash must still not panic
 	}
-	return identity{s.Name, s.Database, schema, table, s.Set, s.Where, s.Key, s.Check, s.LateRows, s.RowsPerRange}
+	alias := s.Alias
+	if alias == table {
+		alias = "" // what it is without being said
+	}
+	return identity{s.Name, s.Database, schema, table, s.Set, s.Where, s.Key, s.Check, s.LateRows, s.RowsPerRange, s.Statement, alias}
 }
 
-// Hash returns the sha256, in hex, of what makes this job itself: name, database, table, set, where, key, check, late_rows
-// and rows_per_range with defaults applied. `users` and `public.users` are one table, so they hash alike.
+// Hash returns the sha256, in hex, of what makes this job itself: name, database, table, set or statement and alias, where, key,
+// check, late_rows and rows_per_range with defaults applied. `users` and `public.users` are one table, so they hash alike.
 func (s Spec) Hash() string {
 	text, err := json.Marshal(s.identity()) // object keys come sorted
 	if err != nil {
@@ -54,6 +61,8 @@ func Diff(a, b Spec) []string {
 		{"database", x.Database == y.Database},
 		{"table", x.Schema == y.Schema && x.Table == y.Table},
 		{"set", maps.Equal(x.Set, y.Set)},
+		{"statement", x.Statement == y.Statement},
+		{"alias", x.Alias == y.Alias},
 		{"where", x.Where == y.Where},
 		{"key", slices.Equal(x.Key, y.Key)},
 		{"check", x.Check == y.Check},

@@ -73,7 +73,7 @@ type Job struct {
 	Reason     string // why it is paused or failed; empty otherwise
 	Revision   int64  // raised by every change of state or limits
 	Key        []Column
-	Idempotent bool     // no `set` expression reads what it sets
+	Idempotent bool     // doing a row again leaves what doing it once leaves
 	Passes     int      // of a chunk, where batch.passes is auto; 0 is 1
 	SearchPath string   // pinned at submit
 	Estimate   int64    // rows in the table at submit

@@ -5,10 +5,14 @@ type Spec struct {
 	Name     string            `yaml:"name" json:"name"`
 	Database string            `yaml:"database" json:"database"`
 	Table    string            `yaml:"table" json:"table"`
-	Set      map[string]string `yaml:"set" json:"set"`
-	Where    string            `yaml:"where,omitempty" json:"where,omitempty"`
-	Key      []string          `yaml:"key,omitempty" json:"key,omitempty"`
-	Check    string            `yaml:"check,omitempty" json:"check,omitempty"`
+	Set      map[string]string `yaml:"set,omitempty" json:"set,omitempty"`
+	// Statement is the work of a batch in the author's own words, instead of Set: see [Spec.Form].
+	Statement string `yaml:"statement,omitempty" json:"statement,omitempty"`
+	// Alias is what the statement, and so where and check, call the rows of Table; empty is the table's own name.
+	Alias string   `yaml:"alias,omitempty" json:"alias,omitempty"`
+	Where string   `yaml:"where,omitempty" json:"where,omitempty"`
+	Key   []string `yaml:"key,omitempty" json:"key,omitempty"`
+	Check string   `yaml:"check,omitempty" json:"check,omitempty"`
 
 	// LateRows "ignore" accepts that rows inserted below the frozen bound after the freeze are not this job's.
 	LateRows     string `yaml:"late_rows,omitempty" json:"late_rows,omitempty"`

@@ -66,8 +66,16 @@ func (s Spec) refusals() Refusals {
 	} else if _, _, err := SplitTable(s.Table); err != nil {
 		add("table", s.Table, "is not a table's name: "+err.Error(), `write schema.table, or quoted as in SQL "schema"."table"`)
 	}
-	if len(s.Set) == 0 {
-		add("set", "", "is missing", "write at least one column and its expression, like {email_norm: lower(email)}")
+	switch {
+	case s.Statement != "" && len(s.Set) > 0:
+		add("statement", "", "stands beside `set`", "write one of the two")
+	case s.Statement != "":
+		_, refused := s.Form()
+		rs = append(rs, refused...)
+	case s.Alias != "":
+		add("alias", s.Alias, "has no statement to stand in", "leave it out: a `set` calls the table by its name")
+	case len(s.Set) == 0:
+		add("set", "", "is missing", "write at least one column and its expression, like {email_norm: lower(email)}, or a `statement`")
 	}
 	for _, column := range slices.Sorted(maps.Keys(s.Set)) {
 		if why := columnFault(column); why != "" {

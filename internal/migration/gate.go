@@ -218,7 +218,11 @@ func (s Spec) ramp(f Facts, e Evidence, to int) []Condition {
 	if f.Percent > 0 {
 		since, what = f.Ramped, fmt.Sprintf("since reads are at %d %%", f.Percent)
 	}
-	return []Condition{expanded(f, e), written(f, e), proof, step, clean(e, since, what), undiverged(f, e, s.Soak.DualWrite)}
+	cs := []Condition{expanded(f, e), written(f, e), proof, step}
+	if since != nil { // else there is nothing yet to be clean
+		cs = append(cs, clean(e, since, what))
+	}
+	return append(cs, small(undiverged(f, e, s.Soak.DualWrite), f, "phases 3 and 4 may be merged"))
 }
 
 func (s Spec) switched(f Facts, e Evidence) Condition {

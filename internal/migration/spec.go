@@ -90,12 +90,11 @@ func (p Period) String() string {
 		return strconv.FormatInt(int64(d/day), 10) + "d"
 	}
 	text := d.String()
-	text = strings.TrimSuffix(text, "0s")
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
 	if strings.HasSuffix(text, "h0m") {
 		text = strings.TrimSuffix(text, "0m")
-	}
-	if text == "" {
-		return "0s"
 	}
 	return text
 }

@@ -4,20 +4,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/backfleet/backfleet/internal/words"
 )
 
 // rows writes a number with its thousands apart.
-func rows(n int64) string {
-	text := strconv.FormatInt(n, 10)
-	var b strings.Builder
-	for i, r := range text {
-		if i > 0 && (len(text)-i)%3 == 0 && text[i-1] != '-' {
-			b.WriteByte(',')
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
-}
+func rows(n int64) string { return words.Count(n) }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
 

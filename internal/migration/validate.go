@@ -93,7 +93,7 @@ func (s Spec) tables(add func(field, value, why, fix string)) {
 func (s Spec) jobRefusals() (rs job.Refusals) {
 	var of job.Refusals
 	j := s.Job()
-	if len(j.Set) == 0 {
+	if len(j.Set) == 0 && j.Statement == "" {
 		j.Set = map[string]string{"nothing": "NULL"} // said above already
 	}
 	if err, ok := j.WithDefaults().Validate().(job.Refusals); ok { //nolint:errorlint // it is what Validate returns
@@ -102,8 +102,8 @@ func (s Spec) jobRefusals() (rs job.Refusals) {
 	for _, r := range of {
 		if !slices.Contains([]string{"name", "database", "table"}, top(r.Field)) {
 			switch field, _, _ := strings.Cut(r.Field, "."); field {
-			case "set":
-				r.Field = "forward" + strings.TrimPrefix(r.Field, "set")
+			case "set", "statement":
+				r.Field = "forward" + strings.TrimPrefix(r.Field, field)
 			default:
 				r.Field = "backfill." + r.Field
 			}

@@ -116,18 +116,26 @@ func (c *check) order(ctx context.Context) error {
 
 // triggers lists the row and statement triggers that an UPDATE of these columns fires in an ordinary session.
 func (c *check) triggers(ctx context.Context) error {
+	return c.triggersOf(ctx, c.oids(), onUpdate, c.writtenNames())
+}
+
+// The events of a trigger, as pg_trigger.tgtype has them.
+const onInsert, onDelete, onUpdate = 4, 8, 16
+
+// triggersOf lists the triggers of relations that these events fire. columns are those that an update sets; nil: any.
+func (c *check) triggersOf(ctx context.Context, relations []uint32, events int16, columns []string) error {
 	const row, before, insteadOf = 1, 2, 64
-	c.plan.Triggers = []Trigger{}
+	known := len(c.plan.Triggers)
 	var t Trigger
 	var kind int16
 	if err := c.scanAll(ctx, "the triggers", `
 		SELECT DISTINCT t.tgname::text, t.tgtype, t.tgfoid::regproc::text, p.prosrc LIKE '%backfleet.job%'
 		  FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-		 WHERE t.tgrelid = ANY($1::oid[]) AND t.tgtype & 16 <> 0 AND t.tgenabled IN ('O', 'A')
+		 WHERE t.tgrelid = ANY($1::oid[]) AND t.tgtype & $3 <> 0 AND t.tgenabled IN ('O', 'A')
 		   AND (NOT t.tgisinternal OR EXISTS (SELECT 1 FROM pg_trigger u WHERE u.oid = t.tgparentid AND t.tgconstraint = 0))
-		   AND (t.tgattr::text = '' OR EXISTS (
+		   AND (t.tgattr::text = '' OR t.tgtype & $3 & ~16 <> 0 OR $2::text[] IS NULL OR EXISTS (
 		        SELECT 1 FROM pg_attribute a WHERE a.attrelid = t.tgrelid AND a.attnum = ANY(t.tgattr::int2[]) AND a.attname = ANY($2::text[])))
-		 ORDER BY 1`, []any{c.oids(), c.writtenNames()}, []any{&t.Name, &kind, &t.Function, &t.Aware}, func() {
+		 ORDER BY 1`, []any{relations, columns, events}, []any{&t.Name, &kind, &t.Function, &t.Aware}, func() {
 		when, each := "AFTER", "statement"
 		if kind&before != 0 {
 			when = "BEFORE"
@@ -142,7 +150,7 @@ func (c *check) triggers(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	for _, t := range c.plan.Triggers {
+	for _, t := range c.plan.Triggers[known:] {
 		if !t.Aware {
 			c.warn(Warning, "trigger "+t.Name, fmt.Sprintf("fires %s and does not look at backfleet.job: an updated_at would change, and each row costs more", t.Timing),
 				"let it pass when current_setting('backfleet.job', true) <> '', where the backfill should not fire it")
@@ -153,7 +161,6 @@ func (c *check) triggers(ctx context.Context) error {
 
 // foreignKeys lists the constraints, on both ends, that Postgres checks because a written column is part of them.
 func (c *check) foreignKeys(ctx context.Context) error {
-	c.plan.ForeignKeys = []ForeignKey{}
 	var f ForeignKey
 	if err := c.scanAll(ctx, "the foreign keys", writtenNumbers+`
 		SELECT DISTINCT ON (x.conrelid, x.conname) x.conname::text, pg_get_constraintdef(x.oid), x.conrelid::regclass::text, x.confrelid = ANY($1::oid[]) AND NOT x.conrelid = ANY($1::oid[])

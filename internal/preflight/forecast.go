@@ -34,6 +34,9 @@ func (s *sampler) forecast(at time.Time, took time.Duration) *job.Forecast {
 		Rows: float64(p.Rows), Wider: wider / max(rows, 1), HeapBytes: float64(s.heap), IndexBytes: float64(p.IndexBytes), Fillfactor: float64(p.HOT.Fillfactor),
 		HOT: result.HOT, Vacuumed: p.Autovacuum.On,
 	})
+	if p.Statement != nil { // what grows is another table, as far as its WAL
+		heap, index = throttle.Interval{}, throttle.Interval{}
+	}
 	f := &job.Forecast{
 		At: at, Keys: p.Rows, Rows: amount(o.Rows), Duration: times(o.Total), Fill: times(o.Fill), Proof: times(o.Proof), Rate: amount(o.RowsSec),
 		WAL: amount(o.WAL), Heap: amount(heap), Index: amount(index), Binding: o.Binding, Slots: work.Slots, Assumes: o.Assumes,
@@ -102,7 +105,10 @@ func (s *sampler) work() throttle.Work {
 		keys, rows = keys+b.keys, rows+b.rows
 	}
 	w.Written = throttle.Exactly(1)
-	if p.Spec.Where != "" {
+	switch {
+	case p.Statement != nil: // which may write several rows for one that it reads
+		w.Written = spread(s.got, func(b sampled) float64 { return b.rows / b.keys })
+	case p.Spec.Where != "":
 		share := min(rows/keys, 1)
 		least := quantile(s.got, 0, func(b sampled) float64 { return b.rows / b.keys })
 		most := quantile(s.got, 1, func(b sampled) float64 { return b.rows / b.keys })
@@ -137,6 +143,9 @@ func (s *sampler) rowWAL(rows, share float64) throttle.Interval {
 		return throttle.Interval{}
 	}
 	own := spread(with, func(b sampled) float64 { return (b.wal - b.images) / b.rows })
+	if s.plan.Statement != nil {
+		own.High = max(own.High, quantile(with, 1, func(b sampled) float64 { return b.wal / b.rows }))
+	}
 	if len(s.plan.Triggers)+len(s.plan.ForeignKeys) > 0 {
 		// What others write meanwhile stands in it, too: the least is the truest.
 		more := quantile(with, 0, func(b sampled) float64 { return b.deferred / b.rows })
@@ -148,7 +157,9 @@ func (s *sampler) rowWAL(rows, share float64) throttle.Interval {
 	}
 	touched := (float64(s.heap) + float64(s.plan.IndexBytes)*(1-hot/rows)) / float64(max(s.plan.Rows, 1))
 	pages := throttle.Interval{High: 1.5 * touched / max(share, 0.01)}
-	if quantile(with, 0.5, func(b sampled) float64 { return b.images }) > 0 {
+	if s.plan.Statement != nil {
+		pages.High = 0 // of which table is not known: what the samples wrote says it
+	} else if quantile(with, 0.5, func(b sampled) float64 { return b.images }) > 0 {
 		pages.Low = 0.2 * touched
 	}
 	ledger := ledgerWAL / (usualKeys * max(share, 0.01))

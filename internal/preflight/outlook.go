@@ -22,15 +22,17 @@ func (d *document) forecast(p Plan) {
 	d.fact("limited by", "%s, at %s rows/s", f.Binding, span(f.Rate, grouped))
 	d.fact("rows written", "%s of %s that are walked", span(f.Rows, grouped), grouped(f.Keys))
 	d.fact("WAL", "%s", span(f.WAL, bytesText))
-	d.fact("growth", "table %s, indexes %s, until vacuum lets the space be used again", span(f.Heap, bytesText), span(f.Index, bytesText))
+	if p.Statement == nil {
+		d.fact("growth", "table %s, indexes %s, until vacuum lets the space be used again", span(f.Heap, bytesText), span(f.Index, bytesText))
+	}
 	d.list("assumed", len(f.Assumes), func(i int) string { return f.Assumes[i] })
 	s := f.Sample
 	fired := "no trigger fired"
 	if n := len(p.Triggers); n > 0 {
 		fired = counted(int64(n), "trigger") + " fired in them"
 	}
-	d.fact("from", "%s, run and rolled back in %s: %s walked, %s updated; %s", countedIn(int64(s.Batches), "sample batch", "sample batches"), s.Took,
-		counted(s.Keys, "key"), counted(s.Rows, "row"), fired)
+	d.fact("from", "%s, run and rolled back in %s: %s walked, %s %s; %s", countedIn(int64(s.Batches), "sample batch", "sample batches"), s.Took,
+		counted(s.Keys, "key"), counted(s.Rows, "row"), choose(p.Statement == nil, "updated", "written"), fired)
 	d.fact("", "%s", "they left WAL and dead rows; values drawn from sequences, and what functions did elsewhere, stay")
 }
 

@@ -35,6 +35,7 @@ type Plan struct {
 	Ranges       int64          `json:"ranges"`
 	Index        string         `json:"index"` // that a batch will use, by EXPLAIN; empty where the table is empty
 	Columns      []Written      `json:"columns"`
+	Statement    *Effects       `json:"statement,omitempty"` // of a job that has one instead of columns to set
 	HOT          HOT            `json:"hot"`
 	Triggers     []Trigger      `json:"triggers"`
 	ForeignKeys  []ForeignKey   `json:"foreign_keys"`

@@ -39,13 +39,10 @@ func (p Plan) Render(w io.Writer, color bool) error {
 	d.fact("ranges", "about %s of %s rows", grouped(p.Ranges), grouped(int64(p.Spec.RowsPerRange)))
 	d.fact("index", "%s", orElse(p.Index, "not known: the table is empty"))
 
-	d.head("Columns")
-	for _, c := range p.Columns {
-		note := ""
-		if c.Reads {
-			note = d.paint.paint("33", "   reads a written column")
-		}
-		d.line("  %s %s %s = %s%s", d.paint.paint("33", "~"), c.Name, d.paint.paint("2", c.Type), oneLine(c.Expression), note)
+	if p.Statement != nil {
+		d.effects(p)
+	} else {
+		d.columns(p)
 	}
 	d.fact("where", "%s", orElse(oneLine(p.Spec.Where), "none: every row once"))
 	if p.Spec.Check != "" {
@@ -55,11 +52,13 @@ func (p Plan) Render(w io.Writer, color bool) error {
 	d.fact("new rows", "%s", newRows(p))
 
 	d.head("Cost of a row")
-	hot := "HOT: no index names a written column"
-	if !p.HOT.Possible {
-		hot = "not HOT, because of " + few(p.HOT.Blocking)
+	if p.Statement == nil {
+		hot := "HOT: no index names a written column"
+		if !p.HOT.Possible {
+			hot = "not HOT, because of " + few(p.HOT.Blocking)
+		}
+		d.fact("updates", "%s; fillfactor %d", hot, p.HOT.Fillfactor)
 	}
-	d.fact("updates", "%s; fillfactor %d", hot, p.HOT.Fillfactor)
 	d.fact("order", "%s", order(p))
 	d.list("triggers", len(p.Triggers), func(i int) string {
 		t := p.Triggers[i]
@@ -100,15 +99,47 @@ func (p Plan) Render(w io.Writer, color bool) error {
 		}
 	}
 	d.line("")
-	d.line("%s", Promise)
+	d.line("%s", choose(p.Statement == nil, Promise, StatementPromise))
 	takes := ""
 	if p.Forecast != nil {
 		takes = ", " + DurationText(p.Forecast.Duration)
 	}
-	d.line("%s %s, %s to write%s, %s.", d.paint.bold("Plan:"), counted(p.Ranges, "range"), counted(int64(len(p.Columns)), "column"), takes,
+	writes := counted(int64(len(p.Columns)), "column")
+	if p.Statement != nil {
+		writes = counted(int64(len(p.Statement.Writes)), "table")
+	}
+	d.line("%s %s, %s to write%s, %s.", d.paint.bold("Plan:"), counted(p.Ranges, "range"), writes, takes,
 		counted(int64(len(p.Warnings)), "finding"))
 	_, err := io.WriteString(w, d.text.String())
 	return err
+}
+
+// columns writes what the job sets.
+func (d *document) columns(p Plan) {
+	d.head("Columns")
+	for _, c := range p.Columns {
+		note := ""
+		if c.Reads {
+			note = d.paint.paint("33", "   reads a written column")
+		}
+		d.line("  %s %s %s = %s%s", d.paint.paint("33", "~"), c.Name, d.paint.paint("2", c.Type), oneLine(c.Expression), note)
+	}
+}
+
+// effects writes what the job's statement does.
+func (d *document) effects(p Plan) {
+	d.head("Statement")
+	for line := range strings.Lines(p.Spec.Statement) {
+		d.line("  %s", strings.TrimRight(line, " \t\n"))
+	}
+	d.list("writes", len(p.Statement.Writes), func(i int) string {
+		w := p.Statement.Writes[i]
+		return fmt.Sprintf("%s, %s%s", w.Relation, w.Operation, choose(w.OnConflict != "", ", on conflict "+choose(w.OnConflict == "update", "do update", "do nothing"), ""))
+	})
+	d.list("reads", len(p.Statement.Reads), func(i int) string {
+		r := p.Statement.Reads[i]
+		return r.Relation + choose(r.Locked, ", its rows locked", ", its rows not locked")
+	})
 }
 
 // document gathers the lines of a plan.
@@ -167,6 +198,9 @@ func order(p Plan) string {
 
 // Promise says in words what a job's "exactly once" covers.
 const Promise = "Each row that its batch can see, and whose key does not change, is updated exactly once. Rows that come later belong to dual-write."
+
+// StatementPromise is the same for a job with a statement.
+const StatementPromise = "Each row that its batch can see, and whose key does not change, is given to the statement exactly once. Rows that come later belong to dual-write."
 
 func choose(b bool, yes, no string) string {
 	if b {

@@ -60,6 +60,7 @@ type sampled struct {
 	deferred   float64 // bytes that triggers wrote after the update, with what others wrote meanwhile
 	hot        float64 // rows whose update wrote no index
 	wider      float64 // bytes that the written columns take more than before
+	open       float64 // rows that match `where` after the job's statement
 }
 
 // sampler runs batches and rolls them back.
@@ -122,6 +123,14 @@ func sample(ctx context.Context, db Database, plan *Plan, opt Sampling) {
 			plan.warn(Note, "forecast", "was not made: no sample batch found a row", "")
 		}
 		return
+	}
+	var open, keys float64
+	for _, b := range s.got {
+		open, keys = open+b.open, keys+b.keys
+	}
+	if open > 0 {
+		plan.warn(Danger, "where", fmt.Sprintf("still matched %.0f of %.0f rows of the sample batches after the statement: as long as it does, the residual cannot reach zero and the job fails at its verification", open, keys),
+			"write a where that the statement makes false, or leave it out to do every row once")
 	}
 	plan.Forecast = s.forecast(time.Now(), time.Since(began))
 }
@@ -257,20 +266,6 @@ func (s *sampler) target(l catalog.Leaf) statement.Target {
 	return statement.For(l.Schema, l.Name, s.plan.Key, s.plan.Spec, s.plan.Table.Name)
 }
 
-// measured is what is read of EXPLAIN (ANALYZE, WAL) in JSON.
-type measured struct {
-	Plan struct {
-		Images float64 `json:"WAL FPI"`
-		Bytes  float64 `json:"WAL Bytes"`
-		Plans  []struct {
-			Rows  float64 `json:"Actual Rows"`
-			Loops float64 `json:"Actual Loops"`
-		} `json:"Plans"`
-	} `json:"Plan"`
-	Planning float64 `json:"Planning Time"`  // milliseconds
-	Running  float64 `json:"Execution Time"` // milliseconds, triggers included
-}
-
 // batch updates the rows from a key on, measures that, and rolls it back. Its row locks are held no longer than a batch's.
 func (s *sampler) batch(ctx context.Context, at spot) (b sampled, err error) {
 	t := s.target(at.leaf)
@@ -300,6 +295,13 @@ func (s *sampler) batch(ctx context.Context, at spot) (b sampled, err error) {
 			span.HiClosed = true
 		}
 
+		if t.Form != nil { // which may delete the rows, or write elsewhere
+			began = time.Now()
+			if b.keys, _, err = look(ctx, tx, t, span); err != nil {
+				return err
+			}
+			b.proof = since(began)
+		}
 		before, err := tx.Begin(ctx)
 		if err != nil {
 			return err
@@ -315,7 +317,7 @@ func (s *sampler) batch(ctx context.Context, at spot) (b sampled, err error) {
 		}
 		m := seen[0]
 		b.fill += (m.Planning + m.Running) / 1000
-		b.rows = m.Plan.Plans[0].Rows * m.Plan.Plans[0].Loops
+		b.rows = m.rows()
 		b.wal, b.images = m.Plan.Bytes, min(m.Plan.Images*block, m.Plan.Bytes)
 		var written float64
 		if err := tx.QueryRow(ctx, `SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), $1::text::pg_lsn)::float8,
@@ -325,15 +327,12 @@ func (s *sampler) batch(ctx context.Context, at spot) (b sampled, err error) {
 		b.hot = min(max(0, b.hot-hot), b.rows)
 		b.deferred = max(0, written-b.wal)
 
-		look := t.Look(span)
-		began = time.Now()
-		found := make([]any, 1, 3)
-		found[0] = &b.keys
-		var ignored float64
-		for range 2 {
-			found = append(found, &ignored)
+		if t.Form != nil {
+			_, b.open, err = look(ctx, tx, t, span)
+			return err
 		}
-		if err := queryRow(ctx, tx, look.Text, look.Args...).Scan(found[:t.Looks()]...); err != nil {
+		began = time.Now()
+		if b.keys, _, err = look(ctx, tx, t, span); err != nil {
 			return err
 		}
 		b.proof = since(began)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -19,31 +20,9 @@ const (
 	manyRanges = 1_000_000 // ranges beyond which the ledger itself becomes large
 )
 
-// node is what is read of a plan in EXPLAIN's JSON.
-type node struct {
-	Type      string  `json:"Node Type"`
-	IndexName string  `json:"Index Name"`
-	IndexCond string  `json:"Index Cond"`
-	Rows      float64 `json:"Plan Rows"`
-	Plans     []node  `json:"Plans"`
-}
-
-// conditioned returns the index that a plan enters by a condition; empty without one.
-func (n node) conditioned() string {
-	if n.IndexCond != "" {
-		return n.IndexName
-	}
-	for _, p := range n.Plans {
-		if name := p.conditioned(); name != "" {
-			return name
-		}
-	}
-	return ""
-}
-
 func explain(ctx context.Context, tx pgx.Tx, q statement.SQL) (node, error) {
 	var text []byte
-	if err := queryRow(ctx, tx, "EXPLAIN (FORMAT JSON) "+q.Text, q.Args...).Scan(&text); err != nil {
+	if err := queryRow(ctx, tx, "EXPLAIN (VERBOSE, FORMAT JSON) "+q.Text, q.Args...).Scan(&text); err != nil {
 		return node{}, err
 	}
 	var plans []struct{ Plan node }
@@ -167,9 +146,13 @@ func (c *check) someSpan(ctx context.Context, t statement.Target) (ranges.Span, 
 }
 
 func (c *check) explainBatch(ctx context.Context, t statement.Target, span ranges.Span) error {
+	index := node.conditioned
+	if t.Form != nil { // another table's index serves no range
+		index = func(n node) string { return n.enters(t, false) }
+	}
 	var free, forced node
 	err := c.probe(ctx, func(tx pgx.Tx) (err error) {
-		if free, err = explain(ctx, tx, t.Update(span)); err != nil || free.conditioned() != "" {
+		if free, err = explain(ctx, tx, t.Update(span)); err != nil || index(free) != "" {
 			return err
 		}
 		if _, err = tx.Exec(ctx, "SET LOCAL enable_seqscan = off"); err != nil {
@@ -179,23 +162,49 @@ func (c *check) explainBatch(ctx context.Context, t statement.Target, span range
 		return err
 	})
 	if pe := sqlError(err); pe != nil && !tooSlow(err) {
-		c.refuse("table", t.Schema+"."+t.Name, "Postgres refuses an UPDATE of it: "+pe.Message, pe.Hint)
+		c.refuse("table", t.Schema+"."+t.Name, "Postgres refuses "+choose(t.Form == nil, "an UPDATE", "a batch")+" of it: "+pe.Message, pe.Hint)
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("explain a batch of %s: %w", t.Relation(), err)
 	}
+	if t.Form != nil {
+		if err := c.wholeReads(ctx, t, free); err != nil {
+			return err
+		}
+	}
 	switch {
-	case free.conditioned() != "":
-		c.plan.Index = free.conditioned()
-	case forced.conditioned() == "":
+	case index(free) != "":
+		c.plan.Index = index(free)
+	case index(forced) == "":
 		c.refuse("key", "", "no index serves a batch of "+t.Relation()+" by its key", "look at EXPLAIN "+oneBatch(t, span))
 	default:
-		c.plan.Index = forced.conditioned()
+		c.plan.Index = index(forced)
 		if c.plan.Rows > indexedAt {
 			c.warn(Warning, "index", "the planner prefers a sequential scan to index "+c.plan.Index+" for a batch of "+t.Relation(),
 				"run ANALYZE "+t.Relation()+", and look at random_page_cost")
 		}
+	}
+	return nil
+}
+
+// wholeReads warns of other tables that each batch of a statement would read from their beginning to their end.
+func (c *check) wholeReads(ctx context.Context, t statement.Target, n node) error {
+	var large []string
+	for _, other := range n.scanned() {
+		if other == t.Relation() {
+			continue
+		}
+		var rows float64
+		if err := c.tx.QueryRow(ctx, "SELECT coalesce((SELECT reltuples FROM pg_class WHERE oid = to_regclass($1)), 0)", other).Scan(&rows); err != nil {
+			return fmt.Errorf("read the size of %s: %w", other, err)
+		}
+		if rows >= indexedAt && !slices.Contains(large, other) {
+			large = append(large, other)
+		}
+	}
+	if len(large) > 0 {
+		c.warn(Warning, "index", "each batch reads the whole of "+few(large)+", as the planner has it", "make sure that an index serves the join; look at EXPLAIN "+oneLine(oneBatch(t, ranges.Span{})))
 	}
 	return nil
 }

@@ -1,18 +1,35 @@
-// Package sqltext splits SQL into its tokens, for those who look for names in it. Postgres alone parses it.
+// Package sqltext splits SQL into its tokens, so that strings, comments and quoted names are told from what is code.
 package sqltext
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
-// Token is one lexical element. Comments and whitespace are left out.
+// The places of a job's statement that each batch fills in. They are tokens of their own.
+const (
+	Range = "{{range}}"
+	Table = "{{table}}"
+)
+
+// Token is one lexical element of SQL. Comments and whitespace are left out.
 type Token struct {
-	Text   string // an unquoted name folded to lower case, a quoted one as it is; otherwise as written
-	Name   bool
-	Quoted bool // a name in quotes
+	Text       string // an unquoted name folded to lower case, a quoted one as it is; otherwise as written
+	Name       bool
+	Quoted     bool
+	Start, End int // in bytes
 }
 
-// Scan splits a SQL expression into tokens, well enough to see names, calls and subqueries; Postgres alone parses it. trailing
-// reports a comment behind the last token.
+// Is reports whether a token is one of these words, unquoted, or one of these signs.
+func (t Token) Is(words ...string) bool { return !t.Quoted && slices.Contains(words, t.Text) }
+
+// Scan splits SQL into tokens, well enough to see names, calls and subqueries; Postgres alone parses it. trailing reports a comment
+// behind the last token.
 func Scan(x string) (tokens []Token, trailing bool) {
+	add := func(t Token, start, end int) {
+		t.Start, t.End = start, end
+		tokens = append(tokens, t)
+	}
 	for i := 0; i < len(x); {
 		start := i
 		switch c := x[i]; {
@@ -30,28 +47,41 @@ func Scan(x string) (tokens []Token, trailing bool) {
 		case c == '\'':
 			escapes := len(tokens) > 0 && tokens[len(tokens)-1].Text == "e" && i > 0 && (x[i-1] == 'e' || x[i-1] == 'E')
 			i += quoted(x[i:], '\'', escapes)
-			tokens = append(tokens, Token{Text: x[start:i]})
+			add(Token{Text: x[start:i]}, start, i)
 		case c == '"':
 			i += quoted(x[i:], '"', false)
 			inner := strings.TrimSuffix(x[start+1:i], `"`)
-			tokens = append(tokens, Token{Text: strings.ReplaceAll(inner, `""`, `"`), Name: true, Quoted: true})
+			add(Token{Text: strings.ReplaceAll(inner, `""`, `"`), Name: true, Quoted: true}, start, i)
 		case c == '$' && dollarTag(x[i:]) != "":
 			tag := dollarTag(x[i:])
 			i += len(tag)
 			i += until(x[i:], tag)
-			tokens = append(tokens, Token{Text: x[start:i]})
+			add(Token{Text: x[start:i]}, start, i)
 		case letter(c):
 			for i < len(x) && (letter(x[i]) || x[i] >= '0' && x[i] <= '9' || x[i] == '$') {
 				i++
 			}
-			tokens = append(tokens, Token{Text: strings.ToLower(x[start:i]), Name: true})
+			add(Token{Text: strings.ToLower(x[start:i]), Name: true}, start, i)
+		case place(x[i:]) != "":
+			i += len(place(x[i:]))
+			add(Token{Text: x[start:i]}, start, i)
 		default:
 			i++
-			tokens = append(tokens, Token{Text: x[start:i]})
+			add(Token{Text: x[start:i]}, start, i)
 		}
 		trailing = false
 	}
 	return tokens, trailing
+}
+
+// place returns the place of a statement that x begins with, or "".
+func place(x string) string {
+	for _, p := range []string{Range, Table} {
+		if strings.HasPrefix(x, p) {
+			return p
+		}
+	}
+	return ""
 }
 
 func letter(c byte) bool {

@@ -73,17 +73,20 @@ SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_m
 const counted = `backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 `
 
-// Fill is one batch: it updates the rows of the span and moves the checkpoint, or does neither (backfleet.fill, in the ledger's
-// migrations). It returns (held, moved, rows).
+// Fill is one batch: it does the job's work on the rows of the span and moves the checkpoint, or does neither (backfleet.fill, in the
+// ledger's migrations). It returns (held, moved, rows).
 func (t Target) Fill(s Step) SQL {
 	var values texts
-	work := "UPDATE " + t.from() + " SET " + t.assignments() + "\n  WHERE " + t.within(&values, s.Span) + t.taken(&values, s.Pass)
-	if t.Where != "" {
-		work += " AND " + Paren(t.Where)
-	}
+	rows := t.todo(t.within(&values, s.Span) + t.taken(&values, s.Pass))
+	return t.fill(s, rows, values)
+}
+
+// fill does the job's work on the rows that fulfil a condition over the bound values, but not on those in quarantine.
+func (t Target) fill(s Step, rows string, values texts) SQL {
 	if s.Exclude {
-		work += "\n  AND " + t.notQuarantined(&values, s.Claim.Ref.Job, s.Claim.Relation)
+		rows += "\n  AND " + t.notQuarantined(&values, s.Claim.Ref.Job, s.Claim.Relation)
 	}
+	work := t.work(rows)
 	from, to := s.Claim.Checkpoint, s.To
 	return SQL{fillSQL, []any{
 		string(s.Claim.Ref.Job), s.Claim.Ref.Index, s.Claim.Fence, s.Claim.Token,
@@ -135,6 +138,12 @@ func (t Target) open(withCheck bool) string {
 // Repair updates the rows of the span that a proof found open, without moving the checkpoint, under the same fence. It returns
 // (held, locked, rows).
 func (t Target) Repair(s Step, withCheck bool) SQL {
+	if t.Form != nil { // not every statement may stand in another: it is a batch that stays where it is
+		var values texts
+		rows := t.within(&values, s.Span) + " AND " + t.open(withCheck)
+		s.To, s.Last, s.Keys = s.Claim.Checkpoint, false, 0
+		return t.fill(s, rows, values)
+	}
 	var p params
 	text := "WITH " + s.fence(&p) + ",\nbackfleet_update AS (\n UPDATE " + t.from() + " SET " + t.assignments() +
 		"\n  WHERE " + t.within(&p, s.Span) + " AND EXISTS (SELECT 1 FROM backfleet_lock) AND " + t.open(withCheck)
@@ -189,19 +198,27 @@ func (t Target) Quarantine(s Step, key ranges.Key, most int, sqlstate, message s
 		" (SELECT count(*) FROM backfleet_alone)", p.args}
 }
 
-// Again does one quarantined row again, takes it out of quarantine and counts it with its range, or does none of these. It returns
-// the number of quarantine rows taken out, 0 where somebody else did, and of rows updated.
-func (t Target) Again(id job.ID, relation uint32, key ranges.Key) SQL {
-	var p params
-	text := "WITH backfleet_take AS (\n DELETE FROM backfleet.quarantine WHERE job_id = " + p.add(string(id)) + " AND relation = " +
-		p.add(relation) + " AND key = " + p.add([]string(key)) + "::text[] RETURNING range_index),\nbackfleet_update AS (\n UPDATE " + t.from() + " SET " +
-		t.assignments() + "\n  WHERE " + t.within(&p, ranges.Span{Lo: key, Hi: key, HiClosed: true}) + " AND EXISTS (SELECT 1 FROM backfleet_take)"
-	if t.Where != "" {
-		text += " AND " + Paren(t.Where)
+// Again does one quarantined row again, takes it out of quarantine and counts it with its range, in one transaction of three parts that
+// stand or fall together.
+type Again struct {
+	// Take takes the row out of quarantine and returns its range's index; no row where somebody else did: then nothing is to be done.
+	Take SQL
+	Work SQL // does the row: the server's count is that of the rows written
+	// Count adds the rows to the range, if there is one.
+	Count func(index int, rows int64) SQL
+}
+
+// Again returns the parts for a row.
+func (t Target) Again(id job.ID, relation uint32, key ranges.Key) Again {
+	var take, work params
+	return Again{
+		Take: SQL{"DELETE FROM backfleet.quarantine WHERE job_id = " + take.add(string(id)) + " AND relation = " + take.add(relation) +
+			" AND key = " + take.add([]string(key)) + "::text[] RETURNING range_index", take.args},
+		Work: SQL{t.work(t.todo(t.within(&work, ranges.Span{Lo: key, Hi: key, HiClosed: true}))), work.args},
+		Count: func(index int, rows int64) SQL {
+			return SQL{"UPDATE backfleet.ranges SET rows = rows + $3 WHERE job_id = $1 AND index = $2", []any{string(id), index, rows}}
+		},
 	}
-	text += "\n RETURNING 1),\nbackfleet_count AS (\n UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update)" +
-		"\n  WHERE job_id = " + p.add(string(id)) + " AND index = (SELECT range_index FROM backfleet_take))"
-	return SQL{text + "\nSELECT (SELECT count(*) FROM backfleet_take), (SELECT count(*) FROM backfleet_update)", p.args}
 }
 
 // Ahead looks for the row of a key, in whatever form the key is written, and whether its batch is still to come: no checkpoint of the

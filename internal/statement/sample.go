@@ -33,17 +33,6 @@ func (t Target) Widths(s ranges.Span) SQL {
 	return SQL{"SELECT coalesce(sum(" + strings.Join(cols, " + ") + "), 0)::float8 FROM " + t.from() + " WHERE " + t.within(&p, s), p.args}
 }
 
-// Looks is how many values [Target.Look] returns.
-func (t Target) Looks() int {
-	n := 1
-	for _, x := range []string{t.Where, t.Check} {
-		if x != "" {
-			n++
-		}
-	}
-	return n
-}
-
 // Look counts the keys of a span, and of those the rows that match `where` and the rows whose `check` is not true, as a proof does.
 func (t Target) Look(s ranges.Span) SQL {
 	var p params

@@ -73,6 +73,34 @@ func subjects() []subject {
 			},
 			lo: ranges.Key{"1"}, hi: ranges.Key{"2"},
 		},
+		{
+			name: "insert",
+			create: []string{
+				`create table people (id bigint primary key, email text)`,
+				`create table mails (person bigint primary key, email text)`,
+			},
+			target: statement.For("public", "people", []job.Column{{Name: "id", Type: "bigint"}}, job.Spec{
+				Table: "public.people", Alias: "p",
+				Statement: "INSERT INTO mails (person, email) -- FROM people p WHERE {{range}}\nSELECT p.id, lower(p.email) FROM people p WHERE {{range}}\n" +
+					"FOR NO KEY UPDATE OF p\nON CONFLICT (person) DO NOTHING;",
+				Where: "NOT EXISTS (SELECT FROM mails m WHERE m.person = p.id) -- to do",
+				Check: "EXISTS (SELECT FROM mails m WHERE m.person = p.id AND m.email = lower(p.email))",
+			}, "people"),
+			lo: ranges.Key{"-5"}, hi: ranges.Key{"1000"},
+		},
+		{
+			name: "move",
+			create: []string{
+				`create table events (tenant int, at timestamptz, v text, primary key (tenant, at)) partition by list (tenant)`,
+				`create table events_1 partition of events default`,
+				`create table archive (like events)`,
+			},
+			target: statement.For("public", "events_1", []job.Column{{Name: "tenant", Type: "integer"}, {Name: "at", Type: "timestamp with time zone"}}, job.Spec{
+				Table:     "public.events",
+				Statement: "WITH moved AS (DELETE FROM public.events WHERE v IS NULL AND {{range}} RETURNING *)\nINSERT INTO archive SELECT * FROM moved",
+			}, "events"),
+			lo: ranges.Key{"7", "2026-01-01 00:00:00+00"}, hi: ranges.Key{"8", "2026-01-01 00:00:00+00"},
+		},
 	}
 }
 
@@ -126,7 +154,9 @@ func (s subject) statements() []named {
 		add("look, "+shape.name, t.Look(shape.span))
 	}
 	add("measured", t.Measured(ranges.Span{Lo: s.lo, Hi: s.hi}))
-	add("widths", t.Widths(ranges.Span{Lo: s.lo, Hi: s.hi}))
+	if t.Form == nil {
+		add("widths", t.Widths(ranges.Span{Lo: s.lo, Hi: s.hi}))
+	}
 	add("near", t.Near(7, 64))
 	add("bound", t.Bound())
 	add("first key", t.FirstKey(ranges.Span{Lo: s.lo, Hi: s.hi}, ranges.Pass{}))
@@ -174,7 +204,10 @@ func (s subject) statements() []named {
 	add("quarantine, without a move", t.Quarantine(step, s.lo, 100, "23514", "violates a check", false))
 	add("quarantine, its turn", statement.QuarantineTurn("01JD8Z7Q4T0000000000000001"))
 	add("ahead", t.Ahead("01JD8Z7Q4T0000000000000001", 16384, s.lo))
-	add("again", t.Again("01JD8Z7Q4T0000000000000001", 16384, s.lo))
+	again := t.Again("01JD8Z7Q4T0000000000000001", 16384, s.lo)
+	add("again, its turn", again.Take)
+	add("again", again.Work)
+	add("again, counted", again.Count(3, 1))
 	return all
 }
 

@@ -23,6 +23,8 @@ type Target struct {
 	Alias string
 	Key   []job.Column
 	Set   map[string]string
+	// Form is the job's own statement, in the place of an UPDATE by Set; nil: it has none.
+	Form  *job.Form
 	Where string // empty: every row
 	Check string // empty: none
 }
@@ -33,9 +35,17 @@ type SQL struct {
 	Args []any
 }
 
-// For returns the target of a claim under a job.
+// For returns the target of a claim under a job. alias is the name of the job's table, unless its statement has another for it.
 func For(schema, name string, key []job.Column, spec job.Spec, alias string) Target {
-	return Target{Schema: schema, Name: name, Alias: alias, Key: key, Set: spec.Set, Where: spec.Where, Check: spec.Check}
+	t := Target{Schema: schema, Name: name, Alias: alias, Key: key, Set: spec.Set, Where: spec.Where, Check: spec.Check}
+	if spec.Statement != "" {
+		form, _ := spec.Form() // one that was refused makes no SQL
+		t.Form = &form
+		if spec.Alias != "" {
+			t.Alias = spec.Alias
+		}
+	}
+	return t
 }
 
 // Quote quotes one identifier.
@@ -162,16 +172,43 @@ func (t Target) notQuarantined(b binder, id job.ID, relation uint32) string {
 		" AND backfleet_q.relation = CAST(%s AS oid) AND backfleet_q.key = %s)", b.add(string(id)), b.add(relation), t.keyText())
 }
 
-// Update is the job's bare UPDATE over a span, as `plan` explains and prepares it. A batch carries the same text inside its
-// fence.
-func (t Target) Update(s ranges.Span) SQL {
+// From names the relation alone, without children, under its alias; for statements that other packages build.
+func (t Target) From() string { return t.from() }
+
+// KeyText is the key as the ledger stores it.
+func (t Target) KeyText() string { return t.keyText() }
+
+// Within is the predicate of a span.
+func (t Target) Within(s ranges.Span) SQL {
 	var p params
-	text := "UPDATE " + t.from() + " SET " + t.assignments() + "\n WHERE " + t.within(&p, s)
-	if t.Where != "" {
-		text += " AND " + Paren(t.Where)
-	}
+	text := t.within(&p, s)
 	return SQL{text, p.args}
 }
+
+// work is what a batch does to the rows that fulfil a condition: the UPDATE of the job's assignments, or its statement.
+func (t Target) work(condition string) string {
+	if t.Form != nil {
+		return t.Form.With("ONLY "+t.Relation(), "("+condition+")")
+	}
+	return "UPDATE " + t.from() + " SET " + t.assignments() + "\n  WHERE " + condition
+}
+
+// todo narrows a condition to the rows that still match `where`.
+func (t Target) todo(condition string) string {
+	if t.Where == "" {
+		return condition
+	}
+	return condition + " AND " + Paren(t.Where)
+}
+
+// Update is the job's bare work over a span, as `plan` explains and prepares it. A batch carries the same text inside its fence.
+func (t Target) Update(s ranges.Span) SQL {
+	var p params
+	return SQL{t.work(t.todo(t.within(&p, s))), p.args}
+}
+
+// Bare is the job's work with one condition in the place of all that a batch asks of its rows, for `plan` to prepare.
+func (t Target) Bare(condition string) SQL { return SQL{Text: t.work(condition)} }
 
 // Boundary finds the key that lies n keys of the pass into the span; no row where the span holds n of them or fewer.
 func (t Target) Boundary(s ranges.Span, pass ranges.Pass, n int) SQL {

@@ -399,17 +399,14 @@ func (s *Store) retryRows(ctx context.Context, j job.Job, by string, res *RetryR
 	settings.Job, settings.SearchPath = j.Name, j.SearchPath
 	for _, p := range puts {
 		t := statement.For(p.schema, p.name, j.Key, j.Spec, alias)
-		sql := t.Again(j.ID, p.relation, p.key)
-		err := postgres.InTx(ctx, s.pool, settings, func(tx pgx.Tx) error {
-			var taken, done int64
-			if err := tx.QueryRow(ctx, sql.Text, sql.Args...).Scan(&taken, &done); err != nil {
-				return err
-			}
-			res.Rows += done
-			res.taken += taken
-			return nil
+		var taken, done int64
+		err := postgres.InTx(ctx, s.pool, settings, func(tx pgx.Tx) (err error) {
+			taken, done, err = doAgain(ctx, tx, t.Again(j.ID, p.relation, p.key))
+			return err
 		})
 		if err == nil {
+			res.Rows += done
+			res.taken += taken
 			continue
 		}
 		if postgres.Classify(err) != postgres.Data {
@@ -422,6 +419,25 @@ func (s *Store) retryRows(ctx context.Context, j job.Job, by string, res *RetryR
 		res.Left = append(res.Left, job.Quarantined{Relation: p.schema + "." + p.name, Key: p.key, Error: text, SQLState: postgres.SQLState(err)})
 	}
 	return nil
+}
+
+// doAgain does one quarantined row again. taken is 0 where somebody else did.
+func doAgain(ctx context.Context, tx pgx.Tx, a statement.Again) (taken, rows int64, err error) {
+	var index *int // of a row that a person skipped there is none
+	err = tx.QueryRow(ctx, a.Take.Text, a.Take.Args...).Scan(&index)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, 0, nil
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	done, err := tx.Exec(ctx, a.Work.Text, a.Work.Args...)
+	if err != nil || index == nil {
+		return 1, done.RowsAffected(), err
+	}
+	count := a.Count(*index, done.RowsAffected())
+	_, err = tx.Exec(ctx, count.Text, count.Args...)
+	return 1, done.RowsAffected(), err
 }
 
 // RequestVerify proves a job again: coverage, residual and check, through the fleet.

@@ -69,7 +69,8 @@ func (s *Store) MigrationLog(ctx context.Context, name string) ([]migration.Entr
 		return nil, s.explain("read the log of migration "+name, err)
 	}
 	log, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e migration.Entry, err error) {
-		return e, row.Scan(&e.ID, &e.At, &e.By, &e.Action, &e.Detail)
+		err = row.Scan(&e.ID, &e.At, &e.By, &e.Action, &e.Detail)
+		return e, err
 	})
 	if err != nil {
 		return nil, s.explain("read the log of migration "+name, err)
@@ -121,5 +122,6 @@ func sayMigration(ctx context.Context, tx pgx.Tx, name, by, action string, detai
 
 func scanMigration(row pgx.Row) (m migration.Migration, err error) {
 	var name string
-	return m, row.Scan(&name, &m.Spec, &m.Facts, &m.Revision, &m.StartedBy, &m.StartedAt)
+	err = row.Scan(&name, &m.Spec, &m.Facts, &m.Revision, &m.StartedBy, &m.StartedAt)
+	return m, err
 }

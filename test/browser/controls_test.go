@@ -228,6 +228,33 @@ func TestSubmit(t *testing.T) {
 	w.clean()
 }
 
+// A statement is shown with what it writes and reads, and a clone of its job has it as its author wrote it.
+func TestSubmitAStatement(t *testing.T) {
+	f := startFleet(t, 1)
+	f.table("small", 5_000, false)
+	f.exec("CREATE TABLE copies (id bigint PRIMARY KEY)")
+	const statement = "statement: |\n  INSERT INTO copies (id)\n  SELECT s.id FROM small s WHERE {{range}}\n  ON CONFLICT DO NOTHING\n"
+	w := startChrome(t).open(f, "admin")
+	w.visit("#/new")
+	w.fill("#spec", "name: copy\ndatabase: main\ntable: public.small\nalias: s\nrows_per_range: 500\n"+statement)
+	w.click("#do-plan")
+	w.awaitText("#plan h2", "Plan of copy")
+	w.awaitText("#plan", "insert, on conflict do nothing")
+	w.awaitText("#plan", "its rows not locked")
+	w.awaitText("#findings", "are read without a lock")
+	w.click("#do-submit")
+	w.confirm()
+	w.awaitText("h1", "copy")
+	f.awaitSQL("it is complete", "SELECT count(*) = 1 FROM backfleet.jobs WHERE name = 'copy' AND state = 'complete'")
+	w.click("#clone")
+	w.confirm()
+	w.awaitText("h1", "New job")
+	require.Contains(t, eval[string](w, "document.querySelector('#spec').value"), statement)
+	w.click("#do-plan")
+	w.awaitText("#plan h2", "Plan of copy-2")
+	w.clean()
+}
+
 // Two operators at once: each sees what the other did within moments, and a dialog that is out of date is refused.
 func TestTwoOperators(t *testing.T) {
 	f := startFleet(t, 1)

@@ -2,7 +2,7 @@
 UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
 lower(email)
 )
- WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" < CAST($2 AS bigint) AND (
+  WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" < CAST($2 AS bigint) AND (
 email_norm IS NULL
 );
 -- $1 = "-5"
@@ -41,7 +41,7 @@ email_norm = lower(email)
 UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
 lower(email)
 )
- WHERE "users"."id" < CAST($1 AS bigint) AND (
+  WHERE "users"."id" < CAST($1 AS bigint) AND (
 email_norm IS NULL
 );
 -- $1 = "1000"
@@ -76,7 +76,7 @@ email_norm = lower(email)
 UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
 lower(email)
 )
- WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" <= CAST($2 AS bigint) AND (
+  WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" <= CAST($2 AS bigint) AND (
 email_norm IS NULL
 );
 -- $1 = "-5"
@@ -115,7 +115,7 @@ email_norm = lower(email)
 UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
 lower(email)
 )
- WHERE "users"."id" >= CAST($1 AS bigint) AND (
+  WHERE "users"."id" >= CAST($1 AS bigint) AND (
 email_norm IS NULL
 );
 -- $1 = "-5"
@@ -149,7 +149,7 @@ email_norm = lower(email)
 UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
 lower(email)
 )
- WHERE true AND (
+  WHERE true AND (
 email_norm IS NULL
 );
 
@@ -179,7 +179,7 @@ email_norm = lower(email)
 EXPLAIN (ANALYZE, WAL, TIMING OFF, FORMAT JSON) UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
 lower(email)
 )
- WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" < CAST($2 AS bigint) AND (
+  WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" < CAST($2 AS bigint) AND (
 email_norm IS NULL
 );
 -- $1 = "-5"
@@ -963,25 +963,25 @@ SELECT ARRAY["users"."id"::text], EXISTS (SELECT 1 FROM backfleet.ranges AS back
 -- $2 = 0x4000
 -- $3 = "-5"
 
--- again
-WITH backfleet_take AS (
- DELETE FROM backfleet.quarantine WHERE job_id = $1 AND relation = $2 AND key = $3::text[] RETURNING range_index),
-backfleet_update AS (
- UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
-lower(email)
-)
-  WHERE "users"."id" >= CAST($4 AS bigint) AND "users"."id" <= CAST($5 AS bigint) AND EXISTS (SELECT 1 FROM backfleet_take) AND (
-email_norm IS NULL
-)
- RETURNING 1),
-backfleet_count AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update)
-  WHERE job_id = $6 AND index = (SELECT range_index FROM backfleet_take))
-SELECT (SELECT count(*) FROM backfleet_take), (SELECT count(*) FROM backfleet_update);
+-- again, its turn
+DELETE FROM backfleet.quarantine WHERE job_id = $1 AND relation = $2 AND key = $3::text[] RETURNING range_index;
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 0x4000
 -- $3 = []string{"-5"}
--- $4 = "-5"
--- $5 = "-5"
--- $6 = "01JD8Z7Q4T0000000000000001"
+
+-- again
+UPDATE ONLY "public"."users" AS "users" SET "email_norm" = (
+lower(email)
+)
+  WHERE "users"."id" >= CAST($1 AS bigint) AND "users"."id" <= CAST($2 AS bigint) AND (
+email_norm IS NULL
+);
+-- $1 = "-5"
+-- $2 = "-5"
+
+-- again, counted
+UPDATE backfleet.ranges SET rows = rows + $3 WHERE job_id = $1 AND index = $2;
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 1
 

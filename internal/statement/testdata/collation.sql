@@ -2,7 +2,7 @@
 UPDATE ONLY "public"."words" AS "words" SET "n" = (
 length(word)
 )
- WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($2 AS text);
+  WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($2 AS text);
 -- $1 = ""
 -- $2 = "it's \"quoted\""
 
@@ -37,7 +37,7 @@ n = length(word)
 UPDATE ONLY "public"."words" AS "words" SET "n" = (
 length(word)
 )
- WHERE "words"."word" COLLATE "pg_catalog"."C" < CAST($1 AS text);
+  WHERE "words"."word" COLLATE "pg_catalog"."C" < CAST($1 AS text);
 -- $1 = "it's \"quoted\""
 
 -- boundary, open below
@@ -68,7 +68,7 @@ n = length(word)
 UPDATE ONLY "public"."words" AS "words" SET "n" = (
 length(word)
 )
- WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text) AND "words"."word" COLLATE "pg_catalog"."C" <= CAST($2 AS text);
+  WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text) AND "words"."word" COLLATE "pg_catalog"."C" <= CAST($2 AS text);
 -- $1 = ""
 -- $2 = "it's \"quoted\""
 
@@ -103,7 +103,7 @@ n = length(word)
 UPDATE ONLY "public"."words" AS "words" SET "n" = (
 length(word)
 )
- WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text);
+  WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text);
 -- $1 = ""
 
 -- boundary, open above
@@ -133,7 +133,7 @@ n = length(word)
 UPDATE ONLY "public"."words" AS "words" SET "n" = (
 length(word)
 )
- WHERE true;
+  WHERE true;
 
 -- boundary, unbounded
 SELECT ARRAY["words"."word"::text] FROM ONLY "public"."words" AS "words" WHERE true ORDER BY "words"."word" COLLATE "pg_catalog"."C" OFFSET $1 LIMIT 1;
@@ -159,7 +159,7 @@ n = length(word)
 EXPLAIN (ANALYZE, WAL, TIMING OFF, FORMAT JSON) UPDATE ONLY "public"."words" AS "words" SET "n" = (
 length(word)
 )
- WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($2 AS text);
+  WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($2 AS text);
 -- $1 = ""
 -- $2 = "it's \"quoted\""
 
@@ -925,23 +925,23 @@ SELECT ARRAY["words"."word"::text], EXISTS (SELECT 1 FROM backfleet.ranges AS ba
 -- $2 = 0x4000
 -- $3 = ""
 
--- again
-WITH backfleet_take AS (
- DELETE FROM backfleet.quarantine WHERE job_id = $1 AND relation = $2 AND key = $3::text[] RETURNING range_index),
-backfleet_update AS (
- UPDATE ONLY "public"."words" AS "words" SET "n" = (
-length(word)
-)
-  WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($4 AS text) AND "words"."word" COLLATE "pg_catalog"."C" <= CAST($5 AS text) AND EXISTS (SELECT 1 FROM backfleet_take)
- RETURNING 1),
-backfleet_count AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update)
-  WHERE job_id = $6 AND index = (SELECT range_index FROM backfleet_take))
-SELECT (SELECT count(*) FROM backfleet_take), (SELECT count(*) FROM backfleet_update);
+-- again, its turn
+DELETE FROM backfleet.quarantine WHERE job_id = $1 AND relation = $2 AND key = $3::text[] RETURNING range_index;
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 0x4000
 -- $3 = []string{""}
--- $4 = ""
--- $5 = ""
--- $6 = "01JD8Z7Q4T0000000000000001"
+
+-- again
+UPDATE ONLY "public"."words" AS "words" SET "n" = (
+length(word)
+)
+  WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text) AND "words"."word" COLLATE "pg_catalog"."C" <= CAST($2 AS text);
+-- $1 = ""
+-- $2 = ""
+
+-- again, counted
+UPDATE backfleet.ranges SET rows = rows + $3 WHERE job_id = $1 AND index = $2;
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 1
 

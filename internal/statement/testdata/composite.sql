@@ -4,7 +4,7 @@ n
 ), "n" = (
 n + 1
 )
- WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid));
+  WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid));
 -- $1 = "7"
 -- $2 = "00000000-0000-0000-0000-000000000001"
 -- $3 = "8"
@@ -48,7 +48,7 @@ n
 ), "n" = (
 n + 1
 )
- WHERE ("orders"."tenant", "orders"."id") < (CAST($1 AS integer), CAST($2 AS uuid));
+  WHERE ("orders"."tenant", "orders"."id") < (CAST($1 AS integer), CAST($2 AS uuid));
 -- $1 = "8"
 -- $2 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
@@ -84,7 +84,7 @@ n
 ), "n" = (
 n + 1
 )
- WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($3 AS integer), CAST($4 AS uuid));
+  WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($3 AS integer), CAST($4 AS uuid));
 -- $1 = "7"
 -- $2 = "00000000-0000-0000-0000-000000000001"
 -- $3 = "8"
@@ -128,7 +128,7 @@ n
 ), "n" = (
 n + 1
 )
- WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid));
+  WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid));
 -- $1 = "7"
 -- $2 = "00000000-0000-0000-0000-000000000001"
 
@@ -162,7 +162,7 @@ n
 ), "n" = (
 n + 1
 )
- WHERE true;
+  WHERE true;
 
 -- boundary, unbounded
 SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" WHERE true ORDER BY "orders"."tenant", "orders"."id" OFFSET $1 LIMIT 1;
@@ -188,7 +188,7 @@ n
 ), "n" = (
 n + 1
 )
- WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid));
+  WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid));
 -- $1 = "7"
 -- $2 = "00000000-0000-0000-0000-000000000001"
 -- $3 = "8"
@@ -995,27 +995,27 @@ SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text], EXISTS (SELECT 1 FRO
 -- $3 = "7"
 -- $4 = "00000000-0000-0000-0000-000000000001"
 
+-- again, its turn
+DELETE FROM backfleet.quarantine WHERE job_id = $1 AND relation = $2 AND key = $3::text[] RETURNING range_index;
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 0x4000
+-- $3 = []string{"7", "00000000-0000-0000-0000-000000000001"}
+
 -- again
-WITH backfleet_take AS (
- DELETE FROM backfleet.quarantine WHERE job_id = $1 AND relation = $2 AND key = $3::text[] RETURNING range_index),
-backfleet_update AS (
- UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
+UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
 n
 ), "n" = (
 n + 1
 )
-  WHERE ("orders"."tenant", "orders"."id") >= (CAST($4 AS integer), CAST($5 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($6 AS integer), CAST($7 AS uuid)) AND EXISTS (SELECT 1 FROM backfleet_take)
- RETURNING 1),
-backfleet_count AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update)
-  WHERE job_id = $8 AND index = (SELECT range_index FROM backfleet_take))
-SELECT (SELECT count(*) FROM backfleet_take), (SELECT count(*) FROM backfleet_update);
+  WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($3 AS integer), CAST($4 AS uuid));
+-- $1 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = "7"
+-- $4 = "00000000-0000-0000-0000-000000000001"
+
+-- again, counted
+UPDATE backfleet.ranges SET rows = rows + $3 WHERE job_id = $1 AND index = $2;
 -- $1 = "01JD8Z7Q4T0000000000000001"
--- $2 = 0x4000
--- $3 = []string{"7", "00000000-0000-0000-0000-000000000001"}
--- $4 = "7"
--- $5 = "00000000-0000-0000-0000-000000000001"
--- $6 = "7"
--- $7 = "00000000-0000-0000-0000-000000000001"
--- $8 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 1
 

@@ -2,7 +2,7 @@
 UPDATE ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" SET "a""b" = (
 upper("--") -- a comment that ends with its line
 )
- WHERE "we""ird; drop table x"."select" >= CAST($1 AS bigint) AND "we""ird; drop table x"."select" < CAST($2 AS bigint) AND (
+  WHERE "we""ird; drop table x"."select" >= CAST($1 AS bigint) AND "we""ird; drop table x"."select" < CAST($2 AS bigint) AND (
 "we""ird; drop table x"."a""b" IS NULL
 );
 -- $1 = "1"
@@ -39,7 +39,7 @@ SELECT count(*), count(*) FILTER (WHERE (
 UPDATE ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" SET "a""b" = (
 upper("--") -- a comment that ends with its line
 )
- WHERE "we""ird; drop table x"."select" < CAST($1 AS bigint) AND (
+  WHERE "we""ird; drop table x"."select" < CAST($1 AS bigint) AND (
 "we""ird; drop table x"."a""b" IS NULL
 );
 -- $1 = "2"
@@ -72,7 +72,7 @@ SELECT count(*), count(*) FILTER (WHERE (
 UPDATE ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" SET "a""b" = (
 upper("--") -- a comment that ends with its line
 )
- WHERE "we""ird; drop table x"."select" >= CAST($1 AS bigint) AND "we""ird; drop table x"."select" <= CAST($2 AS bigint) AND (
+  WHERE "we""ird; drop table x"."select" >= CAST($1 AS bigint) AND "we""ird; drop table x"."select" <= CAST($2 AS bigint) AND (
 "we""ird; drop table x"."a""b" IS NULL
 );
 -- $1 = "1"
@@ -109,7 +109,7 @@ SELECT count(*), count(*) FILTER (WHERE (
 UPDATE ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" SET "a""b" = (
 upper("--") -- a comment that ends with its line
 )
- WHERE "we""ird; drop table x"."select" >= CAST($1 AS bigint) AND (
+  WHERE "we""ird; drop table x"."select" >= CAST($1 AS bigint) AND (
 "we""ird; drop table x"."a""b" IS NULL
 );
 -- $1 = "1"
@@ -141,7 +141,7 @@ SELECT count(*), count(*) FILTER (WHERE (
 UPDATE ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" SET "a""b" = (
 upper("--") -- a comment that ends with its line
 )
- WHERE true AND (
+  WHERE true AND (
 "we""ird; drop table x"."a""b" IS NULL
 );
 
@@ -169,7 +169,7 @@ SELECT count(*), count(*) FILTER (WHERE (
 EXPLAIN (ANALYZE, WAL, TIMING OFF, FORMAT JSON) UPDATE ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" SET "a""b" = (
 upper("--") -- a comment that ends with its line
 )
- WHERE "we""ird; drop table x"."select" >= CAST($1 AS bigint) AND "we""ird; drop table x"."select" < CAST($2 AS bigint) AND (
+  WHERE "we""ird; drop table x"."select" >= CAST($1 AS bigint) AND "we""ird; drop table x"."select" < CAST($2 AS bigint) AND (
 "we""ird; drop table x"."a""b" IS NULL
 );
 -- $1 = "1"
@@ -941,25 +941,25 @@ SELECT ARRAY["we""ird; drop table x"."select"::text], EXISTS (SELECT 1 FROM back
 -- $2 = 0x4000
 -- $3 = "1"
 
--- again
-WITH backfleet_take AS (
- DELETE FROM backfleet.quarantine WHERE job_id = $1 AND relation = $2 AND key = $3::text[] RETURNING range_index),
-backfleet_update AS (
- UPDATE ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" SET "a""b" = (
-upper("--") -- a comment that ends with its line
-)
-  WHERE "we""ird; drop table x"."select" >= CAST($4 AS bigint) AND "we""ird; drop table x"."select" <= CAST($5 AS bigint) AND EXISTS (SELECT 1 FROM backfleet_take) AND (
-"we""ird; drop table x"."a""b" IS NULL
-)
- RETURNING 1),
-backfleet_count AS (
- UPDATE backfleet.ranges SET rows = rows + (SELECT count(*) FROM backfleet_update)
-  WHERE job_id = $6 AND index = (SELECT range_index FROM backfleet_take))
-SELECT (SELECT count(*) FROM backfleet_take), (SELECT count(*) FROM backfleet_update);
+-- again, its turn
+DELETE FROM backfleet.quarantine WHERE job_id = $1 AND relation = $2 AND key = $3::text[] RETURNING range_index;
 -- $1 = "01JD8Z7Q4T0000000000000001"
 -- $2 = 0x4000
 -- $3 = []string{"1"}
--- $4 = "1"
--- $5 = "1"
--- $6 = "01JD8Z7Q4T0000000000000001"
+
+-- again
+UPDATE ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" SET "a""b" = (
+upper("--") -- a comment that ends with its line
+)
+  WHERE "we""ird; drop table x"."select" >= CAST($1 AS bigint) AND "we""ird; drop table x"."select" <= CAST($2 AS bigint) AND (
+"we""ird; drop table x"."a""b" IS NULL
+);
+-- $1 = "1"
+-- $2 = "1"
+
+-- again, counted
+UPDATE backfleet.ranges SET rows = rows + $3 WHERE job_id = $1 AND index = $2;
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 1
 

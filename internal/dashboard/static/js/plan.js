@@ -23,7 +23,10 @@ export function planView(p) {
       row('Matches where', p.matching == null ? 'every row' : `about ${count(p.matching)} rows`),
       row('Ranges', `${count(p.ranges)} by ${p.key.map((k) => k.name).join(', ')} (${p.key_index})`),
       row('Writes', p.columns.map((c) => el('div', null, el('code', null, `${c.name} = ${c.expression}`)))),
-      row('HOT', p.hot.possible ? `possible, fill factor ${p.hot.fillfactor}, ${p.hot.passes} pass${p.hot.passes === 1 ? '' : 'es'}` : `not possible: ${(p.hot.blocking ?? []).join(', ')}`),
+      p.statement && row('Statement', el('pre', null, p.spec.statement)),
+      p.statement && row('Writes', p.statement.writes.map((w) => el('div', null, el('code', null, w.relation), `: ${w.operation}${w.on_conflict ? `, on conflict do ${w.on_conflict}` : ''}`))),
+      p.statement && row('Reads', p.statement.reads.map((r) => el('div', null, el('code', null, r.relation), r.locked ? ', its rows locked' : ', its rows not locked'))),
+      !p.statement && row('HOT', p.hot.possible ? `possible, fill factor ${p.hot.fillfactor}, ${p.hot.passes} pass${p.hot.passes === 1 ? '' : 'es'}` : `not possible: ${(p.hot.blocking ?? []).join(', ')}`),
       row('Replicas', (p.replicas ?? []).map((r) => el('div', null, `${r.name}: ${r.state}, ${duration(r.lag_seconds)} behind${r.ignored ? ', ignored' : ''}`)), !(p.replicas ?? []).length && 'none'),
       row('Triggers', (p.triggers ?? []).map((t) => `${t.name} (${t.timing})`).join(', ')),
       row('Connections', `${p.connections.in_use} of ${p.connections.max} in use, the job needs ${p.connections.need}`),
@@ -40,7 +43,7 @@ function forecastView(f) {
       row('Limited by', `${f.limited_by}, at ${between(f.rows_per_second, short)} rows/s`),
       row('Rows written', `${between(f.rows_written, count)} of ${count(f.keys)} that are walked`),
       row('WAL', between(f.wal_bytes, bytes)),
-      row('Growth', `table ${between(f.heap_growth_bytes, bytes)}, indexes ${between(f.index_growth_bytes, bytes)}`),
+      (f.heap_growth_bytes.high > 0 || f.index_growth_bytes.high > 0) && row('Growth', `table ${between(f.heap_growth_bytes, bytes)}, indexes ${between(f.index_growth_bytes, bytes)}`),
       row('Assumed', (f.assumes ?? []).map((a) => el('div', null, a))),
       row('From', `${f.sample.batches} sample batches, rolled back: ${count(f.sample.rows)} rows in ${duration(parseDuration(f.sample.took))}, ${percent(f.sample.hot)} HOT`)));
 }

@@ -5,6 +5,7 @@ export function yaml(value, indent = '') {
     const name = /^[\w-]+$/.test(k) ? k : JSON.stringify(k);
     if (Array.isArray(v)) return `${indent}${name}:\n${v.map((x) => (typeof x === 'object' ? `${indent}  - ${yaml(x, `${indent}    `).trimStart()}` : `${indent}  - ${scalar(x)}\n`)).join('')}`;
     if (typeof v === 'object') return `${indent}${name}:\n${yaml(v, `${indent}  `)}`;
+    if (typeof v === 'string' && /^\S[^\r]*\n[^\r\n]*$/.test(v)) return `${indent}${name}: |\n${v.replace(/\n+$/, '').split('\n').map((l) => (l ? `${indent}  ${l}` : '')).join('\n')}\n`;
     return `${indent}${name}: ${scalar(v)}\n`;
   }).join('');
 }

@@ -60,7 +60,7 @@ func (c *Coordinator) lead(ctx context.Context, log *zap.Logger, leader *store.L
 	l := newLeadership(c, log, leader, db)
 	c.governs(leader.Database(), l.gov)
 	var loops sync.WaitGroup
-	for _, loop := range []func(context.Context){l.watchJobs, l.plan, l.deliver, l.govern, l.verify, l.record, l.notify} {
+	for _, loop := range []func(context.Context){l.watchJobs, l.plan, l.deliver, l.govern, l.verify, l.record, l.notify, l.watchDivergence} {
 		loops.Go(func() { loop(term) })
 	}
 	every(term, store.LeaderRenewal, func(ctx context.Context) {

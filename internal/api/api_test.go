@@ -369,7 +369,7 @@ func TestOpenAPIAndMetricsNeedNoToken(t *testing.T) {
 	}
 	require.NoError(t, json.Unmarshal([]byte(body), &doc))
 	require.Equal(t, "3.1.0", doc.OpenAPI)
-	require.Len(t, doc.Paths, 30)
+	require.Len(t, doc.Paths, 32)
 	for path, ops := range doc.Paths {
 		for verb, op := range ops {
 			require.Contains(t, string(op), "#/components/schemas/Problem", "%s %s", verb, path)

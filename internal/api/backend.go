@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/backfleet/backfleet/internal/flag"
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/store"
 	"github.com/backfleet/backfleet/ranges"
@@ -26,6 +27,7 @@ type Ledger interface {
 	Brake
 	Throttle
 	Shown
+	Flags
 }
 
 // Reader reads jobs.
@@ -89,6 +91,11 @@ type Throttle interface {
 	SetThrottle(ctx context.Context, by string, rules job.DatabaseRules, ifRevision int64) (job.DatabaseRules, int64, error)
 	Override(ctx context.Context, by string, rate float64, howLong time.Duration) (job.DatabaseRules, int64, error)
 	EndOverride(ctx context.Context, by string) (job.DatabaseRules, int64, error)
+}
+
+// Flags tell applications which schema to read.
+type Flags interface {
+	Flags(ctx context.Context) ([]flag.Flag, error)
 }
 
 // Planner checks specs against the live database.

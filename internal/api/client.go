@@ -334,6 +334,11 @@ func (c *Client) Release(ctx context.Context, database string) (Released, error)
 	return call[Released](ctx, c, http.MethodDelete, "/v1/databases/"+url.PathEscape(database)+"/hold", nil)
 }
 
+// Flags reads the flags of a database.
+func (c *Client) Flags(ctx context.Context, database string) (FlagList, error) {
+	return call[FlagList](ctx, c, http.MethodGet, "/v1/databases/"+url.PathEscape(database)+"/flags", nil)
+}
+
 // Throttle says what holds a database's batches back, and by which rules.
 func (c *Client) Throttle(ctx context.Context, database string) (DatabaseThrottle, error) {
 	return call[DatabaseThrottle](ctx, c, http.MethodGet, throttlePath(database), nil)

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/backfleet/backfleet/internal/flag"
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/store"
 	"github.com/backfleet/backfleet/ranges"
@@ -38,6 +39,8 @@ type memory struct {
 	asked    int64 // the revision that the next change asks for
 	answered []answered
 	hash     string // of every plan now
+	flags    []flag.Flag
+	flagged  int // how often they were read
 }
 
 type answered struct {
@@ -310,6 +313,13 @@ func (m *memory) Override(_ context.Context, by string, rate float64, d time.Dur
 
 func (m *memory) EndOverride(_ context.Context, by string) (job.DatabaseRules, int64, error) {
 	return m.throttle(by, "throttle override end", func(r *job.DatabaseRules) { r.Override = nil })
+}
+
+func (m *memory) Flags(context.Context) ([]flag.Flag, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.flagged++
+	return slices.Clone(m.flags), m.down
 }
 
 // checker is the planner of a memory.

@@ -17,6 +17,8 @@ const (
 	DefaultRate = 50
 	// addressShare is how many tokens' worth of requests may come from one address: many people may stand behind it.
 	addressShare = 4
+	// pollShare is how many times as often what is answered from memory may be asked: one token serves all processes of an application.
+	pollShare = 40
 	// guessRate is how many requests a second an address may make whose token is not accepted.
 	guessRate = 1
 	// rateBurst is how many seconds' worth may come at once.
@@ -106,6 +108,7 @@ func (l *limits) of(who string, now time.Time) *rate.Limiter {
 // rates are the limits of one server.
 type rates struct {
 	tokens, addresses, guesses *limits
+	pollTokens, pollAddresses  *limits // of operations that are answered from memory
 }
 
 // newRates makes the limits for so many requests a second of one token; 0 sets none.
@@ -118,6 +121,9 @@ func newRates(perSecond float64, now func() time.Time) rates {
 		tokens:    limit(perSecond, perSecond*rateBurst),
 		addresses: limit(perSecond*addressShare, perSecond*addressShare*rateBurst),
 		guesses:   limit(guessRate, 10*guessRate),
+
+		pollTokens:    limit(perSecond*pollShare, perSecond*pollShare*rateBurst),
+		pollAddresses: limit(perSecond*pollShare*addressShare, perSecond*pollShare*addressShare*rateBurst),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/stretchr/testify/require"
 
+	"github.com/backfleet/backfleet/internal/flag"
 	"github.com/backfleet/backfleet/internal/job"
 )
 
@@ -23,7 +24,7 @@ var bodies = map[string]string{
 var needs = map[string]Role{
 	"list-jobs": Viewer, "list-ranges": Viewer, "list-quarantine": Viewer, "list-events": Viewer, "list-database-events": Viewer, "who-am-i": Viewer,
 	"get-status": Viewer, "get-blocks": Viewer, "get-report": Viewer, "get-spec": Viewer, "get-plan": Viewer, "list-databases": Viewer, "get-throttle": Viewer,
-	"check": Viewer, "stream": Viewer, "get-map": Viewer, "get-range": Viewer, "list-samples": Viewer,
+	"check": Viewer, "stream": Viewer, "get-map": Viewer, "get-range": Viewer, "list-samples": Viewer, "list-flags": Viewer, "get-flag": Viewer,
 	"pause": Operator, "resume": Operator, "cancel": Operator, "verify": Operator, "retry": Operator, "skip": Operator, "set-limits": Operator,
 	"hold": Operator, "release": Operator, "set-throttle": Operator, "override": Operator, "end-override": Operator,
 	"plan": Admin, "submit": Admin, "clone": Admin, "approve": Admin,
@@ -31,7 +32,7 @@ var needs = map[string]Role{
 
 // each calls fn for every operation of the document, with the path that asks about a job.
 func (b bundle) each(id job.ID, fn func(op *huma.Operation, path string)) {
-	fill := strings.NewReplacer("{job}", string(id), "{database}", "main", "{range}", "1", "{app}", "gh-ost", "{type}", "postgresql")
+	fill := strings.NewReplacer("{job}", string(id), "{database}", "main", "{range}", "1", "{app}", "gh-ost", "{type}", "postgresql", "{name}", "users-email-norm")
 	for path, item := range b.server.api.OpenAPI().Paths {
 		for _, op := range []*huma.Operation{item.Get, item.Put, item.Post, item.Patch, item.Delete} {
 			if op != nil {
@@ -64,6 +65,7 @@ func TestEveryOperationKeepsToTheScope(t *testing.T) {
 	b := setup(t)
 	t.Cleanup(b.server.EndStreams)
 	j := b.submit(t)
+	b.main.flags = []flag.Flag{{Name: "users-email-norm"}}
 	b.server.Tokens.Add("elsewhere", Identity{Name: "ada", Role: Admin, Databases: []string{"audit"}, Person: true})
 	whole := []string{"list-jobs", "list-databases", "stream", "who-am-i"} // these ask about all that the caller may see
 	before := len(b.main.events)

@@ -58,6 +58,7 @@ type Server struct {
 	readMost time.Duration // for one request that only reads
 	hub      *hub
 	maps     *mapCache
+	flags    *flagCache
 }
 
 // New makes a server. With Metrics it registers the jobs' collector there, so a registry serves one server only.
@@ -73,7 +74,7 @@ func New(cfg Config) *Server {
 	}
 	s := &Server{Config: cfg, mux: http.NewServeMux(), rates: newRates(cfg.Rate, cfg.Now)}
 	s.atOnce, s.streams = make(chan struct{}, MostAtOnce), make(chan struct{}, StreamsAtOnce)
-	s.readMost = readMost
+	s.readMost, s.flags = readMost, newFlagCache(cfg.Now)
 	s.refusals = newLimits(1/refusalEvery.Seconds(), refusalsBurst, cfg.Now)
 
 	doc := huma.DefaultConfig("Backfleet", observe.ThisBuild().Version)
@@ -98,6 +99,7 @@ func New(cfg Config) *Server {
 	s.databaseOperations()
 	s.throttleOperations()
 	s.checkOperation()
+	s.flagOperations()
 	s.hub, s.maps = newHub(s.followed()), newMapCache()
 	s.shownOperations()
 
@@ -149,7 +151,34 @@ const roleKey = "role"
 
 // route registers one operation for a role. A handler's error becomes a [Problem].
 func route[I, O any](s *Server, role Role, method, path, id, summary string, handle func(context.Context, *I) (*O, error)) {
-	op := huma.Operation{
+	huma.Register(s.api, s.operation(role, method, path, id, summary), func(ctx context.Context, in *I) (*O, error) {
+		out, err := atOnce(ctx, s.atOnce, func() (*O, error) {
+			if method != http.MethodGet || addressOf(ctx) == "" {
+				return handle(ctx, in)
+			}
+			reading, cancel := context.WithTimeout(ctx, s.readMost)
+			defer cancel()
+			return handle(reading, in)
+		})
+		return out, s.told(ctx, id, err)
+	})
+}
+
+// polled registers an operation that every process of an application asks again and again, and that is answered from memory. It waits for
+// no turn, for people's slow requests may have them all, and its requests are counted apart from theirs.
+func polled[I, O any](s *Server, path, id, summary string, handle func(context.Context, *I) (*O, error)) {
+	op := s.operation(Viewer, http.MethodGet, path, id, summary)
+	op.Metadata[polledKey] = true
+	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := handle(ctx, in)
+		return out, s.told(ctx, id, err)
+	})
+}
+
+const polledKey = "polled"
+
+func (s *Server) operation(role Role, method, path, id, summary string) huma.Operation {
+	return huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary,
 		Description:  "Needs the role " + role.String() + ".",
 		Metadata:     map[string]any{roleKey: role},
@@ -162,25 +191,19 @@ func route[I, O any](s *Server, role Role, method, path, id, summary string, han
 			}},
 		}},
 	}
-	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
-		out, err := atOnce(ctx, s.atOnce, func() (*O, error) {
-			if method != http.MethodGet || addressOf(ctx) == "" {
-				return handle(ctx, in)
-			}
-			reading, cancel := context.WithTimeout(ctx, s.readMost)
-			defer cancel()
-			return handle(reading, in)
-		})
-		if err == nil {
-			return out, nil
-		}
-		p := AsProblem(err)
-		failed(ctx, p)
-		if p.Kind == Internal {
-			s.Log.Error("request failed", zap.String("operation", id), zap.String(observe.Error, p.Detail))
-		}
-		return nil, p
-	})
+}
+
+// told makes a handler's error a [Problem] and tells the log of one that is the program's own.
+func (s *Server) told(ctx context.Context, operation string, err error) error {
+	if err == nil {
+		return nil
+	}
+	p := AsProblem(err)
+	failed(ctx, p)
+	if p.Kind == Internal {
+		s.Log.Error("request failed", zap.String("operation", operation), zap.String(observe.Error, p.Detail))
+	}
+	return p
 }
 
 // authenticate admits a request whose token has the operation's role, and puts the caller's identity in its context.
@@ -208,7 +231,11 @@ func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 // admit says who sends a request over the network, or why it is not served. Who asks too often is known where a token was read.
 func (s *Server) admit(ctx huma.Context) (Identity, *Problem) {
 	from := addressOf(ctx.Context())
-	if wait := s.rates.addresses.take(from); wait > 0 {
+	tokens, addresses := s.rates.tokens, s.rates.addresses
+	if ctx.Operation().Metadata[polledKey] != nil {
+		tokens, addresses = s.rates.pollTokens, s.rates.pollAddresses
+	}
+	if wait := addresses.take(from); wait > 0 {
 		return Identity{}, tooMany(from, wait)
 	}
 	token, bearer := strings.CutPrefix(ctx.Header("Authorization"), "Bearer ")
@@ -226,7 +253,7 @@ func (s *Server) admit(ctx huma.Context) (Identity, *Problem) {
 		ctx.SetHeader("WWW-Authenticate", `Bearer realm="backfleet"`)
 		return Identity{}, unauthenticated(err)
 	}
-	if wait := s.rates.tokens.take(who.Name); wait > 0 {
+	if wait := tokens.take(who.Name); wait > 0 {
 		return who, tooMany(who.Name, wait)
 	}
 	return who, nil

@@ -128,7 +128,7 @@ they work while every coordinator is down.`,
 		}
 	}
 	add(groupJob, a.planCommand(), a.runCommand(), a.submitCommand(), a.approveCommand(), a.statusCommand(), a.watchCommand(), a.pauseCommand(), a.resumeCommand(),
-		a.cancelCommand(), a.setCommand(), a.throttleCommand(), a.skipCommand(), a.retryCommand(), a.cloneCommand(), a.verifyCommand(), a.reportCommand())
+		a.cancelCommand(), a.setCommand(), a.throttleCommand(), a.skipCommand(), a.retryCommand(), a.cloneCommand(), a.verifyCommand(), a.reportCommand(), a.phaseCommand())
 	add(groupFleet, a.coordinatorCommand(), a.workerCommand())
 	add(groupSetup, a.dbCommand(), a.tokenCommand(), a.doctorCommand(), a.versionCommand(), a.completionCommand())
 	root.AddCommand(exitCodesTopic())

@@ -172,6 +172,19 @@ func (t Target) notQuarantined(b binder, id job.ID, relation uint32) string {
 		" AND backfleet_q.relation = CAST(%s AS oid) AND backfleet_q.key = %s)", b.add(string(id)), b.add(relation), t.keyText())
 }
 
+// From names the relation alone, without children, under its alias; for statements that other packages build.
+func (t Target) From() string { return t.from() }
+
+// KeyText is the key as the ledger stores it.
+func (t Target) KeyText() string { return t.keyText() }
+
+// Within is the predicate of a span.
+func (t Target) Within(s ranges.Span) SQL {
+	var p params
+	text := t.within(&p, s)
+	return SQL{text, p.args}
+}
+
 // work is what a batch does to the rows that fulfil a condition: the UPDATE of the job's assignments, or its statement.
 func (t Target) work(condition string) string {
 	if t.Form != nil {

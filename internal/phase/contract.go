@@ -1,0 +1,162 @@
+package phase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/backfleet/backfleet/internal/contract"
+	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/migration"
+	"github.com/backfleet/backfleet/internal/store"
+)
+
+// target is what the last phase drops: the old columns or, where the new schema is a table, the old table.
+func target(spec migration.Spec) (contract.Target, error) {
+	schema, name, err := job.SplitTable(spec.Table)
+	if err != nil {
+		return contract.Target{}, fmt.Errorf("migration %s: table %s: %w", spec.Name, spec.Table, err)
+	}
+	t := contract.Target{Schema: schema, Table: name}
+	if !spec.NewTable() {
+		t.Columns = spec.From.Columns
+	}
+	return t, nil
+}
+
+// Readers are those who still read what the last phase drops.
+func (g *Guard) Readers(ctx context.Context, m migration.Migration) ([]contract.Reader, error) {
+	t, err := target(m.Spec)
+	if err != nil {
+		return nil, err
+	}
+	if m.Facts.Dropped != nil {
+		return nil, nil
+	}
+	readers, err := contract.Readers(ctx, g.Pool, t)
+	if err != nil {
+		return nil, fmt.Errorf("migration %s: look for readers of %s: %w", m.Spec.Name, t, err)
+	}
+	return readers, nil
+}
+
+// rehearsing reports whether a rehearsal is under way.
+func (g *Guard) rehearsing(ctx context.Context, m migration.Migration) (bool, error) {
+	all, err := g.Store.Rehearsals(ctx, m.Spec.Name)
+	if err != nil {
+		return false, err
+	}
+	for _, r := range all {
+		if r.Ended == nil {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// Rehearsal is how a drop is to be rehearsed.
+type Rehearsal struct {
+	Mode   contract.Mode
+	For    time.Duration
+	Accept []string // roles that would not notice and are known to be no readers
+}
+
+// Rehearse takes the old schema away for a time, so that who still reads it fails now; [Guard.Undo] brings it back at once. notes is what the
+// rehearsal will not show.
+func (g *Guard) Rehearse(ctx context.Context, name string, r Rehearsal) (m migration.Migration, notes []string, until time.Time, err error) {
+	m, err = g.take(ctx, name, step{action: "rehearse", may: func(m migration.Migration) error {
+		switch {
+		case m.Facts.Dropped != nil:
+			return &WrongStepError{name, "rehearse", "the old schema is dropped", "see: backfleet phase show " + name}
+		case m.Facts.Stopped == nil:
+			return &WrongStepError{name, "rehearse", "dual-write goes on, and would fail without the old schema", "stop it first: backfleet phase stop " + name}
+		}
+		return nil
+	}, do: func(ctx context.Context, tx pgx.Tx, m migration.Migration, _ *migration.Facts, now time.Time) (map[string]any, error) {
+		t, err := target(m.Spec)
+		if err != nil {
+			return nil, err
+		}
+		until = now.Add(r.For)
+		rehearsal, said, err := contract.Rehearse(ctx, tx, contract.Plan{Migration: name, Target: t, Mode: r.Mode, By: g.By, Until: until, Accept: r.Accept})
+		if err != nil {
+			return nil, err
+		}
+		notes = said
+		return map[string]any{"rehearsal": rehearsal.ID, "mode": r.Mode, "until": until, "notes": said}, nil
+	}})
+	return m, notes, until, err
+}
+
+// Undo brings back what a rehearsal took away, whatever process began it. One that ran its whole time counts for the drop. exact is false
+// where privileges were changed meanwhile.
+func (g *Guard) Undo(ctx context.Context, name string) (m migration.Migration, exact bool, err error) {
+	m, err = g.take(ctx, name, step{action: "undo", do: func(ctx context.Context, tx pgx.Tx, _ migration.Migration, facts *migration.Facts, now time.Time) (map[string]any, error) {
+		r, same, err := contract.Undo(ctx, tx, name, g.By)
+		if errors.Is(err, contract.ErrNoRehearsal) {
+			return nil, &WrongStepError{name, "undo", "no rehearsal is under way", "see: backfleet phase show " + name}
+		}
+		if err != nil {
+			return nil, err
+		}
+		exact = same
+		whole := !now.Before(r.Until)
+		if whole {
+			facts.Rehearsed = &now
+		}
+		return map[string]any{"rehearsal": r.ID, "exact": same, "whole_time": whole}, nil
+	}})
+	return m, exact, err
+}
+
+// Drop removes the old schema, which is metadata only, and keeps the script that would bring its form back. Its rows are gone.
+func (g *Guard) Drop(ctx context.Context, name string) (m migration.Migration, undo string, err error) {
+	m, err = g.take(ctx, name, step{action: "drop", gate: migration.GateDrop, may: func(m migration.Migration) error {
+		if m.Facts.Abandoned != nil {
+			return &WrongStepError{name, "drop", "the migration was abandoned", "a new one is the way"}
+		}
+		return nil
+	}, do: func(ctx context.Context, tx pgx.Tx, m migration.Migration, facts *migration.Facts, now time.Time) (map[string]any, error) {
+		if m.Facts.Dropped != nil {
+			return nil, nil
+		}
+		t, err := target(m.Spec)
+		if err != nil {
+			return nil, err
+		}
+		script, err := contract.UndoScript(ctx, tx, t, back(m.Spec))
+		if err != nil {
+			return nil, err
+		}
+		undo = script.String()
+		if err := contract.Drop(ctx, tx, t); err != nil {
+			return nil, err
+		}
+		facts.Dropped = &now
+		return map[string]any{"target": t, "undo": undo}, nil
+	}})
+	return m, undo, err
+}
+
+// back is how the old columns would get their values again.
+func back(spec migration.Spec) contract.Back {
+	b := contract.Back{Name: spec.Name + "-undo", Database: spec.Database}
+	if len(b.Name) > mostName {
+		b.Name = b.Name[len(b.Name)-mostName:]
+	}
+	if !spec.NewTable() {
+		b.Values = spec.Backward
+	}
+	return b
+}
+
+// mostName is how long a job's name may be.
+const mostName = 40
+
+// Rehearsals are those of a migration, the oldest first.
+func (g *Guard) Rehearsals(ctx context.Context, name string) ([]store.Rehearsal, error) {
+	return g.Store.Rehearsals(ctx, name)
+}

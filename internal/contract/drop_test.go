@@ -2,7 +2,6 @@ package contract
 
 import (
 	"context"
-	"errors"
 	"os/exec"
 	"slices"
 	"strings"
@@ -239,7 +238,7 @@ func TestTheUndoScriptBringsValuesBackByABackfill(t *testing.T) {
 	s.exec("create table app.p (id int) partition by range (id)")
 	_, err = UndoScript(t.Context(), s.engine, Target{"app", "p", nil}, Back{})
 	var refused job.Refusals
-	require.True(t, errors.As(err, &refused))
+	require.ErrorAs(t, err, &refused)
 	require.ErrorContains(t, err, "pg_dump --schema-only")
 }
 

@@ -82,7 +82,7 @@ func (g *Guard) forecast(ctx context.Context, m migration.Migration) (plan prefl
 	if m.Facts.Expanded == nil {
 		old := m.Spec.From.Columns[0]
 		spec.Set = map[string]string{old: pgx.Identifier{old}.Sanitize()}
-		spec.Statement, spec.Alias, spec.Where, spec.Check = "", "", "", ""
+		spec.Statement, spec.Where, spec.Check, spec.LateRows = "", "", "", "ignore"
 		proxy = "The new schema is not there yet, so the sample batches wrote the column " + old + " to itself."
 	}
 	sampling := preflight.PlanSampling

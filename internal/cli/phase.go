@@ -129,6 +129,9 @@ func (a *app) databaseNames(only string) ([]string, error) {
 
 // phaseError is what a guard says, with its exit code: what was refused changed nothing.
 func phaseError(err error) error {
+	if err == nil {
+		return nil
+	}
 	var gate *phase.GateError
 	var wrong *phase.WrongStepError
 	var unknown *store.NoMigrationError

@@ -77,20 +77,20 @@ anywhere, in less than a second.`,
 			if howLong <= 0 {
 				return usage("rehearse: --for is missing; say how long, as in --for 24h")
 			}
-			_, notes, until, err := g.Rehearse(ctx, name, phase.Rehearsal{Mode: contract.Mode(mode), For: howLong, Accept: accept})
+			_, is, err := g.Rehearse(ctx, name, phase.Rehearsal{Mode: contract.Mode(mode), For: howLong, Accept: accept})
 			if err != nil {
 				return err
 			}
-			for _, n := range notes {
+			for _, n := range is.Notes {
 				say(a.stderr, "note: %s", n)
 			}
-			say(a.stderr, "the old schema of %s is taken away (%s) until %s; bring it back with: backfleet phase undo %s", name, mode, words.At(until), name)
+			say(a.stderr, "the old schema of %s is taken away (%s) until %s; bring it back with: backfleet phase undo %s", name, mode, words.At(is.Until), name)
 			if detach {
 				return nil
 			}
 			select {
 			case <-ctx.Done():
-			case <-time.After(howLong):
+			case <-time.After(is.Left):
 			}
 			back, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoMost)
 			defer cancel()

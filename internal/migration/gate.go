@@ -251,10 +251,10 @@ func unread(e Evidence) Condition {
 }
 
 func (s Spec) rehearsed(f Facts, e Evidence) Condition {
-	c := Condition{What: "a rehearsal of the drop ran its whole time", Met: f.Rehearsed != nil && !e.Rehearsing, Fix: "backfleet phase rehearse " + s.Name + " --for 24h"}
+	c := Condition{What: "a rehearsal of the drop ran its whole time", Met: f.Rehearsed != nil && !e.Rehearsing, Hard: e.Rehearsing, Fix: "backfleet phase rehearse " + s.Name + " --for 24h"}
 	switch {
 	case e.Rehearsing:
-		c.Found, c.Fix = "one is on", "wait for its end, or: backfleet phase undo "+s.Name
+		c.Found, c.Fix = "one is under way", "wait for its end, or: backfleet phase undo "+s.Name
 	case f.Rehearsed != nil:
 		c.Found, c.Fix = "it ended at "+stamp(*f.Rehearsed), ""
 	}

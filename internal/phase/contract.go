@@ -37,6 +37,13 @@ func (g *Guard) Readers(ctx context.Context, m migration.Migration) ([]contract.
 	if m.Facts.Dropped != nil {
 		return nil, nil
 	}
+	mode, err := g.rehearsing(ctx, m.Spec.Name)
+	if err != nil {
+		return nil, err
+	}
+	if mode == contract.Rename {
+		return nil, &WrongStepError{m.Spec.Name, "readers", "the old schema has another name for a rehearsal", "look after its end, or end it with: backfleet phase undo " + m.Spec.Name}
+	}
 	readers, err := contract.Readers(ctx, g.Pool, t)
 	if err != nil {
 		return nil, fmt.Errorf("migration %s: look for readers of %s: %w", m.Spec.Name, t, err)
@@ -44,18 +51,18 @@ func (g *Guard) Readers(ctx context.Context, m migration.Migration) ([]contract.
 	return readers, nil
 }
 
-// rehearsing reports whether a rehearsal is under way.
-func (g *Guard) rehearsing(ctx context.Context, m migration.Migration) (bool, error) {
-	all, err := g.Store.Rehearsals(ctx, m.Spec.Name)
+// rehearsing is how the rehearsal is done that is under way; empty: none is.
+func (g *Guard) rehearsing(ctx context.Context, name string) (contract.Mode, error) {
+	all, err := g.Store.Rehearsals(ctx, name)
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	for _, r := range all {
 		if r.Ended == nil {
-			return true, nil
+			return contract.Mode(r.Mode), nil
 		}
 	}
-	return false, nil
+	return "", nil
 }
 
 // Rehearsal is how a drop is to be rehearsed.
@@ -91,6 +98,9 @@ func (g *Guard) Rehearse(ctx context.Context, name string, r Rehearsal) (m migra
 		if found && on.Mode == string(r.Mode) {
 			is = Rehearsing{Until: on.Until, Left: on.Until.Sub(now), Notes: []string{"it is under way since " + words.At(on.Began) + ", begun by " + on.By}}
 			return nil, nil
+		}
+		if found {
+			return nil, &WrongStepError{name, "rehearse", "a rehearsal by " + on.Mode + " is under way until " + words.At(on.Until), "end that one first: backfleet phase undo " + name}
 		}
 		t, err := target(m.Spec)
 		if err != nil {

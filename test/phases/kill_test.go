@@ -29,6 +29,9 @@ func TestKilledAtEveryMessage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, file)
 			for _, b := range course(s) {
+				if file == newTable && sameAnyway[b.name] {
+					continue
+				}
 				t.Run(b.name, func(t *testing.T) {
 					t.Parallel()
 					strikeEverywhere(t, s, b)
@@ -37,6 +40,9 @@ func TestKilledAtEveryMessage(t *testing.T) {
 		})
 	}
 }
+
+// sameAnyway are steps that do not know where the new schema is.
+var sameAnyway = map[string]bool{"backfill": true, "tick dashboards-watched": true, "rollback": true, "rehearse by revoke": true}
 
 // course takes the migration from step to step and keeps a copy of the database before each.
 func course(s *scene) (blows []blow) {
@@ -52,26 +58,27 @@ func course(s *scene) (blows []blow) {
 	s.tick("schema-deployed")
 	then(false, "dual-write")
 	aside("abandon", false, "abandon", "--reason", "a test")
-	s.tick("writers-known", "dashboards-watched")
+	s.tick("writers-known")
 	s.phase("check")
 	s.pass(day)
 	then(true, "backfill")
 	end := s.briefly()
 	s.await("the backfill is complete", func() bool { return s.show().Phase == migration.Switch })
 	end()
+	then(true, "tick", "dashboards-watched") // the first step after its end notes that too
 	s.phase("check")
-	then(true, "switch", "--to", "1")
+	then(false, "switch", "--to", "1")
 	aside("rollback", false, "rollback", "--reason", "a test")
 	aside("abandon at 1", false, "abandon", "--reason", "a test")
-	s.phase("check")
-	then(false, "switch", "--to", "10")
-	s.phase("check")
-	s.phase("switch", "--to", "100")
+	for _, to := range []string{"10", "100"} {
+		s.phase("check")
+		s.phase("switch", "--to", to)
+	}
 	s.pass(7 * day)
 	s.tick("no-old-readers", "rollback-given-up")
 	s.phase("check")
 	then(false, "stop")
-	aside("rehearse by revoke", false, "rehearse", "--for", "24h", "--detach", "--accept", owner)
+	aside("rehearse by revoke", false, "rehearse", "--for", "24h", "--detach", "--accept", owner+",postgres")
 	then(false, "rehearse", "--for", "24h", "--mode", "rename", "--detach")
 	s.pass(7 * day)
 	then(false, "undo")
@@ -188,13 +195,13 @@ func (s *scene) outcome() string {
 	return b.String()
 }
 
-// timeless replaces every time and every job's id in a JSON value.
+// timeless replaces every time and every id that is made anew in a JSON value.
 func timeless(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
 		for k := range v {
-			if v[k] = timeless(v[k]); k == "job" {
-				v[k] = "a job"
+			if v[k] = timeless(v[k]); k == "job" || k == "rehearsal" {
+				v[k] = "made anew"
 			}
 		}
 	case []any:

@@ -91,6 +91,7 @@ func (k *knife) close() {
 
 // forward passes a client's messages on, one by one, until the last.
 func (k *knife) forward(client io.Reader, server io.Writer) {
+	executed := false
 	for startup := true; ; startup = false { // the first message has no type
 		head := make([]byte, 5)
 		if startup {
@@ -103,8 +104,14 @@ func (k *knife) forward(client io.Reader, server io.Writer) {
 		if _, err := io.ReadFull(client, body); err != nil {
 			return
 		}
-		if !startup && k.strikes(head[0]) {
-			return
+		// Query, Execute, the Sync behind an Execute, and Terminate have the server do something. What it is only told to parse, describe and
+		// bind leaves it as it was.
+		acts := head[0] == 'Q' || head[0] == 'E' || head[0] == 'X' || head[0] == 'S' && executed
+		if !startup {
+			executed = head[0] == 'E'
+			if acts && k.strikes() {
+				return
+			}
 		}
 		if _, err := server.Write(append(head, body...)); err != nil {
 			return
@@ -112,16 +119,12 @@ func (k *knife) forward(client io.Reader, server io.Writer) {
 	}
 }
 
-// strikes counts a message and kills the command if it is the last. Query, Execute, Sync and Terminate make the server do something; what it
-// is only told to parse, describe and bind leaves it as it was.
-func (k *knife) strikes(kind byte) bool {
+// strikes counts a message and kills the command if it is the last.
+func (k *knife) strikes() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.seen >= k.last {
 		return true
-	}
-	if !bytes.ContainsRune([]byte("QESX"), rune(kind)) {
-		return false
 	}
 	if k.seen++; k.seen < k.last {
 		return false

@@ -88,7 +88,7 @@ func TestTheWrongOrder(t *testing.T) {
 	s.wrongly("stopped", wrong{"expand", "backfleet phase show norm"}, wrong{"dual-write", show}, wrong{"check", show}, wrong{"switch --to 10", "backfleet phase show norm"},
 		wrong{"rollback --reason", "a new migration"}, wrong{"abandon --reason", show}, wrong{"undo", "backfleet phase drop norm"})
 	s.phase("rehearse", "--for", "1h", "--mode", "rename", "--detach")
-	s.wrongly("rehearsing", wrong{"rehearse --for 1h --accept " + owner, "end that one first"})
+	s.wrongly("rehearsing", wrong{"rehearse --for 1h --accept " + owner + ",postgres", "end that one first"})
 	s.pass(7 * day)
 	s.phase("undo")
 	s.phase("undo")

@@ -72,8 +72,12 @@ func (s *scene) trigger(end string) (name string) {
 func TestNoOverrideDropsWhatIsRead(t *testing.T) {
 	s := newScene(t, sameTable)
 	s.phase("expand")
-	s.exec(`UPDATE backfleet.migrations SET facts = facts || jsonb_build_object('dual_write', now(), 'written_by', 'application', 'job', '01J', 'backfilled', now(),
-		'percent', 100, 'ramped', now(), 'stopped', now())`)
+	s.tick("schema-deployed", "writers-known")
+	s.phase("dual-write", "--application")
+	s.phase("check")
+	s.pass(day)
+	s.phase("backfill")
+	s.exec(`UPDATE backfleet.migrations SET facts = facts || jsonb_build_object('backfilled', now(), 'percent', 100, 'ramped', now(), 'stopped', now())`)
 	s.exec("CREATE VIEW monthly AS SELECT email FROM users")
 	s.phase("override", "drop", "--reason", "the disk is full")
 	said := s.refused("drop")
@@ -144,7 +148,7 @@ func TestAHugeTableNeedsAPlan(t *testing.T) {
 			for _, part := range []string{"# Operational plan: norm", "100,000,000 rows", "- dba-oncall", "- #payments", "io_operations", "0 0 * * *", "## The way back", "duration "} {
 				require.Contains(t, text, part)
 			}
-			require.Contains(t, s.phase("log"), "dba-oncall", "the ledger keeps it")
+			require.Contains(t, s.phase("log", "-o", "json"), "dba-oncall", "the ledger keeps it")
 			said = s.refused("expand")
 			require.Contains(t, said, "phase tick norm restore-tested")
 			require.Contains(t, said, "phase tick norm people-told")

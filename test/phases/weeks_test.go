@@ -120,7 +120,7 @@ func (s *scene) write(table, key, column, value string) *harness.Load {
 			return err
 		}}
 	}
-	return harness.Writer{Pool: pool, Clients: 2, Rate: 60, Ops: []harness.Op{
+	return harness.Writer{Pool: pool, Clients: 2, Rate: 60, Seed: uint64(len(column)), Ops: []harness.Op{
 		op(3, "WITH w AS (INSERT INTO {table} ({key}, {column}) VALUES ($1, $2) RETURNING {key}) INSERT INTO truth SELECT {key}, $2 FROM w", true),
 		op(6, "WITH w AS (UPDATE {table} SET {column} = $2 WHERE {key} = $1 RETURNING {key}) UPDATE truth SET value = $2 FROM w WHERE truth.id = w.{key}", false),
 		op(1, "WITH w AS (DELETE FROM {table} WHERE {key} = $1 AND $2 <> '' RETURNING {key}) DELETE FROM truth USING w WHERE truth.id = w.{key}", false),

@@ -1,7 +1,8 @@
 -- The watch over both schemas of a migration.
 
 -- name: watch_begin
-INSERT INTO backfleet.divergence (migration, since_xid) VALUES ($1, pg_current_xact_id()::text::bigint) ON CONFLICT (migration) DO NOTHING
+-- Not the id of this transaction: it may have got that long before it got its locks, and others wrote meanwhile under higher ones.
+INSERT INTO backfleet.divergence (migration, since_xid) VALUES ($1, pg_snapshot_xmax(pg_current_snapshot())::text::bigint) ON CONFLICT (migration) DO NOTHING
 
 -- name: watch_ensure
 INSERT INTO backfleet.divergence (migration) VALUES ($1) ON CONFLICT (migration) DO NOTHING

@@ -97,7 +97,7 @@ anywhere, in less than a second.`,
 			return a.undone(g.Undo(back, name))
 		}),
 	}
-	cmd.Flags().TextVar(&howLong, "for", migration.Period(0), "how long, such as 24h or 7d")
+	cmd.Flags().TextVar(&howLong, "for", migration.Period(0), "how much `time`, such as 24h or 7d")
 	cmd.Flags().Lookup("for").DefValue = "" // there is none
 	cmd.Flags().StringVar(&mode, "mode", string(contract.Revoke), "revoke or rename")
 	cmd.Flags().StringSliceVar(&accept, "accept", nil, "roles that would not notice and that you know to be no readers")

@@ -54,7 +54,7 @@ rows. The suspects are no proof, but where to ask first. Statements are shown wi
 			return a.print(w, func(out io.Writer) { watchedText(out, w) })
 		}),
 	}
-	cmd.Flags().TextVar(&since, "since", since, "how far back the series goes, such as 24h or 7d")
+	cmd.Flags().TextVar(&since, "since", since, "how much `time` the series goes back, such as 24h or 7d")
 	return cmd
 }
 

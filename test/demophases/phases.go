@@ -49,7 +49,11 @@ func (d *demo) start(ctx context.Context) error {
 		return err
 	}
 	note("Soaks shorter than the rule need a reason, which stays visible for ever:")
-	_, err := d.phase(ctx, "start users-email-norm.yaml --reason demo", 0, "has begun")
+	if _, err := d.phase(ctx, "start users-email-norm.yaml --reason demo", 0, "has begun"); err != nil {
+		return err
+	}
+	note("The operational plan, which tables over 100M rows cannot do without:")
+	_, err := d.phase(ctx, "plan "+migrationName+" --people dba-oncall,#payments", 0, "Operational plan", "dba-oncall", "The way back")
 	return err
 }
 
@@ -224,10 +228,7 @@ func (d *demo) backfill(ctx context.Context) error {
 	if _, err := d.phase(ctx, "backfill "+migrationName, 0, "follow it with"); err != nil {
 		return err
 	}
-	if err := until(ctx, "the backfill is complete", 3*time.Minute, func() (bool, error) {
-		text, err := d.quiet(ctx, "phase show "+migrationName, 0)
-		return strings.Contains(text, "backfill complete"), err
-	}); err != nil {
+	if _, err := d.backfleet(ctx, "watch "+migrationName, 0); err != nil {
 		return err
 	}
 	if _, err := d.backfleet(ctx, "report "+migrationName, 0, "complete"); err != nil {

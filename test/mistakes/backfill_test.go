@@ -1,21 +1,18 @@
 package mistakes
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/backfleet/backfleet/internal/postgres"
-	"github.com/backfleet/backfleet/test/harness"
 )
 
 // Phase 3. One UPDATE of the whole table holds a lock on every row until its end, and hands a replica all of it in one transaction. The fleet's
 // transactions are small: the application gets at every row all the time.
 func TestOneUpdateOfAllRowsLocksThemAll(t *testing.T) {
-	const rows, probes = 50_000, 20
+	const rows, probes = 20_000, 20
 	// lockTimeout is what the application waits for a row. A batch of the fleet is over long before.
 	const lockTimeout = "SET lock_timeout = '2s'"
 
@@ -42,17 +39,7 @@ func TestOneUpdateOfAllRowsLocksThemAll(t *testing.T) {
 
 	s := stage(t, rows)
 	s.expanded()
-	job := filepath.Join(t.TempDir(), "job.yaml")
-	require.NoError(t, os.WriteFile(job, []byte(`name: users-email-norm
-database: main
-table: public.users
-set: {email_norm: lower(email)}
-where: email_norm IS NULL
-rows_per_range: 10000
-throttle: {signals: {foreground: off}}
-`), 0o600))
-	run := harness.Start(t, harness.Backfleet(t), []string{"run", job, "--workers", "2", "--no-sample", "--state-dir", t.TempDir()},
-		[]string{"BACKFLEET_DATABASE_MAIN=" + s.DSN})
+	run := s.fleet()
 	application = s.session("postgres")
 	_, err = application.Exec(ctx, lockTimeout)
 	require.NoError(t, err)

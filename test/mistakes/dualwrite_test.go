@@ -24,7 +24,7 @@ func TestABackfillWithoutDualWriteLeavesStaleRows(t *testing.T) {
 	mistake.expanded()
 	require.Equal(t, changed+added, backfillUnderWrites(mistake))
 	_, _, err := mistake.guard.Backfill(t.Context(), name)
-	mistake.refused(err, migration.GateBackfill, "both schemas are written")
+	mistake.early(err, migration.GateDualWrite)
 
 	s := stage(t, rows)
 	s.expanded()

@@ -3,6 +3,8 @@ package mistakes
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -106,6 +108,14 @@ func (s *scene) facts(change func(f *migration.Facts, now time.Time)) {
 	}))
 }
 
+// early requires that a step is refused because another one comes first.
+func (s *scene) early(err error, comesFirst migration.Gate) {
+	s.Helper()
+	var wrong *phase.WrongStepError
+	require.ErrorAs(s, err, &wrong)
+	require.ErrorContains(s, err, "gate "+string(comesFirst)+" comes first")
+}
+
 // refused requires that a gate holds a step up, and for this.
 func (s *scene) refused(err error, gate migration.Gate, what string) {
 	s.Helper()
@@ -123,4 +133,20 @@ func (s *scene) script(from, to int) {
 		_, err := s.Pool.Exec(s.Context(), "UPDATE public.users SET email_norm = lower(email) WHERE id >= $1 AND id < least($2::bigint, $3)", lo, lo+batch, to)
 		require.NoError(s, err)
 	}
+}
+
+// fleet carries the migration's backfill in a process of its own, which ends when the job is verified.
+func (s *scene) fleet() *harness.Process {
+	s.Helper()
+	job := filepath.Join(s.TempDir(), "job.yaml")
+	require.NoError(s, os.WriteFile(job, []byte(`name: users-email-norm
+database: main
+table: public.users
+set: {email_norm: lower(email)}
+where: email_norm IS NULL
+rows_per_range: 5000
+throttle: {signals: {foreground: off}}
+`), 0o600))
+	return harness.Start(s.T, harness.Backfleet(s.T), []string{"run", job, "--workers", "2", "--no-sample", "--state-dir", s.TempDir()},
+		[]string{"BACKFLEET_DATABASE_MAIN=" + s.DSN})
 }

@@ -2,6 +2,7 @@ package throttle
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -10,6 +11,8 @@ const (
 	flowAge     = 250 * time.Millisecond // how old the count of rows is, about; it may be older, but hardly younger
 	flowPerRow  = 500.0                  // bytes of WAL a row, before anything was seen
 	flowMinimum = 10.0                   // bytes of WAL a row: no row costs less
+	flowPaces   = 4                      // steps over which a swing of the rate is looked for
+	flowSwing   = 0.5                    // of the swing: how uncertain it makes the count
 	flowForgets = 2.0                    // of a row's WAL: what is learned is doubted no further, however long no row is written
 )
 
@@ -27,7 +30,8 @@ type flow struct {
 	rows  float64    // rows per second, lately
 	wal   float64    // bytes per second, lately
 
-	written trail // rows
+	written trail     // rows
+	paces   []float64 // rows per second at the last steps
 }
 
 func newFlow() *flow { return &flow{perRow: flowPerRow, cov: [3]float64{0, 0, sq(4 * flowPerRow)}} }
@@ -55,8 +59,9 @@ func (f *flow) step(wal *trail, measured, dt float64) {
 	}
 	f.cov[0] += sq(0.15*f.wal) * dt
 
-	// The row count is up to a second old, so it is the less certain the more rows there are.
-	noise := sq(0.05*f.wal) + sq(0.2*f.rows*f.perRow) + 1
+	// The row count is up to a second old, so it is the less certain the more rows there are, and while their rate swings, as where
+	// the fleet is stopped and started, a second's rows are not those of its WAL.
+	noise := sq(0.05*f.wal) + sq(0.2*f.rows*f.perRow) + sq(flowSwing*f.swing()*f.perRow) + 1
 	gap := f.wal - f.app - f.rows*f.perRow
 	viaApp := f.cov[0] + f.rows*f.cov[1]
 	viaRow := f.cov[1] + f.rows*f.cov[2]
@@ -66,6 +71,14 @@ func (f *flow) step(wal *trail, measured, dt float64) {
 	f.cov[0] -= viaApp * viaApp / total
 	f.cov[1] -= viaApp * viaRow / total
 	f.cov[2] -= viaRow * viaRow / total
+}
+
+// swing is by how much the rate of rows moved over the last steps.
+func (f *flow) swing() float64 {
+	if f.paces = append(f.paces, f.rows); len(f.paces) > flowPaces {
+		f.paces = f.paces[1:]
+	}
+	return slices.Max(f.paces) - slices.Min(f.paces)
 }
 
 // careful is the WAL of a row for a cap, which shall hold: the estimate and its deviation. Where the two unknowns have not been told

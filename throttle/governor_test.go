@@ -22,6 +22,7 @@ type bench struct {
 	replay float64 // bytes per second at most
 	delay  float64 // seconds until WAL arrives
 	slot   float64 // rows per second of one slot at most; 0: without limit
+	burst  float64 // how many times what it may the fleet writes; 0 is 1
 	wal    trail
 	done   trail // rows; the governor hears of them a little later
 }
@@ -50,6 +51,9 @@ func (b *bench) run(d time.Duration) Decision {
 			}
 			b.rows = min(b.rows, float64(slots)*b.slot)
 			b.s.Active = slots
+		}
+		if b.burst > 0 {
+			b.rows *= b.burst
 		}
 		if last.Hold {
 			b.rows = 0
@@ -132,11 +136,34 @@ func TestGovernorSeesABacklogBeforeItIsALag(t *testing.T) {
 	for range 20 {
 		if d := b.run(100 * time.Millisecond); d.Hold {
 			require.Equal(t, "backlog of standby1", d.Reasons[0].Signal)
-			require.Regexp(t, `^standby1 has [\d.]+ MB to replay at [\d.]+ MB/s, which takes [\d.]+s, over 0.3s of target 1s`, d.Reasons[0].Text)
+			require.Regexp(t, `^standby1 has [\d.]+ MB to replay at [\d.]+ MB/s, which takes [\d.]+s, over 0.25s of target 1s`, d.Reasons[0].Text)
 			return
 		}
 	}
 	t.Fatal("no hold within 2 s")
+}
+
+// Where the fleet comes in bursts, the inner loop stops and starts it and the queue empties in between. A replica that became slower is
+// known for it all the same: by what it replays while it has something to replay.
+func TestGovernorLearnsASlowerReplayFromAQueueThatEmpties(t *testing.T) {
+	b := newBench(Rules{})
+	b.replay = 50e6
+	b.run(20 * time.Second)
+	require.InDelta(t, 50e6, b.g.budget.replicas["standby1"].rate, 15e6)
+	b.replay, b.burst = 10e6, 3
+	b.run(6 * time.Second)
+	holds, empties := 0, 0
+	for range 60 {
+		if b.run(100 * time.Millisecond).Hold {
+			holds++
+		}
+		if b.g.replays.members["standby1"].backlog < 1e4 {
+			empties++
+		}
+	}
+	require.Greater(t, holds, 5, "the fleet is stopped")
+	require.Greater(t, empties, 5, "and the queue empties")
+	require.Less(t, b.g.budget.replicas["standby1"].rate, 16e6)
 }
 
 func TestGovernorDoesNotTakeItsOwnQueueForDistance(t *testing.T) {
@@ -425,7 +452,7 @@ func TestAReplicaThatNeverReplayedAnythingHoldsInNumbers(t *testing.T) {
 	b := newBench(Rules{Lag: LagConfig{Target: 10 * time.Second}})
 	b.wal.add(b.s.At, b.s.WALPos, time.Minute)
 	b.replay = 0
-	d := b.run(2500 * time.Millisecond)
+	d := b.run(2200 * time.Millisecond)
 	require.True(t, d.Hold)
 	require.Equal(t, "backlog of standby1", d.Reasons[0].Signal)
 	require.InDelta(t, 3600, d.Reasons[0].Observed, 1)

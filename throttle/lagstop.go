@@ -19,7 +19,7 @@ const (
 
 const (
 	lagFar  = 0.25 // of the base delay, on top: what comes from afar comes less evenly
-	lagHold = 0.3  // of the target: above the base delay by so much, a replica holds the fleet
+	lagHold = 0.25 // of the target: above the base delay by so much, a replica holds the fleet
 	// lagResume is the part of the threshold below which a replica that was over it lets go, so that the fleet does not start
 	// and stop on the noise of a reading.
 	lagResume = 0.9
@@ -27,7 +27,7 @@ const (
 
 // LagConfig holds the thresholds of the controllers. Lag is counted from each replica's base delay. A zero field takes its default.
 type LagConfig struct {
-	// Target is the lag that shall not be exceeded. No batch starts above three tenths of it, for lag goes on to rise after a stop, for as
+	// Target is the lag that shall not be exceeded. No batch starts above a quarter of it, for lag goes on to rise after a stop, for as
 	// long as the backlog takes to be replayed.
 	Target   time.Duration
 	Soft     time.Duration // above it the rate falls, and the reason names this threshold instead

@@ -19,7 +19,7 @@ func standby(lag float64) Member { return Member{Name: "standby1", Lag: lag, Sta
 
 func TestLagStopHoldsAndResumes(t *testing.T) {
 	c := NewLagStop(LagConfig{})
-	require.Equal(t, Decision{}, c.Step(lagSample(standby(0.3))), "at the threshold is not over it")
+	require.Equal(t, Decision{}, c.Step(lagSample(standby(0.25))), "at the threshold is not over it")
 
 	for _, step := range []struct {
 		lag       float64
@@ -28,14 +28,14 @@ func TestLagStopHoldsAndResumes(t *testing.T) {
 		threshold float64
 		text      string
 	}{
-		{0.6, true, false, 0.3, "lag of standby1 0.6s over 0.3s of target 1s"},
+		{0.6, true, false, 0.25, "lag of standby1 0.6s over 0.25s of target 1s"},
 		{2.1, true, false, 1, "lag of standby1 2.1s over target 1s"},
 		{6, true, false, 5, "lag of standby1 6.0s over soft limit 5s"},
 		{14.2, true, true, 10, "lag of standby1 14.2s over hard limit 10s"},
-		{0.28, true, false, 0.27, "lag of standby1 0.28s over 0.27s of target 1s"},
-		{0.27, false, false, 0, ""},
-		{0.28, false, false, 0, ""},
-		{math.NaN(), true, false, 0.3, ""},
+		{0.23, true, false, 0.225, "lag of standby1 0.23s over 0.23s of target 1s"},
+		{0.225, false, false, 0, ""},
+		{0.24, false, false, 0, ""},
+		{math.NaN(), true, false, 0.25, ""},
 	} {
 		d := c.Step(lagSample(standby(step.lag)))
 		require.Equal(t, step.hold, d.Hold, "at %v", step.lag)
@@ -101,8 +101,8 @@ func TestLagStopCountsFromTheBaseDelay(t *testing.T) {
 	s.ReadAt, s.Members[0].Lag = s.At, 2.3
 	d := c.Step(s)
 	require.True(t, d.Hold)
-	require.Equal(t, "lag of standby1 2.3s over 0.68s of target 1s above its base delay 1.5s", d.Reasons[0].Text)
-	require.InDelta(t, 1.5+0.3+1.5/4, d.Reasons[0].Threshold, 1e-9)
+	require.Equal(t, "lag of standby1 2.3s over 0.63s of target 1s above its base delay 1.5s", d.Reasons[0].Text)
+	require.InDelta(t, 1.5+0.25+1.5/4, d.Reasons[0].Threshold, 1e-9)
 }
 
 func TestLagStopHoldsForAVanishedMember(t *testing.T) {

@@ -122,6 +122,16 @@ func (l *Limiter) reserve(maxRows int) (rows int, wait time.Duration, changed <-
 	return maxRows, 0, l.changed
 }
 
+// Forfeit forgets what was saved. Call it when a hold ends: whoever was held was not idle, and a fleet that wrote at once what it could not
+// write meanwhile would bring about the next hold.
+func (l *Limiter) Forfeit() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now := l.now(); l.next.Before(now) {
+		l.next = now
+	}
+}
+
 // settle forgets what was saved beyond the burst.
 func (l *Limiter) settle(now time.Time) {
 	if saved := now.Add(-limiterBurst); l.next.Before(saved) {

@@ -67,6 +67,36 @@ func TestLimiterSavesHalfASecond(t *testing.T) {
 	require.Equal(t, time.Millisecond, wait)
 }
 
+// A hold is no idleness: what could not be written meanwhile is not written at once when it ends.
+func TestLimiterForfeitsWhatAHoldSaved(t *testing.T) {
+	c := newFakeClock()
+	for _, forfeit := range []bool{false, true} {
+		l := NewLimiter(c.now, 0)
+		l.SetRate(1000)
+		c.advance(time.Minute) // held
+		if forfeit {
+			l.Forfeit()
+		}
+		atOnce := 0
+		for {
+			rows, wait := l.Reserve(10_000)
+			if wait > 0 {
+				break
+			}
+			l.Charge(rows)
+			atOnce += rows
+		}
+		want := map[bool]int{false: 750, true: 250}[forfeit]
+		require.InDelta(t, want, atOnce, 1)
+	}
+	l := NewLimiter(c.now, 0)
+	l.SetRate(1000)
+	l.Charge(500)
+	l.Forfeit()
+	_, wait := l.Reserve(1)
+	require.Equal(t, 500*time.Millisecond, wait, "a debt stays")
+}
+
 func TestLimiterGivesOneRowAtALowRate(t *testing.T) {
 	clock := newFakeClock()
 	l := NewLimiter(clock.now, 0)

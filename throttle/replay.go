@@ -11,6 +11,8 @@ const (
 	baseLearn  = 3 * time.Second // of a trickle at most, while the base delay is not known
 	rateWindow = 200 * time.Millisecond
 	rateLeast  = 100 * time.Millisecond
+	busyLeast  = 0.3             // seconds of work that tell how fast a replica replays
+	busyOldest = 2 * time.Second // what is older tells of another time
 	emptyQueue = 0.02            // seconds; what is less is no backlog
 	trailSpan  = 4 * time.Second // more than baseCap and every window
 	rateFade   = 60.0            // seconds in which the memory of a fast replay fades
@@ -43,13 +45,29 @@ type replay struct {
 	fastest float64   // bytes per second that it is known to replay, fading
 
 	// For the outer loop, since its last step.
-	least float64 // bytes: the shortest backlog
-	slope float64 // bytes per second replayed
-	from  mark    // where it stood then
-	fresh bool    // it has taken no step yet
+	least float64  // bytes: the shortest backlog
+	slope float64  // bytes per second replayed
+	from  mark     // where it stood then
+	busy  busyness // what it replayed while its queue was not empty between two readings, lately
+	fresh bool     // it has taken no step yet
 
 	pos  trail
 	lags []mark // readings of the last second
+}
+
+// busyness is what was replayed in the time in which there was something to replay.
+type busyness struct {
+	since   time.Time // of the oldest part
+	seconds float64
+	bytes   float64
+}
+
+// rate is the replay in bytes per second; known is false where there was too little of it to tell.
+func (b busyness) rate() (rate float64, known bool) {
+	if b.seconds < busyLeast {
+		return 0, false
+	}
+	return b.bytes / b.seconds, true
 }
 
 // step takes a sample's members, if they were read since the last step.
@@ -89,16 +107,23 @@ func (t *replay) step(m Member, wal *trail, at time.Time) {
 
 	t.open = max(0, wal.value()-pos)
 	t.backlog = max(0, wal.at(at.Add(-toDuration(t.base)))-pos)
-	dt := 0.0
+	dt, gain := 0.0, 0.0
 	if n := len(t.pos.points); n > 1 {
-		dt = at.Sub(t.pos.points[n-2].at).Seconds()
+		dt, gain = at.Sub(t.pos.points[n-2].at).Seconds(), pos-t.pos.points[n-2].value
 	}
+	worked := !t.queued.IsZero() // at the reading before
 	t.fastest = max(t.pos.rate(rateWindow), t.fastest*(1-min(1, dt/rateFade)))
 	switch {
 	case t.backlog <= emptyQueue*t.fastest:
 		t.queued = time.Time{}
 	case t.queued.IsZero():
 		t.queued = at
+	}
+	if worked && !t.queued.IsZero() {
+		if t.busy.since.IsZero() {
+			t.busy.since = at
+		}
+		t.busy.seconds, t.busy.bytes = t.busy.seconds+dt, t.busy.bytes+gain
 	}
 	t.rate = t.pos.rate(rateWindow)
 	if !t.queued.IsZero() {
@@ -113,6 +138,9 @@ func (t *replay) step(m Member, wal *trail, at time.Time) {
 // restart begins a step of the outer loop.
 func (t *replay) restart() {
 	t.fresh, t.least, t.from = false, t.backlog, mark{t.pos.last(), t.pos.value()}
+	if _, known := t.busy.rate(); known || t.pos.last().Sub(t.busy.since) > busyOldest {
+		t.busy = busyness{}
+	}
 }
 
 func (t *replay) learnBase(wal *trail, at time.Time) {

@@ -9,10 +9,11 @@ import (
 const (
 	budgetUsed    = 0.7   // of the rate: a fleet that writes more tests the budget
 	trickleRows   = 500.0 // rows per second: what keeps the estimates alive where the budget allows next to nothing
-	budgetAim     = 0.5   // of the queue at which the inner loop stops: the queue that is kept
+	budgetAim     = 0.6   // of the queue at which the inner loop stops: the queue that is kept
 	budgetEmpty   = 0.4   // of that, but at most 0.25 s: what is less is no queue
 	budgetLearn   = 0.5   // of the gap to a faster replay that was seen, in a second
 	budgetYield   = 0.9   // of the gap to a slower one: what is too much stands in the queue
+	budgetSag     = 0.5   // of the gap to a slower one whose queue emptied in between
 	budgetProbe   = 1.10  // growth of an untested capacity in a second
 	budgetRegrow  = 2.0   // the same up to most of what it was a while ago
 	regrowTo      = 0.8   // of that
@@ -148,13 +149,18 @@ func (b *WALBudget) grant(budget, behind float64, f *flow, slowest *replay) gran
 }
 
 // step learns from one replica. The queue that counts is the least since the last step: only one that never was empty proves that the
-// replica worked all the time.
+// replica worked all the time. Where the inner loop stops and starts the fleet the queue empties in between, so what was replayed between
+// two readings with a queue counts as well: without it nothing would ever say that the replica had become slower.
 func (c *capacity) step(t *replay, used bool, aim, dt float64) {
 	slope := t.slope
 	least := min(0.25, budgetEmpty*aim) * max(slope, stalledBelow*c.rate)
 	queued := t.least > least
+	worked, busy := t.busy.rate()
+	if busy && !(queued && c.queued) {
+		slope = worked
+	}
 	switch {
-	case queued && c.queued:
+	case queued && c.queued || busy && slope < c.rate:
 		switch {
 		case slope < stalledBelow*c.rate:
 			if !c.stalled {
@@ -163,6 +169,8 @@ func (c *capacity) step(t *replay, used bool, aim, dt float64) {
 			c.stalled, c.rate = true, slope
 		case c.stalled && slope > stalledBelow*c.memory:
 			c.stalled, c.rate = false, slope
+		case slope < c.rate && !(queued && c.queued):
+			c.rate += (1 - math.Pow(1-budgetSag, dt)) * (slope - c.rate)
 		case slope < c.rate:
 			c.rate += (1 - math.Pow(1-budgetYield, dt)) * (slope - c.rate)
 		default:

@@ -186,6 +186,7 @@ func (c *carrier) prepare(ctx context.Context) error {
 // is to be given up.
 func (c *carrier) permit(stop context.Context) error {
 	var deaf time.Time // since when
+	held := false
 	for {
 		if stop.Err() != nil {
 			return why(stop)
@@ -203,9 +204,12 @@ func (c *carrier) permit(stop context.Context) error {
 		now := c.slot.w.cfg.Now()
 		switch {
 		case c.desk.gate.Open(now):
+			if held {
+				c.slot.limiter.Forfeit()
+			}
 			return nil
 		case c.desk.gate.Fresh(now):
-			deaf = time.Time{}
+			held, deaf = true, time.Time{}
 		case deaf.IsZero():
 			deaf = now
 		case now.Sub(deaf) >= deafMost:

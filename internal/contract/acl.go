@@ -26,9 +26,18 @@ type item struct {
 	Grantable  []string `json:"grantable,omitempty"` // with it
 }
 
-func (i item) has(privilege string) (granted, grantable bool) {
-	grantable = slices.Contains(i.Grantable, privilege)
-	return grantable || slices.Contains(i.Privileges, privilege), grantable
+// reads is the part of an item that lets the grantee SELECT; may is false where there is none.
+func (i item) reads() (part item, may bool) {
+	part = item{Grantee: i.Grantee, Grantor: i.Grantor}
+	switch {
+	case slices.Contains(i.Grantable, selects):
+		part.Grantable = []string{selects}
+	case slices.Contains(i.Privileges, selects):
+		part.Privileges = []string{selects}
+	default:
+		return part, false
+	}
+	return part, true
 }
 
 const aclSQL = `SELECT 0::int2, c.relacl IS NULL, a.ord, e.grantee, e.grantor, e.privilege_type, e.is_grantable
@@ -53,10 +62,11 @@ func readACL(ctx context.Context, q Querier, relation uint32) (acl, error) {
 	var grantee, grantor *uint32
 	var privilege *string
 	var grantable *bool
-	last := struct {
+	type place struct {
 		number int16
 		ord    int64
-	}{}
+	}
+	var last place
 	_, err = pgx.ForEachRow(rows, []any{&number, &none, &ord, &grantee, &grantor, &privilege, &grantable}, func() error {
 		a.Default = a.Default || none
 		if privilege == nil {
@@ -66,10 +76,7 @@ func readACL(ctx context.Context, q Querier, relation uint32) (acl, error) {
 		if number != 0 {
 			list = a.Columns[number]
 		}
-		if at := (struct {
-			number int16
-			ord    int64
-		}{number, *ord}); at != last || len(list) == 0 {
+		if at := (place{number, *ord}); at != last || len(list) == 0 {
 			list, last = append(list, item{Grantee: *grantee, Grantor: *grantor}), at
 		}
 		i := &list[len(list)-1]
@@ -108,7 +115,7 @@ func (a acl) equal(b acl) bool {
 	return true
 }
 
-// grantable is one relation to grant on, with the names that SQL needs.
+// granting is one relation to grant on, with the names that SQL needs.
 type granting struct {
 	tx      pgx.Tx
 	name    string // quoted and qualified

@@ -63,8 +63,6 @@ type relation struct {
 
 func (r relation) String() string { return pgx.Identifier{r.schema, r.name}.Sanitize() }
 
-func (r relation) partitioned() bool { return r.kind == "p" }
-
 // find reads the target's table and all that inherit from it, the table first. The error is a [job.Refusals] where the table or a column
 // is not there.
 func (t Target) find(ctx context.Context, q Querier) ([]relation, error) {

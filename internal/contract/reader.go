@@ -159,6 +159,7 @@ func told(kind Kind, fate Fate, shared bool) (why, fix string) {
 		return "names it in its column list or row filter", "ALTER PUBLICATION ... SET TABLE without it, once its subscribers do without it"
 	case Table:
 		return "inherits from it", "drop it first, or ALTER TABLE ... NO INHERIT"
+	default:
 	}
 	return "depends on it", "drop it, or make it depend on the new schema"
 }

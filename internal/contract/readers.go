@@ -138,7 +138,7 @@ func (t Target) structure(rs []relation) (all []Reader) {
 		add(RowType, rs[0].String(), "the table is made of a type, whose columns are its own", "drop the attribute of the type: ALTER TYPE ... DROP ATTRIBUTE ... CASCADE")
 	}
 	for _, r := range rs {
-		if r.partKey != "" && slices.ContainsFunc(t.Columns, func(c string) bool { return names(c).in(r.partKey) }) {
+		if r.partKey != "" && slices.ContainsFunc(t.Columns, func(c string) bool { return named(r.partKey, c) }) {
 			add(PartitionKey, r.String(), "rows are put into partitions by it", "no fix: move the rows to a table with another partition key")
 		}
 	}

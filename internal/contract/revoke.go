@@ -74,7 +74,7 @@ var revokeNotes = []string{
 func (t Target) holders(a acl, r relation) (roles []uint32) {
 	add := func(items []item) {
 		for _, i := range items {
-			if yes, _ := i.has(selects); yes && i.Grantee != r.owner && !slices.Contains(roles, i.Grantee) {
+			if _, yes := i.reads(); yes && i.Grantee != r.owner && !slices.Contains(roles, i.Grantee) {
 				roles = append(roles, i.Grantee)
 			}
 		}
@@ -124,11 +124,7 @@ func (t Target) take(ctx context.Context, g *granting, was acl, r relation) erro
 	}
 	slices.Sort(others)
 	read := func(i item) (item, bool) {
-		yes, option := i.has(selects)
-		only := item{Grantee: i.Grantee, Grantor: i.Grantor, Privileges: []string{selects}}
-		if option {
-			only.Privileges, only.Grantable = nil, []string{selects}
-		}
+		only, yes := i.reads()
 		return only, yes && i.Grantee != g.owner
 	}
 	for _, h := range was.held(g.owner) {
@@ -221,7 +217,7 @@ func (p Plan) blind(ctx context.Context, tx pgx.Tx, rs []relation, grantees map[
 		if slices.Contains(p.Accept, name) {
 			return nil
 		}
-		use := ""
+		var use string
 		switch {
 		case grantees[oid]:
 			use = "was granted SELECT"
@@ -282,11 +278,7 @@ func (c change) back(ctx context.Context, tx pgx.Tx) (exact bool, err error) {
 func (c change) onTop(ctx context.Context, g *granting) error {
 	known := func(i item) bool { return g.roles[i.Grantee] != "" && g.roles[i.Grantor] != "" }
 	only := func(i item) (item, bool) {
-		yes, option := i.has(selects)
-		s := item{Grantee: i.Grantee, Grantor: i.Grantor, Privileges: []string{selects}}
-		if option {
-			s.Privileges, s.Grantable = nil, []string{selects}
-		}
+		s, yes := i.reads()
 		return s, yes && known(i) && i.Grantee != g.owner
 	}
 	for _, i := range c.Was.Table {
@@ -298,7 +290,7 @@ func (c change) onTop(ctx context.Context, g *granting) error {
 	}
 	had := func(n int16, grantee, grantor uint32) bool {
 		return slices.ContainsFunc(c.Was.Columns[n], func(i item) bool {
-			yes, _ := i.has(selects)
+			_, yes := i.reads()
 			return yes && i.Grantee == grantee && i.Grantor == grantor
 		})
 	}

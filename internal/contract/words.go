@@ -107,11 +107,8 @@ func unquoted(s string) string {
 	return ""
 }
 
-// names is one name to look for.
-type names string
-
-// in says whether an expression names it, in its own text.
-func (n names) in(expression string) bool {
+// named says whether an expression names a column, in its own text.
+func named(expression, column string) bool {
 	tokens, _ := sqltext.Scan(expression)
-	return slices.ContainsFunc(tokens, func(t sqltext.Token) bool { return t.Name && t.Text == string(n) })
+	return slices.ContainsFunc(tokens, func(t sqltext.Token) bool { return t.Name && t.Text == column })
 }

@@ -70,8 +70,8 @@ func holding(t *testing.T, dsn, lock string) (pid uint32, end func()) {
 	return conn.PgConn().PID(), sync.OnceFunc(func() { _, _ = conn.Exec(context.Background(), "rollback") })
 }
 
-// application runs short reads and writes on t until it is stopped, and returns the longest that one took.
-func application(t *testing.T, pool *pgxpool.Pool) (stop func() (longest time.Duration, statements int64)) {
+// application runs short reads and writes on t, of which some are done when it returns, until it is stopped. stop returns the longest that one took.
+func application(t *testing.T, pool *pgxpool.Pool) (stop func() (longest time.Duration)) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
@@ -96,10 +96,11 @@ func application(t *testing.T, pool *pgxpool.Pool) (stop func() (longest time.Du
 			}
 		})
 	}
-	return func() (time.Duration, int64) {
+	require.Eventually(t, func() bool { return count.Load() > 200 }, 20*time.Second, 10*time.Millisecond)
+	return func() time.Duration {
 		cancel()
 		all.Wait()
-		return time.Duration(longest.Load()), count.Load()
+		return time.Duration(longest.Load())
 	}
 }
 
@@ -113,9 +114,7 @@ func TestTheApplicationHardlyWaits(t *testing.T) {
 		_, end := holding(t, d.DSN, "select count(*) from t")
 		defer time.AfterFunc(reportLasts, end).Stop()
 		alter(d)
-		longest, statements := stop()
-		require.Greater(t, statements, int64(100))
-		return longest
+		return stop()
 	}
 	plain := measure(func(d *harness.TestDatabase) {
 		_, err := connect(t, d.DSN).Exec(t.Context(), "alter table t add column c int")
@@ -302,7 +301,7 @@ func TestARepeatMakesNothingTwice(t *testing.T) {
 	d := table(t)
 	conn := connect(t, d.DSN)
 	source := strings.Replace(whole, "create function", "create or replace function", 1) +
-		"; create table t2 (id bigint); alter table t rename to t_old; alter table t2 rename to t; create table gone (id int); drop table gone"
+		"; alter table n add column x int; alter table n rename to m; create index concurrently m_x on m (x)"
 	var first, again recorder
 	require.NoError(t, Apply(t.Context(), conn, mustParse(t, source), Options{}, first.add))
 	require.Empty(t, first.of(Already))
@@ -320,6 +319,15 @@ func TestARepeatMakesNothingTwice(t *testing.T) {
 	for _, e := range again.of(Applied) {
 		require.Empty(t, e.Statement.probes(), "applied twice: %s", e.Statement.SQL)
 	}
+}
+
+// A file that swaps two tables is in no state, at its start, in which its end seems reached.
+func TestASwapIsNotTakenForDone(t *testing.T) {
+	d := table(t)
+	conn := connect(t, d.DSN)
+	var events recorder
+	require.NoError(t, Apply(t.Context(), conn, mustParse(t, "create table t_new (id bigint); alter table t rename to t_old; alter table t_new rename to t"), Options{}, events.add))
+	require.Len(t, events.of(Applied), 3)
 }
 
 func TestAnInvalidIndexIsSwept(t *testing.T) {

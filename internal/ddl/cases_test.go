@@ -35,7 +35,6 @@ var scenery = []string{
 	`create function stab() returns int language plpgsql stable as 'begin return 1; end'`,
 	`create function tg() returns trigger language plpgsql as 'begin return new; end'`,
 	`create trigger big_tg before update on big for each row execute function tg()`,
-	`analyze`,
 }
 
 // ddlCase is a statement that is judged and then really run.

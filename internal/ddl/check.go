@@ -100,7 +100,7 @@ func (j *judge) statement() {
 		j.add(f)
 	case *alterEnum:
 		j.alterEnum(n)
-	case *named, *sequence, *struct{}:
+	case *named, *createDomain, *sequence, *struct{}:
 		f := j.begin(j.firstWords(2))
 		f.because("makes something new, which nobody uses yet")
 		j.add(f)

@@ -97,8 +97,6 @@ func (j *judge) values(f *Finding, family []Table, d columnDef, column Column) {
 			"then fill it by a job and SET NOT NULL", table, name, column.Type))
 	case column.NotNull:
 		f.work(Scan, family, "")
-	default:
-		f.because("changes the catalog only")
 	}
 }
 

@@ -97,6 +97,8 @@ func (s Statement) probes() []probe {
 		}
 	case *named:
 		return n.probes()
+	case *createDomain:
+		return []probe{{typeSQL, []any{quoted(texts(n.Name)), true}}}
 	case *alterEnum:
 		if n.Old == "" {
 			return []probe{{enumSQL, []any{quoted(texts(n.Type)), n.New}}}
@@ -147,8 +149,6 @@ func (n *named) probes() []probe {
 		return []probe{{extension, []any{n.Extension, true}}}
 	case len(n.Type) > 0:
 		return []probe{{typeSQL, []any{quoted(texts(n.Type)), true}}}
-	case len(n.Domain) > 0:
-		return []probe{{typeSQL, []any{quoted(texts(n.Domain)), true}}}
 	}
 	return nil
 }

@@ -9,12 +9,16 @@ import (
 // must not be made again: an index that became a constraint, a check that only led to NOT NULL, a table that has another name now.
 //
 // That an object is not there proves nothing by itself, for a first run finds none either. So a constraint counts as dropped again only if what
-// stands between its making and its dropping is done as well.
+// stands between its making and its dropping is done as well; and where a file gives a table's name to another (t to t_old, t_new to t), the
+// names prove nothing at all.
 func overtaken(ctx context.Context, q Querier, statements []Statement, i int) (bool, error) {
 	mine := statements[i].concerns()
 	for k := len(statements) - 1; k > i; k-- {
 		taken := statements[k].takes()
 		if !slices.ContainsFunc(taken, func(o object) bool { return slices.Contains(mine, o) }) {
+			continue
+		}
+		if swaps(statements, statements[k]) {
 			continue
 		}
 		done, err := Done(ctx, q, statements[k])
@@ -26,6 +30,16 @@ func overtaken(ctx context.Context, q Querier, statements []Statement, i int) (b
 		}
 	}
 	return false, nil
+}
+
+// swaps tells whether a statement gives a table a name that the file takes from another.
+func swaps(statements []Statement, s Statement) bool {
+	n, ok := s.node.(*rename)
+	if !ok || n.Relation == nil {
+		return false
+	}
+	given := object{kind: "table", on: Name{n.Relation.Schema, n.New}}
+	return slices.ContainsFunc(statements, func(other Statement) bool { return slices.Contains(other.takes(), given) })
 }
 
 // ledTo tells whether something between the making of a constraint and its dropping can be told as done, and nothing as not done.
@@ -46,7 +60,7 @@ func ledTo(ctx context.Context, q Querier, between []Statement, taken []object) 
 
 // object is something in the database, by the names that a file uses.
 type object struct {
-	kind string // constraint, index, table, or given: a table's name as another's
+	kind string // constraint, index or table
 	on   Name   // the table; of an index none
 	name string
 }
@@ -58,10 +72,6 @@ func (s Statement) concerns() []object {
 		out = append(out, object{kind: "table", on: n})
 	}
 	switch n := s.node.(type) {
-	case *rename: // the next may give the name to another: old to older, new to old
-		if n.Type == "OBJECT_TABLE" && n.Relation != nil {
-			out = append(out, object{kind: "given", on: n.Relation.name()})
-		}
 	case *createIndex:
 		out = append(out, object{kind: "index", name: n.Name})
 	case *alterTable:
@@ -92,7 +102,7 @@ func (s Statement) takes() []object {
 		}
 	case *rename:
 		if n.Type == "OBJECT_TABLE" && n.Relation != nil {
-			out = append(out, object{kind: "table", on: n.Relation.name()}, object{kind: "given", on: Name{n.Relation.Schema, n.New}})
+			out = append(out, object{kind: "table", on: n.Relation.name()})
 		}
 	case *drop:
 		for i, parts := range n.names() {

@@ -297,8 +297,11 @@ type named struct { // CREATE SCHEMA, EXTENSION, TYPE ... AS ENUM
 	Schema    string `json:"schemaname"`
 	Extension string `json:"extname"`
 	Type      []text `json:"typeName"`
-	Domain    []text `json:"domainname"`
 	MissingOK bool   `json:"if_not_exists"`
+}
+
+type createDomain struct {
+	Name []text `json:"domainname"`
 }
 
 type createFunction struct {
@@ -328,7 +331,7 @@ var kinds = map[string]func() any{
 	"ViewStmt": func() any { return new(view) }, "CreatePolicyStmt": func() any { return new(policy) },
 	"CreateStatsStmt": func() any { return new(statistics) }, "CreateSeqStmt": func() any { return new(sequence) },
 	"CreateSchemaStmt": func() any { return new(named) }, "CreateExtensionStmt": func() any { return new(named) },
-	"CreateEnumStmt": func() any { return new(named) }, "CreateDomainStmt": func() any { return new(named) },
+	"CreateEnumStmt": func() any { return new(named) }, "CreateDomainStmt": func() any { return new(createDomain) },
 	"CompositeTypeStmt":  func() any { return new(struct{}) },
 	"CreateFunctionStmt": func() any { return new(createFunction) }, "AlterEnumStmt": func() any { return new(alterEnum) },
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -200,7 +199,7 @@ func TestAKilledWalkerIsGoneOnAfter(t *testing.T) {
 	}, 20*time.Second, 10*time.Millisecond)
 	require.NoError(t, p.Kill())
 	half := sc.last()
-	require.Greater(t, half.Walked, int64(0))
+	require.Positive(t, half.Walked)
 	require.Less(t, half.Walked, int64(20000))
 	ended, err := sc.walker().Walk(t.Context(), sc.m, time.Minute)
 	require.NoError(t, err)
@@ -309,7 +308,7 @@ func TestVerdict(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			clean, why := divergence.Verdict(c.series, at(8), at(10))
 			require.Equal(t, c.clean, clean)
-			require.True(t, strings.Contains(why, c.why), why)
+			require.Contains(t, why, c.why)
 		})
 	}
 }

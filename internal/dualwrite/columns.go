@@ -2,6 +2,7 @@ package dualwrite
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/backfleet/backfleet/internal/statement"
@@ -19,10 +20,10 @@ func (p Pair) columnTriggers(d Direction, in inspection) []trigger {
 	update := trigger{table: p.Source, name: p.object("zz_", "_u"), timing: "BEFORE", events: []string{"UPDATE"},
 		watched: watch(p.Source, in.forward.whole, in.forward.reads, p.kept(), names(p.New))}
 	if d == Both {
-		f.body = p.columnsBoth()
+		f.body = p.columnsBoth(in)
 		update.watched = watch(p.Source, in.forward.whole || in.backward.whole, in.forward.reads, in.backward.reads, p.kept(), names(p.New))
 	} else {
-		f.body = p.columnsForward(update.watched)
+		f.body = p.columnsForward(update.watched, in)
 		update.unfilled = names(p.New)
 	}
 	insert := trigger{table: p.Source, name: p.object("zz_", "_i"), timing: "BEFORE", events: []string{"INSERT"}, function: f}
@@ -30,13 +31,40 @@ func (p Pair) columnTriggers(d Direction, in inspection) []trigger {
 	return []trigger{insert, update}
 }
 
-// fill sets columns of a record of the table from the expressions over the row that is written.
-func (p Pair) fill(record string, cs []Column) string {
-	return fmt.Sprintf("SELECT %s\n        INTO %s\n        FROM (SELECT NEW.*) AS %s;",
-		expressions(cs, bare), quoted(record+".", names(cs)), alias(p.Source))
+// fill sets columns of a record of the table from the expressions over the row that is written. Expressions that Postgres would take for a
+// generated column hold no subquery, so the columns that they read can stand as variables, and PL/pgSQL evaluates them without a query: that
+// is half of the trigger's cost. The block is named after the table, for expressions that qualify their columns.
+func (p Pair) fill(record string, cs []Column, side inspected) string {
+	if !side.plain(p.Source.Name) {
+		return fmt.Sprintf("SELECT %s\n        INTO %s\n        FROM (SELECT NEW.*) AS %s;",
+			expressions(cs, bare), quoted(record+".", names(cs)), alias(p.Source))
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "<<%s>>\n    DECLARE\n", alias(p.Source))
+	for _, name := range side.reads {
+		c, _ := p.Source.Column(name)
+		fmt.Fprintf(&b, "        %[1]s %[2]s := NEW.%[1]s;\n", statement.Quote(name), c.Declared)
+	}
+	b.WriteString("    BEGIN\n")
+	for _, c := range cs {
+		fmt.Fprintf(&b, "        %s.%s := %s;\n", record, statement.Quote(c.Name), statement.Paren(c.Expression))
+	}
+	b.WriteString("    END;")
+	return b.String()
 }
 
-func (p Pair) columnsForward(watched []string) string {
+// plain reports whether the expressions can be evaluated over variables, without one that hides what PL/pgSQL itself names.
+func (s inspected) plain(table string) bool {
+	if !s.immutable || s.whole {
+		return false
+	}
+	return !slices.ContainsFunc(append([]string{table}, s.reads...), func(name string) bool {
+		name = strings.ToLower(name)
+		return slices.Contains([]string{"new", "old", "found", "sqlstate", "sqlerrm"}, name) || strings.HasPrefix(name, "tg_") || strings.HasPrefix(name, "backfleet_")
+	})
+}
+
+func (p Pair) columnsForward(watched []string, in inspection) string {
 	return fmt.Sprintf(`
 #variable_conflict use_column
 BEGIN
@@ -52,12 +80,12 @@ BEGIN
     END IF;
     %s
     RETURN NEW;
-END `, same(row("NEW", watched), row("OLD", watched)), p.fill("NEW", p.New), p.fill("NEW", p.New))
+END `, same(row("NEW", watched), row("OLD", watched)), p.fill("NEW", p.New, in.forward), p.fill("NEW", p.New, in.forward))
 }
 
 // columnsBoth has the side win that the statement wrote; where it wrote both and they disagree, the new one, from which reads come. A pair
 // is left as it is when either side says what the other one says by its own expression.
-func (p Pair) columnsBoth() string {
+func (p Pair) columnsBoth(in inspection) string {
 	created := make([]string, len(p.New))
 	for i, c := range p.New {
 		created[i] = "CAST(" + c.Default + " AS " + c.Type + ")"
@@ -80,7 +108,7 @@ BEGIN
     IF %s THEN
         RETURN NEW; -- old says what new says
     END IF;
-`, p.fill("backfleet_follows", p.Old), same(row("NEW", names(p.Old)), row("backfleet_follows", names(p.Old))))
+`, p.fill("backfleet_follows", p.Old, in.backward), same(row("NEW", names(p.Old)), row("backfleet_follows", names(p.Old))))
 	}
 	fmt.Fprintf(&b, `    %s
     IF %s THEN
@@ -88,7 +116,7 @@ BEGIN
     END IF;
     IF NOT backfleet_new_written THEN
 %s    END IF;
-`, p.fill("backfleet_follows", p.New), same(row("NEW", names(p.New)), row("backfleet_follows", names(p.New))), p.take(p.New))
+`, p.fill("backfleet_follows", p.New, in.forward), same(row("NEW", names(p.New)), row("backfleet_follows", names(p.New))), p.take(p.New))
 	if len(p.Old) > 0 {
 		fmt.Fprintf(&b, "    IF backfleet_new_written THEN\n%s    END IF;\n", p.take(p.Old))
 	}

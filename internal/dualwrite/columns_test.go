@@ -156,6 +156,31 @@ func TestWithoutBackwardTheOldSideStays(t *testing.T) {
 	require.Equal(t, []string{"1 Cy cy"}, s.rows(pairs))
 }
 
+// Expressions may qualify what they read, hold a subquery, or name the whole row: what they say is what a SELECT over the table says.
+func TestExpressionsMeanWhatTheyMeanInAQuery(t *testing.T) {
+	for x, want := range map[string]string{
+		"lower(users.email)":      "ann",
+		`"users"."email" || seen`: "Ann7",
+		"(SELECT max(o.word) FROM others o WHERE o.id = users.id)":   "other",
+		"(SELECT max(email) FROM others WHERE others.id = users.id)": "theirs",
+		"to_jsonb(users)->>'email'":                                  "Ann",
+		"(users.*)::text":                                            "(1,Ann,,7)",
+		"at_home(email)":                                             "at Ann",
+		"CASE WHEN email ~ ';' THEN 'a;b' ELSE $$it's$$ END":         "it's",
+		"to_char(timestamptz '2026-01-01 00:00:00+00', 'HH24')":      "00",
+	} {
+		t.Run(x, func(t *testing.T) {
+			spec := columns()
+			spec.Forward, spec.Backward = map[string]string{"email_norm": x}, nil
+			s := at(t, harness.Database(t).Pool, spec, users, "CREATE TABLE others (id bigint, word text, email text)", "INSERT INTO others VALUES (1, 'other', 'theirs')",
+				"CREATE FUNCTION at_home(text) RETURNS text STABLE LANGUAGE sql AS $$ SELECT 'at ' || $1 $$")
+			s.install(dualwrite.Forward)
+			s.exec("SET TimeZone = 'Asia/Tokyo'; INSERT INTO users (id, email, seen) VALUES (1, 'Ann', 7); RESET TimeZone")
+			require.Equal(t, []string{want}, s.rows("SELECT email_norm FROM users"))
+		})
+	}
+}
+
 func TestDefaultsAreNotTakenForWrites(t *testing.T) {
 	s := at(t, harness.Database(t).Pool, columns(), "CREATE TABLE users (id bigint PRIMARY KEY, email text NOT NULL DEFAULT '', email_norm text NOT NULL DEFAULT '')")
 	s.install(dualwrite.Both)

@@ -19,7 +19,7 @@ type header struct {
 const headerMark = "\n-- backfleet dual-write "
 
 func headerOf(d Direction, in inspection) header {
-	return header{d, in.forward.reads, in.backward.reads, in.forward.whole, in.backward.whole, in.forward.immutable && in.backward.immutable}
+	return header{d, in.forward.reads, in.backward.reads, in.forward.whole, in.backward.whole, in.forward.immutable}
 }
 
 func (h header) line() string {

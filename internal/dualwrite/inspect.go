@@ -29,7 +29,29 @@ func (p Pair) inspect(ctx context.Context, tx pgx.Tx) (in inspection, err error)
 	if in.backward, err = p.probe(ctx, tx, back, p.Old, "backward"); err != nil {
 		return in, err
 	}
+	all := in.forward.immutable && in.backward.immutable // one function holds both
+	in.forward.immutable, in.backward.immutable = all, all
+	if p.Target != nil {
+		if err := p.inserts(ctx, tx); err != nil {
+			return in, err
+		}
+	}
 	return in, p.refusals(in).Err()
+}
+
+// inserts has the server plan what the trigger would run for each row: else a mistake in it would come out with the application's next write.
+func (p Pair) inserts(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, fmt.Sprintf("EXPLAIN INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s AS %s WHERE false ON CONFLICT (%s) DO NOTHING",
+		p.Target, quoted("", names(p.New)), expressions(p.New, bare), p.Source, alias(p.Source), quoted("", p.Key)))
+	switch code := postgres.SQLState(err); {
+	case err == nil:
+		return nil
+	case code == "42P10":
+		return job.Refusals{{Field: "to.key", Value: strings.Join(p.Key, ", "), Why: "has no unique index of exactly these columns on " + p.Target.String(), Fix: "make it the new table's primary key"}}
+	case postgres.Classify(err) == postgres.Schema:
+		return job.Refusals{{Field: "forward", Why: "does not fit the new table: " + postgres.Describe(err), Fix: "try it as INSERT INTO " + p.Target.String() + " SELECT ..."}}
+	}
+	return fmt.Errorf("plan the insert into %s: %w", p.Target, err)
 }
 
 func (p Pair) refusals(in inspection) (rs job.Refusals) {

@@ -134,6 +134,12 @@ func TestWhatDualWriteCannotKeepIsRefused(t *testing.T) {
 		{"two expressions", "not one expression for each column", "comma", func(s *migration.Spec) { s.Forward["email_norm"] = "lower(email)) AS text), CAST((1" }, columns(), []string{users}},
 		{"a key that leads nowhere", "is not a column of the old table", "unique key", func(s *migration.Spec) { s.Forward["user_id"] = "id + 1" }, table(), []string{users, userEmails}},
 		{"a key that is none", "covers it", "UNIQUE", func(s *migration.Spec) { s.Forward["user_id"] = "seen" }, table(), []string{users, userEmails}},
+		{"a key with no index of its own", "no unique index of exactly these columns", "primary key", func(s *migration.Spec) {
+			s.To.Key, s.To.Columns = []string{"user_id", "again"}, append(s.To.Columns, migration.Column{Name: "again", Type: "bigint"})
+			s.Forward["again"] = "id"
+		}, table(), []string{users, "CREATE TABLE user_emails (user_id bigint PRIMARY KEY, address text, again bigint NOT NULL)", "CREATE INDEX ON user_emails (user_id, again)"}},
+		{"a type that does not fit", "does not fit the new table", "INSERT INTO", func(s *migration.Spec) { s.Forward["address"] = "seen = 1" }, table(),
+			[]string{users, "CREATE TABLE user_emails (user_id bigint PRIMARY KEY, address int)"}},
 		{"no new table", "there is no such table", "", func(*migration.Spec) {}, table(), []string{users}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

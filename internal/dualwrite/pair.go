@@ -7,7 +7,8 @@
 // transaction of [Install] took its lock is written under the trigger.
 //
 // What goes past it: TRUNCATE and the attaching or dropping of a partition, for which no row trigger fires; a session that disables
-// triggers. The watch finds what they leave.
+// triggers; with a new table, a DELETE
+// under REPEATABLE READ of a row that the backfill carried over after its snapshot. The watch finds what they leave.
 package dualwrite
 
 import (
@@ -40,7 +41,8 @@ type Pair struct {
 	SearchPath string           // under which the expressions mean what they mean
 	Source     catalog.Table    // the old table
 	Target     *catalog.Table   // the new table; nil: the new columns are the old table's
-	Link       []string         // with a new table: the source's columns that its key follows from, in that key's order
+	Key        []string         // of the new table
+	Link       []string         // the source's columns that Key follows from, in its order
 	New        []Column         // what forward fills, in the file's order
 	Old        []Column         // what backward fills, in the old table's order
 	Kept       []catalog.Column // the source's columns that the last phase drops
@@ -59,22 +61,20 @@ type Column struct {
 // the names of types come qualified. What cannot be is a [job.Refusals]; any other error is the server's.
 func Load(ctx context.Context, q catalog.Querier, spec migration.Spec, searchPath string) (Pair, error) {
 	p := Pair{Name: spec.Name, SearchPath: searchPath}
-	key := spec.Backfill.Key
 	var rs job.Refusals
+	var err error
 	if spec.NewTable() {
-		p.Link, rs = link(spec)
-		if len(rs) > 0 {
+		if p.Link, rs = link(spec); len(rs) > 0 {
 			return Pair{}, rs
 		}
-		key = p.Link
+		p.Key = spec.To.Key
 	}
-	var err error
-	if p.Source, err = catalog.Load(ctx, q, spec.Table, key); err != nil {
+	if p.Source, err = walkable(ctx, q, spec.Table, spec.Backfill.Key, p.Link); err != nil {
 		return Pair{}, err
 	}
 	into := p.Source
 	if spec.NewTable() {
-		t, err := catalog.Load(ctx, q, spec.To.Table, spec.To.Key)
+		t, err := walkable(ctx, q, spec.To.Table, nil, p.Key)
 		if err != nil {
 			return Pair{}, inField(err, "to.")
 		}
@@ -99,6 +99,19 @@ func Load(ctx context.Context, q catalog.Querier, spec migration.Spec, searchPat
 		return Pair{}, rs
 	}
 	return p, nil
+}
+
+// walkable loads a table by the key that it is walked by. Where rows are looked up by other columns, those must identify them: they hold that
+// key, or are one themselves.
+func walkable(ctx context.Context, q catalog.Querier, table string, key, lookup []string) (catalog.Table, error) {
+	t, err := catalog.Load(ctx, q, table, key)
+	if len(lookup) == 0 {
+		return t, err
+	}
+	if err == nil && !slices.ContainsFunc(t.Key, func(c job.Column) bool { return !slices.Contains(lookup, c.Name) }) {
+		return t, nil
+	}
+	return catalog.Load(ctx, q, table, lookup)
 }
 
 // inField names the field of a migration that a refusal of the catalog is about.

@@ -151,7 +151,7 @@ func (p Pair) kept() []string {
 
 // pins are what the functions must state for themselves.
 func pins(in inspection) []string {
-	if in.forward.immutable && in.backward.immutable {
+	if in.forward.immutable {
 		return nil
 	}
 	return formats

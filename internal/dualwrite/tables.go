@@ -37,15 +37,12 @@ func (p Pair) tableTriggers(d Direction, in inspection) []trigger {
 
 // keyed is the columns that identify the new row, and the rest.
 func (p Pair) keyed() (key []string, rest []Column) {
-	for _, k := range p.Target.Key {
-		key = append(key, k.Name)
-	}
 	for _, c := range p.New {
-		if !slices.Contains(key, c.Name) {
+		if !slices.Contains(p.Key, c.Name) {
 			rest = append(rest, c)
 		}
 	}
-	return key, rest
+	return p.Key, rest
 }
 
 // shape writes one expression of a list. What is compared is cast to its column's type; what is written is not, for a cast cuts a text that

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/backfleet/backfleet/internal/dualwrite"
+	"github.com/backfleet/backfleet/internal/migration"
 	"github.com/backfleet/backfleet/test/harness"
 )
 
@@ -122,4 +123,27 @@ func TestAForeignKeyToTheOldTableLetsItsRowsGo(t *testing.T) {
 	s.install(dualwrite.Forward)
 	s.exec("INSERT INTO users VALUES (1, 'Ann'), (2, 'Bo')", "DELETE FROM users WHERE id = 1")
 	require.Equal(t, []string{"2 bo"}, s.rows(emails))
+}
+
+// Both tables are partitioned, the key is composite, and rows move to other partitions.
+func TestPartitionedTablesFollow(t *testing.T) {
+	everyVersion(t, func(t *testing.T, pool *pgxpool.Pool, _ int) {
+		spec := migration.Spec{
+			Name: "orders", Database: "main", Table: "public.orders", From: migration.From{Columns: []string{"note"}},
+			To: migration.To{Table: "public.notes", Key: []string{"order_id", "shop"},
+				Columns: []migration.Column{{Name: "shop", Type: "int"}, {Name: "order_id", Type: "bigint"}, {Name: "body", Type: "text"}}},
+			Forward: map[string]string{"order_id": "orders.id", "shop": "tenant", "body": "upper(note)"},
+		}
+		s := at(t, pool, spec, "CREATE TABLE orders (tenant int, id bigint, note text, PRIMARY KEY (tenant, id)) PARTITION BY RANGE (tenant)",
+			"CREATE TABLE orders1 PARTITION OF orders FOR VALUES FROM (0) TO (10)", "CREATE TABLE orders2 PARTITION OF orders FOR VALUES FROM (10) TO (20)",
+			"CREATE TABLE notes (shop int, order_id bigint, body text, PRIMARY KEY (shop, order_id)) PARTITION BY HASH (shop)",
+			"CREATE TABLE notes1 PARTITION OF notes FOR VALUES WITH (MODULUS 2, REMAINDER 0)", "CREATE TABLE notes2 PARTITION OF notes FOR VALUES WITH (MODULUS 2, REMAINDER 1)")
+		s.install(dualwrite.Forward)
+		s.exec("INSERT INTO orders VALUES (1, 1, 'a'), (2, 1, 'b')", "INSERT INTO orders2 VALUES (11, 1, 'c')", "UPDATE orders SET tenant = 12, note = 'moved' WHERE tenant = 2",
+			"SET session_replication_role = replica; INSERT INTO orders1 VALUES (3, 1, 'applied'); RESET session_replication_role")
+		const read = "SELECT shop, order_id, body FROM notes ORDER BY 1, 2"
+		require.Equal(t, []string{"1 1 A", "3 1 APPLIED", "11 1 C", "12 1 MOVED"}, s.rows(read))
+		s.exec("DELETE FROM orders WHERE tenant < 10")
+		require.Equal(t, []string{"11 1 C", "12 1 MOVED"}, s.rows(read))
+	})
 }

@@ -109,7 +109,7 @@ func (f Facts) Since(started time.Time) time.Time {
 	return started
 }
 
-// All reads go to the new schema, and since when.
+// Switched says since when all reads go to the new schema.
 func (f Facts) Switched() (since time.Time, yes bool) {
 	if f.Percent != 100 || f.Ramped == nil {
 		return time.Time{}, false

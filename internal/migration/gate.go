@@ -278,7 +278,7 @@ func wait(what string, since *time.Time, now time.Time, soak Period) Condition {
 
 // left is what remains until then, in whole seconds of which the last one counts until it is over.
 func left(until, now time.Time) Period {
-	return Period(max(0, (until.Sub(now)+time.Second-1)/time.Second*time.Second))
+	return Period(max(0, until.Sub(now)+time.Second-1).Truncate(time.Second))
 }
 
 // small lets a condition go for tables so small that a mistake is mended in minutes.

@@ -23,7 +23,7 @@ func (g *Guard) evidence(ctx context.Context, m migration.Migration, now time.Ti
 			return e, err
 		}
 	}
-	if err = g.backfilled(ctx, m, &e); err != nil {
+	if err := g.backfilled(ctx, m, &e); err != nil {
 		return e, err
 	}
 	if m.Facts.DualWrite != nil {

@@ -46,21 +46,21 @@ func (g *Guard) CheckExpand(ctx context.Context, name, text string) (Expansion, 
 
 // statements are those of a text or, where it is empty, those that the migration's file asks for, with what the server knows of them.
 func (g *Guard) statements(ctx context.Context, spec migration.Spec, text string) (statements []ddl.Statement, facts ddl.Facts, err error) {
-	make := func() ([]ddl.Statement, error) { return ddl.Parse(text) }
+	written := func() ([]ddl.Statement, error) { return ddl.Parse(text) }
 	if text == "" {
 		w, err := wanted(spec)
 		if err != nil {
 			return nil, facts, err
 		}
-		make = func() ([]ddl.Statement, error) { return ddl.Generate(w, facts) }
+		written = func() ([]ddl.Statement, error) { return ddl.Generate(w, facts) }
 	}
-	if statements, err = make(); err != nil {
+	if statements, err = written(); err != nil {
 		return nil, facts, explained(spec, err)
 	}
 	if facts, err = ddl.Read(ctx, g.Pool, statements); err != nil {
 		return nil, facts, explained(spec, err)
 	}
-	if statements, err = make(); err != nil { // what is generated depends on what the server knows of the defaults
+	if statements, err = written(); err != nil { // what is generated depends on what the server knows of the defaults
 		return nil, facts, explained(spec, err)
 	}
 	return statements, facts, nil

@@ -40,7 +40,7 @@ func (s *Store) Watch(ctx context.Context, name string) (w divergence.Watch, err
 			return w, s.explain("read the watch of "+name, err)
 		}
 		if since != nil {
-			w.SinceXID = uint64(*since) //nolint:gosec // an id of a transaction
+			w.SinceXID = uint64(*since)
 		}
 		if started != nil {
 			w.Started = *started

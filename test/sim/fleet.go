@@ -47,6 +47,7 @@ type worker struct {
 	limiter *throttle.Limiter
 	sizer   *throttle.Sizer
 	leased  bool
+	held    bool
 	wake    float64 // it sleeps until then
 
 	size  int
@@ -126,7 +127,12 @@ func (f *fleet) start(w *worker, t, cost float64) bool {
 	}
 	f.clock.now = at(t)
 	if !w.gate.Open(f.clock.now) {
+		w.held = true
 		return false
+	}
+	if w.held {
+		w.held = false
+		w.limiter.Forfeit()
 	}
 	rows, wait := w.limiter.Reserve(w.sizer.Next(1 << 30))
 	if rows <= 0 {

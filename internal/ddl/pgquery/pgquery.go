@@ -104,7 +104,7 @@ func (p program) parse(ctx context.Context, source string) (tree string, err err
 	if err != nil {
 		return "", fmt.Errorf("start PostgreSQL's parser: %w", err)
 	}
-	defer module.Close(ctx)
+	defer func() { _ = module.Close(ctx) }()
 	return instance{module}.parse(ctx, source)
 }
 

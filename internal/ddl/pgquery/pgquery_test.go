@@ -54,10 +54,10 @@ func TestParsesAtOnce(t *testing.T) {
 
 // Neither depth nor size may end the process.
 func TestWhatIsTooMuchIsAnError(t *testing.T) {
-	_, err := pgquery.ParseToJSON(t.Context(), "select "+strings.Repeat("(", 100_000)+"1"+strings.Repeat(")", 100_000))
+	_, err := pgquery.ParseToJSON(t.Context(), "select "+strings.Repeat("(", 20_000)+"1"+strings.Repeat(")", 20_000))
 	require.Error(t, err)
 	t.Log(err)
-	long := "select " + strings.Repeat("1,", 100_000) + "1"
+	long := "select " + strings.Repeat("1,", 20_000) + "1"
 	start := time.Now()
 	_, err = pgquery.ParseToJSON(t.Context(), long)
 	t.Logf("%d bytes: %v, %v", len(long), time.Since(start), err)

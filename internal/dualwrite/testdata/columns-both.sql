@@ -12,19 +12,25 @@ BEGIN
     ELSE
         backfleet_new_written := CAST(ROW(NEW."email_norm") AS record) OPERATOR(pg_catalog.*<>) CAST(ROW(OLD."email_norm") AS record);
     END IF;
-    SELECT (
+    <<"users">>
+    DECLARE
+        "email_norm" text := NEW."email_norm";
+    BEGIN
+        backfleet_follows."email" := (
 email_norm
-)
-        INTO backfleet_follows."email"
-        FROM (SELECT NEW.*) AS "users";
+);
+    END;
     IF CAST(ROW(NEW."email") AS record) OPERATOR(pg_catalog.*=) CAST(ROW(backfleet_follows."email") AS record) THEN
         RETURN NEW; -- old says what new says
     END IF;
-    SELECT (
+    <<"users">>
+    DECLARE
+        "email" text := NEW."email";
+    BEGIN
+        backfleet_follows."email_norm" := (
 lower(email)
-)
-        INTO backfleet_follows."email_norm"
-        FROM (SELECT NEW.*) AS "users";
+);
+    END;
     IF CAST(ROW(NEW."email_norm") AS record) OPERATOR(pg_catalog.*=) CAST(ROW(backfleet_follows."email_norm") AS record) THEN
         RETURN NEW; -- new says what old says
     END IF;

@@ -8,21 +8,27 @@ BEGIN
         -- Something else of a row was written that is not filled yet. A value that the expression does not take has been there before, and
         -- is the backfill's to set aside: this write must not fail for it.
         BEGIN
-        SELECT (
+        <<"users">>
+    DECLARE
+        "email" text := NEW."email";
+    BEGIN
+        NEW."email_norm" := (
 lower(email)
-)
-        INTO NEW."email_norm"
-        FROM (SELECT NEW.*) AS "users";
+);
+    END;
         EXCEPTION WHEN data_exception OR integrity_constraint_violation OR raise_exception THEN
             RETURN NEW;
         END;
         RETURN NEW;
     END IF;
-    SELECT (
+    <<"users">>
+    DECLARE
+        "email" text := NEW."email";
+    BEGIN
+        NEW."email_norm" := (
 lower(email)
-)
-        INTO NEW."email_norm"
-        FROM (SELECT NEW.*) AS "users";
+);
+    END;
     RETURN NEW;
 END $backfleet$;
 

@@ -32,6 +32,8 @@ func TestThreeWeeks(t *testing.T) {
 
 func threeWeeks(t *testing.T, file, table, key string, dropped func(*scene)) {
 	s := newScene(t, file)
+	s.exec("INSERT INTO users (email) SELECT 'Ann' || i || '@X' FROM generate_series(301, 3000) i")
+	s.exec("INSERT INTO truth SELECT id, email FROM users WHERE id > 300")
 	s.fleet()
 	load := s.write("users", "id", "email", "Bob%d@X")
 

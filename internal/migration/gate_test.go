@@ -79,6 +79,7 @@ func TestThreeWeeks(t *testing.T) {
 		"switch on proof":                   {gate: migration.GateReads, facts: filled, e: migration.Evidence{Now: noon.Add(9 * day), Divergence: clean(8 * day)}, to: 1},
 		"switch to all at once":             {gate: migration.GateReads, facts: filled, e: migration.Evidence{Now: noon.Add(9 * day), Divergence: clean(8 * day)}, to: 100, unmet: "reads go to 1 %"},
 		"switch to a half":                  {gate: migration.GateReads, facts: filled, e: migration.Evidence{Now: noon.Add(9 * day), Divergence: clean(8 * day)}, to: 50, unmet: "reads go to 1 %"},
+		"switch after a way back":           {gate: migration.GateReads, facts: func() migration.Facts { f := filled; f.Ramped = at(3 * day); return f }(), e: migration.Evidence{Now: noon.Add(9 * day), Divergence: clean(2 * day)}, to: 1, unmet: "no diverging row"},
 		"stop before a week":                {gate: migration.GateStop, facts: full, e: migration.Evidence{Now: noon.Add(9*day - time.Minute), Divergence: clean(3 * day)}, unmet: "new schema for 7d", remain: time.Minute},
 		"stop after a week":                 {gate: migration.GateStop, facts: full, e: migration.Evidence{Now: noon.Add(9 * day), Divergence: clean(3 * day)}},
 		"stop at ten percent":               {gate: migration.GateStop, facts: func() migration.Facts { f := full; f.Percent = 10; return f }(), e: migration.Evidence{Now: noon.Add(99 * day), Divergence: clean(3 * day)}, unmet: "new schema for 7d"},
@@ -100,6 +101,15 @@ func TestThreeWeeks(t *testing.T) {
 			require.True(t, unmet[0].Fix != "" || unmet[0].Remains > 0, "it says what to do, or how long to wait")
 		})
 	}
+}
+
+// An override passes what was not met when it was made, of its own gate, and nothing that could not be right.
+func TestAnOverridePassesWhatWasUnmetThen(t *testing.T) {
+	f := migration.Facts{Overrides: []migration.Override{{Gate: "backfill", Unmet: []string{"a wait"}}}}
+	require.True(t, f.Overridden(migration.GateBackfill, migration.Condition{What: "a wait"}))
+	require.False(t, f.Overridden(migration.GateBackfill, migration.Condition{What: "another"}))
+	require.False(t, f.Overridden(migration.GateStop, migration.Condition{What: "a wait"}))
+	require.False(t, f.Overridden(migration.GateBackfill, migration.Condition{What: "a wait", Hard: true}))
 }
 
 // No gate is open whose checklist nobody ticked.

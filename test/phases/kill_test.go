@@ -93,7 +93,7 @@ func strikeEverywhere(t *testing.T, s *scene, b blow) {
 	c.must(b.args...)
 	want := c.outcome()
 	c = s.copy(t, b.template)
-	before, left := c.state(), 0
+	before, left, mended := c.state(), 0, map[string]bool{}
 	for n := 1; ; n++ {
 		killed, code, output := struck(t, n, c.bin, c.dsn, b.args...)
 		c.await("its sessions are gone", func() bool {
@@ -103,18 +103,22 @@ func strikeEverywhere(t *testing.T, s *scene, b blow) {
 			require.Zero(t, code, output)
 			require.Equal(t, want, c.outcome())
 			require.Positive(t, left, "no blow fell after a commit")
-			t.Logf("killed at each of %d messages in %s; %d times something was left", n-1, time.Since(began).Round(time.Millisecond), left)
+			t.Logf("killed at each of %d messages in %s; %d times something was left, of %d kinds", n-1, time.Since(began).Round(time.Millisecond), left, len(mended))
 			return
 		}
 		if c.state() == before { // as if there had been no blow: the next one may fall here
 			continue
 		}
 		left++
+		part := c.outcome()
 		if !b.partly {
-			require.Equal(t, want, c.outcome(), "after message %d a part of the step was left", n)
+			require.Equal(t, want, part, "after message %d a part of the step was left", n)
 		}
-		c.must(b.args...)
-		require.Equal(t, want, c.outcome(), "after message %d", n)
+		if !mended[part] { // the same again needs no other proof
+			c.must(b.args...)
+			require.Equal(t, want, c.outcome(), "after message %d", n)
+			mended[part] = true
+		}
 		c = s.copy(t, b.template)
 	}
 }
@@ -176,7 +180,7 @@ func (s *scene) outcome() string {
 	var b strings.Builder
 	b.WriteString(s.dump())
 	rows, err := s.pool.Query(s.Context(), `SELECT * FROM (
-		SELECT 0::bigint, jsonb_build_object('facts', m.facts, 'jobs', (SELECT count(*) FROM backfleet.jobs), 'ranges', (SELECT count(*) FROM backfleet.ranges),
+		SELECT 0::bigint, jsonb_build_object('facts', m.facts, 'jobs', (SELECT jsonb_agg(state) FROM backfleet.jobs), 'ranges', (SELECT count(*) FROM backfleet.ranges),
 			'flags', (SELECT jsonb_object_agg(name, percent) FROM backfleet.flags),
 			'rehearsals', (SELECT jsonb_agg(jsonb_build_array(mode, ended IS NULL) ORDER BY id) FROM backfleet.rehearsals),
 			'watched', (SELECT count(*) FROM backfleet.divergence)) FROM backfleet.migrations AS m

@@ -12,10 +12,10 @@ STAMP      = -X github.com/backfleet/backfleet/internal/observe.version=$(VERSIO
 PACKAGES   = $(shell $(GO) list ./... | grep -v '/backfleet/test/')
 
 .DEFAULT_GOAL := help
-.PHONY: help build image demo test containers contained cluster lint fmt vuln bench chaos fuzz clean
+.PHONY: help build image demo demo-phases test containers contained cluster lint fmt vuln bench chaos fuzz clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/backfleet, static and with its version
 	CGO_ENABLED=0 $(GO) build -trimpath -tags grpcnotrace -ldflags "$(STAMP)" -o bin/backfleet ./cmd/backfleet
@@ -27,6 +27,10 @@ image: ## build the container image (IMAGE=name:tag VERSION=v1.2.3)
 demo: ## a whole backfill on this machine, with real servers and real data (DEMOFLAGS="--rows 1000000 --keep")
 	@test/setup.sh
 	@$(GO) run ./test/demo $(DEMOFLAGS)
+
+demo-phases: ## docs/five-phases.md's worked example on this machine, mistakes included, in two minutes (DEMOFLAGS="--rows 300000")
+	@test/setup.sh
+	@$(GO) run ./test/demophases $(DEMOFLAGS)
 
 test: ## all tests, with real PostgreSQL and NATS servers (TESTFLAGS=-v shows each)
 	@test/setup.sh race versions pgbouncer systemd prometheus net browser

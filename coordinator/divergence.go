@@ -122,8 +122,12 @@ func (w *watcher) turn(ctx context.Context, m migration.Migration) error {
 	if why, err := w.held(ctx); err != nil || why != "" {
 		return err
 	}
-	walker := divergence.Walker{Pool: w.ledger.Pool(), Ledger: w.ledger.Store, Hold: w.held, Note: w.note}
+	held := ""
+	walker := divergence.Walker{Pool: w.ledger.Pool(), Ledger: w.ledger.Store, Hold: w.held, Note: w.note, Held: func(why string) { held = why }}
 	ended, err := walker.Walk(ctx, m, walkFor)
+	if held != "" {
+		return nil // it stands where it was held, until its next turn
+	}
 	if err != nil || !ended {
 		return err
 	}

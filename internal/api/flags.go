@@ -73,7 +73,7 @@ func (s *Server) listFlags(ctx context.Context, in *struct {
 	}
 	var tag strings.Builder
 	for _, f := range all {
-		fmt.Fprintf(&tag, "%s.%d ", f.Name, f.Revision)
+		tag.WriteString(flagTag(f) + " ")
 	}
 	return share(in.IfNoneMatch, strconv.Quote(strings.TrimSpace(tag.String())), FlagList{in.Database, list(all)}), nil
 }
@@ -97,7 +97,12 @@ func (s *Server) getFlag(ctx context.Context, in *struct {
 		on := state.Flag.On(in.Key)
 		state.On = &on
 	}
-	return share(in.IfNoneMatch, etag(state.Revision), state), nil
+	return share(in.IfNoneMatch, strconv.Quote(flagTag(state.Flag)), state), nil
+}
+
+// flagTag tells a flag's states apart, also where a restored ledger counts its revisions anew.
+func flagTag(f flag.Flag) string {
+	return fmt.Sprintf("%s.%d.%d.%d", f.Name, f.Revision, f.Percent, f.Since.UnixMicro())
 }
 
 func (s *Server) flagsOf(ctx context.Context, database string) ([]flag.Flag, error) {

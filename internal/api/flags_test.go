@@ -102,7 +102,7 @@ func TestFlagsOfADatabaseThatIsDownAreNotMadeUp(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	b.server.flags = newFlagCache(func() time.Time { return now })
 	get := func() int {
-		return ask(t, b.server, http.MethodGet, flagPath, "view-token", "192.0.2.1:1", "If-None-Match", `"3"`).Code
+		return ask(t, b.server, http.MethodGet, flagPath, "view-token", "192.0.2.1:1", "If-None-Match", `"norm.3.10.1767323045000000"`).Code
 	}
 	require.Equal(t, http.StatusNotModified, get())
 	now = now.Add(time.Second)

@@ -127,8 +127,12 @@ func (a *app) databaseNames(only string) ([]string, error) {
 	return sorted(sources), nil
 }
 
-// phaseError is what a guard says, with its exit code: what was refused changed nothing.
+// phaseError is what a guard says, with its exit code: what was refused changed nothing. Other errors keep theirs.
 func phaseError(err error) error {
+	var exit *exitError
+	if err == nil || errors.As(err, &exit) {
+		return err
+	}
 	var gate *phase.GateError
 	var wrong *phase.WrongStepError
 	var unknown *store.NoMigrationError
@@ -139,5 +143,5 @@ func phaseError(err error) error {
 	if errors.As(err, &refusals) {
 		return usage("%w", refusals)
 	}
-	return refused(err)
+	return err
 }

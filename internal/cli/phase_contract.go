@@ -57,7 +57,7 @@ nothing.`,
 }
 
 func (a *app) phaseRehearseCommand(database *string) *cobra.Command {
-	var howLong time.Duration
+	var howLong migration.Period
 	var mode string
 	var accept []string
 	var detach bool
@@ -65,8 +65,8 @@ func (a *app) phaseRehearseCommand(database *string) *cobra.Command {
 		Use:   "rehearse MIGRATION --for TIME",
 		Short: "Take the old schema away for a time, so that who still reads it fails now",
 		Long: `Take the old schema away for a time and bring it back, so that the monthly report fails now and not three weeks after the drop. Revoke
-takes SELECT on the old columns from every role and leaves them the others; it is refused where a role would not notice (owners and superusers), unless
---accept names it. Rename gives the columns another name, which everybody notices.
+takes SELECT on the old columns from every role and leaves them the others; it is refused where a role is at work that would not notice (the owner, superusers),
+unless --accept names it. Rename gives the columns another name, which everybody notices.
 
 The command waits, and brings all back at the end of the time or at Ctrl-C. With --detach it returns at once: backfleet phase undo brings all back, from
 anywhere, in less than a second.`,
@@ -77,27 +77,28 @@ anywhere, in less than a second.`,
 			if howLong <= 0 {
 				return usage("rehearse: --for is missing; say how long, as in --for 24h")
 			}
-			_, notes, until, err := g.Rehearse(ctx, name, phase.Rehearsal{Mode: contract.Mode(mode), For: howLong, Accept: accept})
+			_, is, err := g.Rehearse(ctx, name, phase.Rehearsal{Mode: contract.Mode(mode), For: howLong.D(), Accept: accept})
 			if err != nil {
 				return err
 			}
-			for _, n := range notes {
+			for _, n := range is.Notes {
 				say(a.stderr, "note: %s", n)
 			}
-			say(a.stderr, "the old schema of %s is taken away (%s) until %s; bring it back with: backfleet phase undo %s", name, mode, words.At(until), name)
+			say(a.stderr, "the old schema of %s is taken away (%s) until %s; bring it back with: backfleet phase undo %s", name, mode, words.At(is.Until), name)
 			if detach {
 				return nil
 			}
 			select {
 			case <-ctx.Done():
-			case <-time.After(howLong):
+			case <-time.After(is.Left):
 			}
 			back, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoMost)
 			defer cancel()
 			return a.undone(g.Undo(back, name))
 		}),
 	}
-	cmd.Flags().DurationVar(&howLong, "for", 0, "how long, such as 24h")
+	cmd.Flags().TextVar(&howLong, "for", migration.Period(0), "how much `time`, such as 24h or 7d")
+	cmd.Flags().Lookup("for").DefValue = "" // there is none
 	cmd.Flags().StringVar(&mode, "mode", string(contract.Revoke), "revoke or rename")
 	cmd.Flags().StringSliceVar(&accept, "accept", nil, "roles that would not notice and that you know to be no readers")
 	cmd.Flags().BoolVar(&detach, "detach", false, "return at once; end it with backfleet phase undo")

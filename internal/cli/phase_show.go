@@ -69,7 +69,7 @@ func waitsFor(v phase.View) string {
 	}
 	unmet := migration.Unmet(v.Conditions)
 	if len(unmet) == 0 {
-		return "you: " + comesNext(v)
+		return "you: " + phase.Command(v.Migration)
 	}
 	text := unmet[0].What
 	if unmet[0].Remains > 0 {
@@ -79,18 +79,6 @@ func waitsFor(v phase.View) string {
 		text += ", and " + words.Count(len(unmet)-1) + " more"
 	}
 	return text
-}
-
-// comesNext is the command that an open gate lets through.
-func comesNext(v phase.View) string {
-	name := v.Spec.Name
-	switch v.Gate {
-	case migration.GateReads:
-		return "backfleet phase switch " + name + " --to " + words.Count(v.Facts.Step())
-	case migration.GateStop:
-		return "backfleet phase stop " + name
-	}
-	return "backfleet phase " + string(v.Gate) + " " + name
 }
 
 func (a *app) phaseShowCommand(database *string) *cobra.Command {
@@ -149,7 +137,7 @@ func viewText(w io.Writer, v phase.View) {
 		}
 	}
 	if len(migration.Unmet(v.Conditions)) == 0 {
-		say(w, "the gate is open: %s", comesNext(v))
+		say(w, "the gate is open: %s", phase.Command(v.Migration))
 	}
 }
 
@@ -170,9 +158,8 @@ func newSchema(s migration.Spec) string {
 
 // overridesText shows what was not waited for, for ever.
 func overridesText(w io.Writer, v phase.View) {
-	for _, gate := range sorted(v.Facts.Overrides) {
-		o := v.Facts.Overrides[gate]
-		say(w, "OVERRIDE of %s in %s by %s at %s: %s", gate, v.Spec.Name, o.By, words.At(o.At), o.Reason)
+	for _, o := range v.Facts.Overrides {
+		say(w, "OVERRIDE of %s in %s by %s at %s: %s", o.Gate, v.Spec.Name, o.By, words.At(o.At), o.Reason)
 		for _, u := range o.Unmet {
 			say(w, "          not met then: %s", u)
 		}

@@ -93,7 +93,7 @@ func (a *app) phaseDualWriteCommand(database *string) *cobra.Command {
 		Use:   "dual-write MIGRATION",
 		Short: "Phase 2: have every write of the old schema carried over to the new one",
 		Long: `Phase 2: install the trigger that carries every write of the old schema over to the new one, whatever role or session writes. From then on
-the coordinator watches for rows that diverge. --application leaves the writing to the application's own code and only watches. --cost measures first what
+the coordinator watches for rows that diverge, such as those of a writer that disables triggers. --application leaves the writing to the application's own code and only watches. --cost measures first what
 the trigger costs a write, on copies of a sample of rows, and installs nothing. Done again, it mends a trigger that somebody changed; the soak then begins anew.`,
 		Example: `  backfleet phase dual-write users-email-norm --cost
   backfleet phase dual-write users-email-norm`,
@@ -210,7 +210,7 @@ func expandText(w io.Writer, found phase.Expansion) {
 				text += ", " + l.Mode.String() + " lock on " + l.Relation.String()
 			}
 			if f.Takes > 0 {
-				text += ", " + f.Work.String() + " of about " + f.Takes.Round(time.Second).String()
+				text += ", " + f.Work.String() + " of about " + f.Takes.Round(time.Millisecond).String()
 			}
 			say(w, "    %s", text)
 			if f.Why != "" {

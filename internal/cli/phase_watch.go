@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/backfleet/backfleet/internal/divergence"
+	"github.com/backfleet/backfleet/internal/migration"
 	"github.com/backfleet/backfleet/internal/phase"
 	"github.com/backfleet/backfleet/internal/words"
 )
@@ -37,7 +38,7 @@ itself, round after round. Rows that are the backfill's to do are counted apart:
 }
 
 func (a *app) phaseDivergenceCommand(database *string) *cobra.Command {
-	var since time.Duration
+	since := migration.Period(24 * time.Hour)
 	cmd := &cobra.Command{
 		Use:   "divergence MIGRATION",
 		Short: "Show what the watch has seen: rounds, when rows came to diverge, and who was at work then",
@@ -46,14 +47,14 @@ rows. The suspects are no proof, but where to ask first. Statements are shown wi
 		Example: `  backfleet phase divergence users-email-norm --since 24h`,
 		Args:    cobra.ExactArgs(1),
 		RunE: a.onMigration(database, func(ctx context.Context, g *phase.Guard, name string, _ []string) error {
-			w, err := g.Watched(ctx, name, a.now().Add(-since))
+			w, err := g.Watched(ctx, name, a.now().Add(-since.D()))
 			if err != nil {
 				return err
 			}
 			return a.print(w, func(out io.Writer) { watchedText(out, w) })
 		}),
 	}
-	cmd.Flags().DurationVar(&since, "since", 24*time.Hour, "how far back the series goes")
+	cmd.Flags().TextVar(&since, "since", since, "how much `time` the series goes back, such as 24h or 7d")
 	return cmd
 }
 

@@ -69,8 +69,8 @@ func (a *app) phaseOverrideCommand(database *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "override MIGRATION GATE --reason TEXT",
 		Short: "Pass a gate before its time",
-		Long: `Pass a gate whose conditions are not met: its waits and its checklist, but not what would lose data. It needs the owner's role, a
-reason, and stays visible for ever with what was not met at the time.`,
+		Long: `Pass a gate whose conditions are not met: its waits and its checklist, but not what would lose data. The gates are expand, dual-write,
+backfill, switch, stop and drop. It needs the owner's role, a reason, and stays visible for ever with what was not met at the time.`,
 		Example: `  backfleet phase override users-email-norm backfill --reason "CHG-4711: legal deadline; accepted by jane"`,
 		Args:    cobra.ExactArgs(2),
 		RunE: a.onMigration(database, func(ctx context.Context, g *phase.Guard, name string, args []string) error {

@@ -141,8 +141,8 @@ var rich = map[string]struct {
 		`grant select (old), update (old) on app.t to {third}`, `grant select (old) on app.t to {holder} with grant option`,
 	}, nil},
 	"a foreign key, and an exclusion": {[]string{"old"}, []string{
-		`create table app.other (id int primary key)`, `create table app.t (id bigint primary key, old int)`,
-		`alter table app.t add constraint t_fk foreign key (old) references app.other on delete cascade deferrable`,
+		`create table app.other (id int primary key)`, `create table app.t (id bigint primary key, old int)`, `set search_path = app`,
+		`alter table app.t add constraint t_fk foreign key (old) references other on delete cascade deferrable`,
 		`alter table app.t add constraint t_x exclude using btree (old with =)`,
 	}, nil},
 	"a serial":    {[]string{"old"}, []string{`create table app.t (id bigint primary key, old serial)`, `insert into app.t select i from generate_series(1, 10) i`}, []string{`update app.t set old = id`}},
@@ -201,7 +201,7 @@ func TestTheUndoScriptMakesItAgain(t *testing.T) {
 			}
 			require.Equal(t, before, s.dump(s.db.Name))
 
-			// The file itself, by psql.
+			// The file itself, by psql, which knows another search_path.
 			_, err = s.engine.Exec(ctx, target.dropSQL())
 			require.NoError(t, err)
 

@@ -7,7 +7,8 @@
 // transaction of [Install] took its lock is written under the trigger.
 //
 // What goes past it: TRUNCATE and the attaching or dropping of a partition, for which no row trigger fires; a session that disables
-// triggers. The watch finds what they leave.
+// triggers; with a new table, a DELETE
+// under REPEATABLE READ of a row that the backfill carried over after its snapshot. The watch finds what they leave.
 package dualwrite
 
 import (

@@ -2,6 +2,7 @@ package migration
 
 import (
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -56,8 +57,8 @@ type Facts struct {
 	Dropped    *time.Time `json:"dropped,omitempty"`
 	Abandoned  *time.Time `json:"abandoned,omitempty"`
 
-	Ticked    map[string]Tick     `json:"ticked,omitempty"`    // the checklist, by item
-	Overrides map[string]Override `json:"overrides,omitempty"` // by gate; they stay for ever
+	Ticked    map[string]Tick `json:"ticked,omitempty"`    // the checklist, by item
+	Overrides []Override      `json:"overrides,omitempty"` // in the order in which they were made; they stay for ever
 }
 
 // Tick is a person's word that something is so.
@@ -67,8 +68,9 @@ type Tick struct {
 	Note string    `json:"note,omitempty"`
 }
 
-// Override is a person's decision not to wait for a gate.
+// Override is a person's decision not to wait for a gate: for what was not met at that time, and for nothing that comes after.
 type Override struct {
+	Gate   string    `json:"gate"`
 	By     string    `json:"by"`
 	At     time.Time `json:"at"`
 	Reason string    `json:"reason"`
@@ -107,7 +109,7 @@ func (f Facts) Since(started time.Time) time.Time {
 	return started
 }
 
-// All reads go to the new schema, and since when.
+// Switched says since when all reads go to the new schema.
 func (f Facts) Switched() (since time.Time, yes bool) {
 	if f.Percent != 100 || f.Ramped == nil {
 		return time.Time{}, false
@@ -121,8 +123,13 @@ const (
 	HugeTable  = 100_000_000 // from it on nothing begins without an operational plan
 )
 
+// Overridden reports whether somebody decided not to wait for a condition of a gate.
+func (f Facts) Overridden(g Gate, c Condition) bool {
+	return !c.Hard && slices.ContainsFunc(f.Overrides, func(o Override) bool { return o.Gate == string(g) && slices.Contains(o.Unmet, c.What) })
+}
+
 // Clone returns facts that share no map with these.
 func (f Facts) Clone() Facts {
-	f.Ticked, f.Overrides = maps.Clone(f.Ticked), maps.Clone(f.Overrides)
+	f.Ticked, f.Overrides = maps.Clone(f.Ticked), slices.Clone(f.Overrides)
 	return f
 }

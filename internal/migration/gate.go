@@ -38,9 +38,9 @@ type Condition struct {
 type Divergence struct {
 	// FirstSeen is when a row was last found diverging that was not known to before, and that dual-write should have kept right.
 	FirstSeen *time.Time `json:"first_seen,omitempty"`
-	// Clean is when the last whole round ended that found no diverging row at all.
+	// Clean is when the last whole round began that found no diverging row at all, and none that waits for the backfill.
 	Clean *time.Time `json:"clean,omitempty"`
-	// Round is when the last whole round ended.
+	// Round is when the last whole round began.
 	Round *time.Time `json:"round,omitempty"`
 	// Missing and Differing are what it found.
 	Missing   int64 `json:"missing"`
@@ -131,7 +131,7 @@ func (f Facts) Step() int {
 }
 
 func (s Spec) planned(f Facts) Condition {
-	c := Condition{What: "an operational plan is written, for the table has over " + rows(HugeTable) + " rows", Met: f.Planned != nil,
+	c := Condition{What: "an operational plan is written, for the table has over " + rows(HugeTable) + " rows", Met: f.Planned != nil, Hard: true,
 		Fix: "backfleet phase plan " + s.Name + " writes it; over " + rows(HugeTable) + " rows nothing is compressed"}
 	if f.Rows < HugeTable {
 		c.What, c.Met, c.Waived, c.Fix = "an operational plan is written", true, "the table has "+rows(f.Rows)+" rows", ""
@@ -173,9 +173,9 @@ func undiverged(f Facts, e Evidence, soak Period) Condition {
 	case f.DualWrite == nil:
 		c.Found, c.Fix = "nothing was watched yet", "backfleet phase dual-write begins the watch"
 	case d.Round == nil || d.Round.Before(*f.DualWrite):
-		c.Found, c.Fix = "no whole round of the watch has ended since dual-write began", "let the coordinator watch, or: backfleet phase check"
+		c.Found, c.Fix = "no whole round of the watch began and ended since dual-write began", "let the coordinator watch, or: backfleet phase check"
 	case d.FirstSeen != nil && d.FirstSeen.Add(soak.D()).After(e.Now):
-		c.Found, c.Remains = "one was found at "+stamp(*d.FirstSeen), Period(d.FirstSeen.Add(soak.D()).Sub(e.Now))
+		c.Found, c.Remains = "one was found at "+stamp(*d.FirstSeen), left(d.FirstSeen.Add(soak.D()), e.Now)
 	default:
 		c.Met, c.Fix = true, ""
 	}
@@ -215,7 +215,7 @@ func (s Spec) ramp(f Facts, e Evidence, to int) []Condition {
 		proof.Found = fmt.Sprintf("%s with %d rows left", e.Job, e.Residual)
 	}
 	since, what := f.Backfilled, "since the backfill"
-	if f.Percent > 0 {
+	if f.Ramped != nil { // after a way back too: what it was taken for shall be over
 		since, what = f.Ramped, fmt.Sprintf("since reads are at %d %%", f.Percent)
 	}
 	cs := []Condition{expanded(f, e), written(f, e), proof, step}
@@ -251,10 +251,10 @@ func unread(e Evidence) Condition {
 }
 
 func (s Spec) rehearsed(f Facts, e Evidence) Condition {
-	c := Condition{What: "a rehearsal of the drop ran its whole time", Met: f.Rehearsed != nil && !e.Rehearsing, Fix: "backfleet phase rehearse " + s.Name + " --for 24h"}
+	c := Condition{What: "a rehearsal of the drop ran its whole time", Met: f.Rehearsed != nil && !e.Rehearsing, Hard: e.Rehearsing, Fix: "backfleet phase rehearse " + s.Name + " --for 24h"}
 	switch {
 	case e.Rehearsing:
-		c.Found, c.Fix = "one is on", "wait for its end, or: backfleet phase undo "+s.Name
+		c.Found, c.Fix = "one is under way", "wait for its end, or: backfleet phase undo "+s.Name
 	case f.Rehearsed != nil:
 		c.Found, c.Fix = "it ended at "+stamp(*f.Rehearsed), ""
 	}
@@ -268,13 +268,17 @@ func wait(what string, since *time.Time, now time.Time, soak Period) Condition {
 		c.Found = "not yet"
 		return c
 	}
-	if left := since.Add(soak.D()).Sub(now); left > 0 {
-		c.Remains = Period(left.Round(time.Second))
+	if c.Remains = left(since.Add(soak.D()), now); c.Remains > 0 {
 		c.Found = c.Remains.String() + " remain, until " + stamp(since.Add(soak.D()))
 		return c
 	}
 	c.Met, c.Found = true, "since "+stamp(*since)
 	return c
+}
+
+// left is what remains until then, in whole seconds of which the last one counts until it is over.
+func left(until, now time.Time) Period {
+	return Period(max(0, until.Sub(now)+time.Second-1).Truncate(time.Second))
 }
 
 // small lets a condition go for tables so small that a mistake is mended in minutes.

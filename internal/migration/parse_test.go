@@ -59,7 +59,8 @@ func TestAFileThatCannotGoWellIsRefusedLineByLine(t *testing.T) {
 	} {
 		_, err := migration.ParseSpec([]byte(text), "m.yaml")
 		require.Error(t, err, text)
-		require.IsType(t, job.Refusals{}, err, text)
+		var refused job.Refusals
+		require.ErrorAs(t, err, &refused, text)
 		require.Contains(t, err.Error(), want, text)
 	}
 }

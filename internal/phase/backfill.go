@@ -9,6 +9,7 @@ import (
 
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/migration"
+	"github.com/backfleet/backfleet/internal/store"
 )
 
 // Backfill submits the migration's job, once its gate is open. Where the job was submitted and the process died before the ledger said so,
@@ -26,7 +27,7 @@ func (g *Guard) Backfill(ctx context.Context, name string) (m migration.Migratio
 	if err != nil {
 		return m, j, err
 	}
-	if err := g.judge(ctx, m, migration.GateBackfill, 0, now); err != nil {
+	if err := g.before(ctx, m, step{action: "backfill", gate: migration.GateBackfill}, now); err != nil {
 		return m, j, err
 	}
 	if j, err = g.Jobs.Submit(ctx, m.Spec.Job()); err != nil {
@@ -51,27 +52,40 @@ func (g *Guard) job(ctx context.Context, m migration.Migration) (job.Job, error)
 	return j, nil
 }
 
-// settle notes that the backfill is complete, so that the phase after it begins. It is called wherever somebody looks.
-func (g *Guard) settle(ctx context.Context, m migration.Migration) (migration.Migration, error) {
+// observed is the migration with its backfill complete, where the job is; the ledger may not say so yet, see [Guard.settle].
+func (g *Guard) observed(ctx context.Context, m migration.Migration) (migration.Migration, error) {
 	if m.Facts.Job == "" || m.Facts.Backfilled != nil || m.Facts.Abandoned != nil {
 		return m, nil
 	}
 	j, err := g.job(ctx, m)
-	if err != nil || j.State != job.Complete || j.Ended.IsZero() {
+	if err == nil && j.State == job.Complete && !j.Ended.IsZero() {
+		m.Facts.Backfilled = &j.Ended
+	}
+	return m, err
+}
+
+// settle notes that the backfill is complete, so that the phase after it begins. It goes before every step.
+func (g *Guard) settle(ctx context.Context, m migration.Migration) (migration.Migration, error) {
+	seen, err := g.observed(ctx, m)
+	if err != nil || seen.Facts.Backfilled == m.Facts.Backfilled {
 		return m, err
 	}
-	ended := j.Ended
-	return g.take(ctx, m.Spec.Name, step{action: "backfilled",
-		do: func(_ context.Context, _ pgx.Tx, m migration.Migration, facts *migration.Facts, now time.Time) (map[string]any, error) {
-			if m.Facts.Backfilled != nil {
-				return nil, nil
-			}
-			if ended.After(now) { // two clocks
-				ended = now
-			}
-			facts.Backfilled = &ended
-			return map[string]any{"job": j.ID, "ended": ended}, nil
-		}})
+	now, err := g.now(ctx)
+	if err != nil {
+		return m, err
+	}
+	err = g.short(ctx, "backfilled "+m.Spec.Name, func(tx pgx.Tx) (err error) {
+		m, err = g.Store.MoveMigration(ctx, tx, store.Move{Name: m.Spec.Name, By: g.By, Action: "backfilled", Now: now,
+			Change: func(_ context.Context, _ pgx.Tx, m migration.Migration, facts *migration.Facts) (map[string]any, error) {
+				if m.Facts.Backfilled != nil || m.Facts.Abandoned != nil {
+					return nil, nil
+				}
+				facts.Backfilled = seen.Facts.Backfilled
+				return map[string]any{"job": m.Facts.Job, "ended": facts.Backfilled}, nil
+			}})
+		return err
+	})
+	return m, err
 }
 
 // backfilled reads what the gates ask of the job.

@@ -23,7 +23,7 @@ func (g *Guard) evidence(ctx context.Context, m migration.Migration, now time.Ti
 			return e, err
 		}
 	}
-	if err = g.backfilled(ctx, m, &e); err != nil {
+	if err := g.backfilled(ctx, m, &e); err != nil {
 		return e, err
 	}
 	if m.Facts.DualWrite != nil {
@@ -34,6 +34,13 @@ func (g *Guard) evidence(ctx context.Context, m migration.Migration, now time.Ti
 	if m.Facts.Stopped == nil { // until then the trigger itself reads the old schema
 		return e, nil
 	}
+	mode, err := g.rehearsing(ctx, m.Spec.Name)
+	if err != nil {
+		return e, err
+	}
+	if e.Rehearsing = mode != ""; mode == contract.Rename { // what has another name has no readers by this one
+		return e, nil
+	}
 	readers, err := g.Readers(ctx, m)
 	if err != nil {
 		return e, err
@@ -41,8 +48,7 @@ func (g *Guard) evidence(ctx context.Context, m migration.Migration, now time.Ti
 	for _, r := range contract.Forbidding(readers) {
 		e.Readers = append(e.Readers, string(r.Kind)+" "+r.Object)
 	}
-	e.Rehearsing, err = g.rehearsing(ctx, m)
-	return e, err
+	return e, nil
 }
 
 // missing is what of the new schema is not there.

@@ -46,21 +46,21 @@ func (g *Guard) CheckExpand(ctx context.Context, name, text string) (Expansion, 
 
 // statements are those of a text or, where it is empty, those that the migration's file asks for, with what the server knows of them.
 func (g *Guard) statements(ctx context.Context, spec migration.Spec, text string) (statements []ddl.Statement, facts ddl.Facts, err error) {
-	make := func() ([]ddl.Statement, error) { return ddl.Parse(text) }
+	written := func() ([]ddl.Statement, error) { return ddl.Parse(text) }
 	if text == "" {
 		w, err := wanted(spec)
 		if err != nil {
 			return nil, facts, err
 		}
-		make = func() ([]ddl.Statement, error) { return ddl.Generate(w, facts) }
+		written = func() ([]ddl.Statement, error) { return ddl.Generate(w, facts) }
 	}
-	if statements, err = make(); err != nil {
+	if statements, err = written(); err != nil {
 		return nil, facts, explained(spec, err)
 	}
 	if facts, err = ddl.Read(ctx, g.Pool, statements); err != nil {
 		return nil, facts, explained(spec, err)
 	}
-	if statements, err = make(); err != nil { // what is generated depends on what the server knows of the defaults
+	if statements, err = written(); err != nil { // what is generated depends on what the server knows of the defaults
 		return nil, facts, explained(spec, err)
 	}
 	return statements, facts, nil
@@ -127,10 +127,13 @@ func (g *Guard) Expand(ctx context.Context, name, text string) (migration.Migrat
 	if err != nil {
 		return m, err
 	}
-	if m.Facts.DualWrite != nil {
-		return m, &WrongStepError{name, "expand", "both schemas are written already", "go on with: backfleet phase show " + name}
-	}
-	if err := g.judge(ctx, m, migration.GateExpand, 0, now); err != nil {
+	s := step{action: "expand", gate: migration.GateExpand, may: func(m migration.Migration) error {
+		if m.Facts.DualWrite != nil {
+			return &WrongStepError{name, "expand", "both schemas are written already", "go on with: backfleet phase show " + name}
+		}
+		return nil
+	}}
+	if err := g.before(ctx, m, s, now); err != nil {
 		return m, err
 	}
 	found, err := g.CheckExpand(ctx, name, text)
@@ -143,7 +146,7 @@ func (g *Guard) Expand(ctx context.Context, name, text string) (migration.Migrat
 	if err := g.apply(ctx, found.Statements); err != nil {
 		return m, fmt.Errorf("migration %s: expand: %w", name, err)
 	}
-	return g.take(ctx, name, step{action: "expand", gate: migration.GateExpand, do: func(ctx context.Context, tx pgx.Tx, m migration.Migration, facts *migration.Facts, now time.Time) (map[string]any, error) {
+	s.do = func(ctx context.Context, tx pgx.Tx, m migration.Migration, facts *migration.Facts, now time.Time) (map[string]any, error) {
 		if m.Facts.Expanded != nil {
 			return nil, nil
 		}
@@ -160,5 +163,6 @@ func (g *Guard) Expand(ctx context.Context, name, text string) (migration.Migrat
 		}
 		facts.Expanded = &now
 		return map[string]any{"statements": sql}, nil
-	}})
+	}
+	return g.take(ctx, name, s)
 }

@@ -8,6 +8,8 @@ package phase
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -98,6 +100,9 @@ type step struct {
 	action string
 	gate   migration.Gate // empty: none
 	to     int            // of a step of the ramp
+	// done says that the step was taken already, so that nothing is asked any more; nil: never. A step that was committed while its process
+	// died can thus be repeated.
+	done func(migration.Migration) bool
 	// may refuses where the step makes no sense; nil lets it.
 	may func(migration.Migration) error
 	// do changes facts, and the schema through tx. A nil detail means that there was nothing to do.
@@ -112,19 +117,18 @@ func (g *Guard) take(ctx context.Context, name string, s step) (m migration.Migr
 		if err != nil {
 			return m, err
 		}
+		if m, err = g.settle(ctx, m); err != nil {
+			return m, err
+		}
+		if s.done != nil && s.done(m) {
+			return m, nil
+		}
 		now, err := g.now(ctx)
 		if err != nil {
 			return m, err
 		}
-		if s.may != nil {
-			if err := s.may(m); err != nil {
-				return m, err
-			}
-		}
-		if s.gate != "" {
-			if err := g.judge(ctx, m, s.gate, s.to, now); err != nil {
-				return m, err
-			}
+		if err := g.before(ctx, m, s, now); err != nil {
+			return m, err
 		}
 		judged, moved := m.Revision, false
 		err = g.short(ctx, s.action+" "+name, func(tx pgx.Tx) (err error) {
@@ -145,6 +149,49 @@ func (g *Guard) take(ctx context.Context, name string, s step) (m migration.Migr
 	}
 }
 
+// before refuses a step that makes no sense where the migration stands, or whose gate is not open.
+func (g *Guard) before(ctx context.Context, m migration.Migration, s step, now time.Time) error {
+	if err := over(m, s.action); err != nil {
+		return err
+	}
+	if s.may != nil {
+		if err := s.may(m); err != nil {
+			return err
+		}
+	}
+	if s.gate == "" {
+		return nil
+	}
+	if next, _ := m.Facts.Next(); slices.Index(migration.Gates, next) < slices.Index(migration.Gates, s.gate) {
+		return &WrongStepError{m.Spec.Name, s.action, "gate " + string(next) + " comes first", "go on with: " + Command(m)}
+	}
+	return g.judge(ctx, m, s.gate, s.to, now)
+}
+
+// over refuses every step of a migration that has ended.
+func over(m migration.Migration, action string) error {
+	switch name := m.Spec.Name; {
+	case m.Facts.Abandoned != nil:
+		return &WrongStepError{name, action, "the migration was abandoned", "begin another one with a name of its own: backfleet phase start"}
+	case m.Facts.Dropped != nil:
+		return &WrongStepError{name, action, "the migration is done, and the old schema is dropped", "see: backfleet phase show " + name}
+	}
+	return nil
+}
+
+// Command is the command that takes the step behind the gate which the migration meets next; empty where it is over.
+func Command(m migration.Migration) string {
+	name := m.Spec.Name
+	switch gate, open := m.Facts.Next(); {
+	case !open:
+		return ""
+	case gate == migration.GateReads:
+		return "backfleet phase switch " + name + " --to " + strconv.Itoa(m.Facts.Step())
+	default:
+		return "backfleet phase " + string(gate) + " " + name
+	}
+}
+
 // judge refuses where the gate is not open and no override passes it.
 func (g *Guard) judge(ctx context.Context, m migration.Migration, gate migration.Gate, to int, now time.Time) error {
 	evidence, err := g.evidence(ctx, m, now)
@@ -152,9 +199,8 @@ func (g *Guard) judge(ctx context.Context, m migration.Migration, gate migration
 		return err
 	}
 	var unmet []migration.Condition
-	_, overridden := m.Facts.Overrides[string(gate)]
 	for _, c := range migration.Unmet(m.Spec.Conditions(gate, m.Facts, evidence, to)) {
-		if c.Hard || !overridden {
+		if !m.Facts.Overridden(gate, c) {
 			unmet = append(unmet, c)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/backfleet/backfleet/internal/catalog"
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/migration"
 	"github.com/backfleet/backfleet/internal/preflight"
@@ -76,13 +77,16 @@ func demanded(m migration.Migration, people []string) (rs job.Refusals) {
 	return rs
 }
 
-// forecast runs the preflight of the backfill. Before the new columns are there it writes an old column to itself instead, and says so.
+// forecast runs the preflight of the backfill. Before the new schema is there it writes a column to itself instead, and says so.
 func (g *Guard) forecast(ctx context.Context, m migration.Migration) (plan preflight.Plan, proxy string, err error) {
 	spec := m.Spec.Job()
 	if m.Facts.Expanded == nil {
-		old := m.Spec.From.Columns[0]
+		old, err := g.harmless(ctx, m.Spec)
+		if err != nil || old == "" {
+			return plan, "The new schema is not there yet, and the table has no column that sample batches could write to itself: plan again after phase 1.", err
+		}
 		spec.Set = map[string]string{old: pgx.Identifier{old}.Sanitize()}
-		spec.Where, spec.Check = "", ""
+		spec.Statement, spec.Where, spec.Check, spec.LateRows = "", "", "", "ignore"
 		proxy = "The new schema is not there yet, so the sample batches wrote the column " + old + " to itself."
 	}
 	sampling := preflight.PlanSampling
@@ -91,6 +95,25 @@ func (g *Guard) forecast(ctx context.Context, m migration.Migration) (plan prefl
 	}
 	plan, err = preflight.Check(ctx, g.Pool, spec, preflight.Options{Sample: &sampling, SearchPath: m.Facts.SearchPath})
 	return plan, proxy, err
+}
+
+// harmless is a column that may be written to itself, an old one if possible; empty: there is none.
+func (g *Guard) harmless(ctx context.Context, spec migration.Spec) (name string, err error) {
+	table, err := catalog.Load(ctx, g.Pool, spec.Table, spec.Backfill.Key)
+	if err != nil {
+		return "", err
+	}
+	for _, c := range table.Columns {
+		old := slices.Contains(spec.From.Columns, c.Name)
+		inKey := slices.ContainsFunc(table.Key, func(k job.Column) bool { return k.Name == c.Name })
+		if c.Generated || c.Identity == "always" || inKey || slices.Contains(table.PartitionKey, c.Name) || name != "" && !old {
+			continue
+		}
+		if name = c.Name; old {
+			break
+		}
+	}
+	return name, nil
 }
 
 // document is the plan as people read it.

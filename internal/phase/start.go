@@ -35,7 +35,7 @@ func (g *Guard) Start(ctx context.Context, spec migration.Spec, reason string) (
 		if err := g.admin(ctx, spec, "start"); err != nil {
 			return m, false, err
 		}
-		facts.Overrides = map[string]migration.Override{"soak": {By: g.By, At: now, Reason: reason, Unmet: short}}
+		facts.Overrides = []migration.Override{{Gate: "soak", By: g.By, At: now, Reason: reason, Unmet: short}}
 	}
 	m, created, err = g.Store.StartMigration(ctx, spec, facts, g.By, now)
 	if err == nil && !created {

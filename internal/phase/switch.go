@@ -15,7 +15,14 @@ import (
 // Switch sends the next share of the reads to the new schema: 1, 10, 100 percent. With the first of them both sides are written in both
 // directions, where the file says how the old follows the new, so that the way back stays open.
 func (g *Guard) Switch(ctx context.Context, name string, to int) (migration.Migration, error) {
-	return g.take(ctx, name, step{action: "switch", gate: migration.GateReads, to: to, may: backfilledOnly("switch"),
+	return g.take(ctx, name, step{action: "switch", gate: migration.GateReads, to: to,
+		done: func(m migration.Migration) bool { return m.Facts.Percent == to && to > 0 && over(m, "switch") == nil },
+		may: func(m migration.Migration) error {
+			if m.Facts.Percent == 100 {
+				return &WrongStepError{name, "switch", "all reads are at the new schema", "go on with: backfleet phase show " + name + ", or go back with: backfleet phase rollback " + name}
+			}
+			return nil
+		},
 		do: func(ctx context.Context, tx pgx.Tx, m migration.Migration, facts *migration.Facts, now time.Time) (map[string]any, error) {
 			if m.Facts.Percent == 0 && len(m.Spec.Backward) > 0 && m.Facts.WrittenBy == migration.ByTrigger {
 				if err := dualwrite.Install(ctx, tx, m.Spec, dualwrite.Both, m.Facts.SearchPath); err != nil {
@@ -53,16 +60,4 @@ func ramp(ctx context.Context, g *Guard, tx pgx.Tx, m migration.Migration, facts
 	}
 	facts.Percent, facts.Ramped = to, &now
 	return map[string]any{"old": m.Facts.Percent, "new": to}, nil
-}
-
-func backfilledOnly(step string) func(migration.Migration) error {
-	return func(m migration.Migration) error {
-		switch {
-		case m.Facts.Stopped != nil:
-			return &WrongStepError{m.Spec.Name, step, "dual-write has stopped, and all reads are at the new schema", "go on with: backfleet phase show " + m.Spec.Name}
-		case m.Facts.Percent == 100:
-			return &WrongStepError{m.Spec.Name, step, "all reads are at the new schema already", "go on with: backfleet phase show " + m.Spec.Name}
-		}
-		return nil
-	}
 }

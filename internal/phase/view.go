@@ -46,6 +46,9 @@ func (g *Guard) List(ctx context.Context) ([]View, error) {
 }
 
 func (g *Guard) view(ctx context.Context, m migration.Migration) (v View, err error) {
+	if m, err = g.observed(ctx, m); err != nil {
+		return v, err
+	}
 	v.Migration = m
 	v.Phase, v.Since = m.Phase()
 	if v.Now, err = g.now(ctx); err != nil {

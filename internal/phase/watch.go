@@ -27,6 +27,9 @@ func (g *Guard) Check(ctx context.Context, name string) (Watched, error) {
 	if err != nil {
 		return Watched{}, err
 	}
+	if err := over(m, "check"); err != nil {
+		return Watched{}, err
+	}
 	switch f := m.Facts; {
 	case f.DualWrite == nil:
 		return Watched{}, &WrongStepError{name, "check", "the schemas are not both written yet", "begin that with: backfleet phase dual-write " + name}

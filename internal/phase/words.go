@@ -51,17 +51,14 @@ func (g *Guard) Override(ctx context.Context, name string, gate migration.Gate, 
 		}
 		var unmet []string
 		for _, c := range migration.Unmet(m.Spec.Conditions(gate, m.Facts, evidence, m.Facts.Step())) {
-			if !c.Hard {
+			if !c.Hard && !m.Facts.Overridden(gate, c) {
 				unmet = append(unmet, c.What)
 			}
 		}
 		if len(unmet) == 0 {
 			return nil, &WrongStepError{name, "override", "gate " + string(gate) + " waits for nothing that an override passes", "backfleet phase show " + name}
 		}
-		if facts.Overrides == nil {
-			facts.Overrides = map[string]migration.Override{}
-		}
-		facts.Overrides[string(gate)] = migration.Override{By: g.By, At: now, Reason: reason, Unmet: unmet}
+		facts.Overrides = append(facts.Overrides, migration.Override{Gate: string(gate), By: g.By, At: now, Reason: reason, Unmet: unmet})
 		return map[string]any{"gate": gate, "reason": reason, "unmet": unmet}, nil
 	}})
 }

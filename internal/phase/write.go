@@ -72,10 +72,7 @@ func (g *Guard) Cost(ctx context.Context, name string) (dualwrite.Cost, error) {
 
 // Stop ends dual-write: from here on only the new schema is written, and reads cannot go back.
 func (g *Guard) Stop(ctx context.Context, name string) (migration.Migration, error) {
-	return g.take(ctx, name, step{action: "stop", gate: migration.GateStop, do: func(ctx context.Context, tx pgx.Tx, m migration.Migration, facts *migration.Facts, now time.Time) (map[string]any, error) {
-		if m.Facts.Stopped != nil {
-			return nil, nil
-		}
+	return g.take(ctx, name, step{action: "stop", gate: migration.GateStop, done: func(m migration.Migration) bool { return m.Facts.Stopped != nil }, do: func(ctx context.Context, tx pgx.Tx, m migration.Migration, facts *migration.Facts, now time.Time) (map[string]any, error) {
 		if m.Facts.WrittenBy == migration.ByTrigger {
 			if err := dualwrite.Remove(ctx, tx, m.Spec); err != nil {
 				return nil, err
@@ -89,10 +86,8 @@ func (g *Guard) Stop(ctx context.Context, name string) (migration.Migration, err
 // Abandon gives a migration up: reads go back, dual-write ends, and what was added stays where it is, for nobody reads it. It is no way back
 // after dual-write has stopped.
 func (g *Guard) Abandon(ctx context.Context, name, reason string) (migration.Migration, error) {
-	return g.take(ctx, name, step{action: "abandon", may: func(m migration.Migration) error {
+	return g.take(ctx, name, step{action: "abandon", done: func(m migration.Migration) bool { return m.Facts.Abandoned != nil }, may: func(m migration.Migration) error {
 		switch {
-		case m.Facts.Abandoned != nil:
-			return nil
 		case m.Facts.Stopped != nil:
 			return &WrongStepError{name, "abandon", "dual-write has stopped, so the old schema is stale since then", "go on with: backfleet phase show " + name}
 		case reason == "":
@@ -100,9 +95,6 @@ func (g *Guard) Abandon(ctx context.Context, name, reason string) (migration.Mig
 		}
 		return nil
 	}, do: func(ctx context.Context, tx pgx.Tx, m migration.Migration, facts *migration.Facts, now time.Time) (map[string]any, error) {
-		if m.Facts.Abandoned != nil {
-			return nil, nil
-		}
 		if m.Facts.Job != "" && m.Facts.Backfilled == nil {
 			j, err := g.job(ctx, m)
 			if err != nil {

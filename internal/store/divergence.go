@@ -15,8 +15,8 @@ import (
 // mostDiverging is how many diverging rows of a migration are kept by key. Their number is always exact.
 const mostDiverging = 10000
 
-// BeginWatch notes that from this transaction on every row version is written under dual-write. Call it in the transaction that installs the
-// trigger; a later call changes nothing.
+// BeginWatch notes that every transaction that begins to write from now on writes under dual-write. Call it in the transaction that installs
+// the trigger, READ COMMITTED, once it holds the locks for that; a later call changes nothing.
 func (s *Store) BeginWatch(ctx context.Context, tx pgx.Tx, name string) error {
 	if _, err := tx.Exec(ctx, q("watch_begin"), name); err != nil {
 		return s.explain("begin the watch of "+name, err)

@@ -236,7 +236,7 @@ func TestSubmitAStatement(t *testing.T) {
 	const statement = "statement: |\n  INSERT INTO copies (id)\n  SELECT s.id FROM small s WHERE {{range}}\n  ON CONFLICT DO NOTHING\n"
 	w := startChrome(t).open(f, "admin")
 	w.visit("#/new")
-	w.fill("#spec", "name: copy\ndatabase: main\ntable: public.small\nalias: s\nrows_per_range: 500\n"+statement)
+	w.fill("#spec", "name: copy\ndatabase: main\ntable: public.small\nalias: s\nlate_rows: ignore\nrows_per_range: 500\n"+statement)
 	w.click("#do-plan")
 	w.awaitText("#plan h2", "Plan of copy")
 	w.awaitText("#plan", "insert, on conflict do nothing")

@@ -1,7 +1,8 @@
 -- The watch over both schemas of a migration.
 
 -- name: watch_begin
-INSERT INTO backfleet.divergence (migration, since_xid) VALUES ($1, pg_current_xact_id()::text::bigint) ON CONFLICT (migration) DO NOTHING
+-- Not the id of this transaction: it may have got that long before it got its locks, and others wrote meanwhile under higher ones.
+INSERT INTO backfleet.divergence (migration, since_xid) VALUES ($1, pg_snapshot_xmax(pg_current_snapshot())::text::bigint) ON CONFLICT (migration) DO NOTHING
 
 -- name: watch_ensure
 INSERT INTO backfleet.divergence (migration) VALUES ($1) ON CONFLICT (migration) DO NOTHING
@@ -108,5 +109,5 @@ SELECT relation, key, kind, first_seen, last_seen, bucket_since, bucket_until FR
 WITH last AS (SELECT * FROM backfleet.divergence_rounds WHERE migration = $1 AND ended_at IS NOT NULL ORDER BY round DESC LIMIT 1)
 SELECT greatest((SELECT max(first_seen) FROM backfleet.divergence_rows WHERE migration = $1 AND kind <> 'failing'),
                 (SELECT max(at) FROM backfleet.divergence_rounds WHERE migration = $1 AND more)),
-       (SELECT max(ended_at) FROM backfleet.divergence_rounds WHERE migration = $1 AND missing + differing + orphans = 0),
-       (SELECT ended_at FROM last), coalesce((SELECT missing FROM last), 0), coalesce((SELECT differing + orphans FROM last), 0)
+       (SELECT max(started_at) FROM backfleet.divergence_rounds WHERE migration = $1 AND ended_at IS NOT NULL AND missing + differing + orphans + waiting = 0),
+       (SELECT started_at FROM last), coalesce((SELECT missing FROM last), 0), coalesce((SELECT differing + orphans FROM last), 0)

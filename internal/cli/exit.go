@@ -32,7 +32,7 @@ var exitCodes = []struct {
 	{exitOK, "done; for run: the job is complete, which means verified"},
 	{exitFailure, "failure: something broke that is none of the below"},
 	{exitRefused, "bad input or refused: the line says why, and nothing was changed"},
-	{exitWithErrors, "run, report, watch: the job ended complete_with_errors; the report lists the rows"},
+	{exitWithErrors, "run, report, watch: the job ended complete_with_errors; the report lists the rows. phase check: rows diverge"},
 	{exitNeedsPerson, "run, report, watch: the job failed, was cancelled, or is paused until a person acts"},
 	{exitUnreachable, "not reachable: a database, NATS or the API did not answer"},
 	{exitInterrupted, "stopped by a signal: run before its job ended (run it again to go on), or any command by a second signal"},

@@ -136,11 +136,15 @@ func phaseError(err error) error {
 	var gate *phase.GateError
 	var wrong *phase.WrongStepError
 	var unknown *store.NoMigrationError
-	if errors.As(err, &gate) || errors.As(err, &wrong) || errors.As(err, &unknown) {
-		return usage("%w", err)
-	}
 	var refusals job.Refusals
-	if errors.As(err, &refusals) {
+	switch { // what is around these says nothing more
+	case errors.As(err, &gate):
+		return usage("%w", gate)
+	case errors.As(err, &wrong):
+		return usage("%w", wrong)
+	case errors.As(err, &unknown):
+		return usage("%w", unknown)
+	case errors.As(err, &refusals):
 		return usage("%w", refusals)
 	}
 	return err

@@ -49,6 +49,7 @@ func (a *app) listMigrations(ctx context.Context, database string) error {
 		}
 		_ = tab.Flush()
 		for _, v := range all {
+			rehearsalText(w, v)
 			overridesText(w, v)
 		}
 	})
@@ -116,6 +117,7 @@ func viewText(w io.Writer, v phase.View) {
 			say(w, "  done  %s  %s", words.At(*d.at), d.what)
 		}
 	}
+	rehearsalText(w, v)
 	overridesText(w, v)
 	if v.Gate == "" {
 		return
@@ -154,6 +156,19 @@ func newSchema(s migration.Spec) string {
 		return s.To.Table + " (" + text + ")"
 	}
 	return text
+}
+
+// rehearsalText shows a rehearsal that is under way, whose process may have died.
+func rehearsalText(w io.Writer, v phase.View) {
+	r := v.Rehearsal
+	if r == nil {
+		return
+	}
+	when := "until " + words.At(r.Until)
+	if !v.Now.Before(r.Until) {
+		when = "and its time is over since " + words.At(r.Until)
+	}
+	say(w, "REHEARSAL of %s by %s, begun by %s at %s, %s; it ends with: backfleet phase undo %s", v.Spec.Name, r.Mode, r.By, words.At(r.Began), when, v.Spec.Name)
 }
 
 // overridesText shows what was not waited for, for ever.

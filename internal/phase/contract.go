@@ -37,11 +37,11 @@ func (g *Guard) Readers(ctx context.Context, m migration.Migration) ([]contract.
 	if m.Facts.Dropped != nil {
 		return nil, nil
 	}
-	mode, err := g.rehearsing(ctx, m.Spec.Name)
+	on, err := g.rehearsing(ctx, m.Spec.Name)
 	if err != nil {
 		return nil, err
 	}
-	if mode == contract.Rename {
+	if on != nil && on.Mode == string(contract.Rename) {
 		return nil, &WrongStepError{m.Spec.Name, "readers", "the old schema has another name for a rehearsal", "look after its end, or end it with: backfleet phase undo " + m.Spec.Name}
 	}
 	readers, err := contract.Readers(ctx, g.Pool, t)
@@ -51,18 +51,18 @@ func (g *Guard) Readers(ctx context.Context, m migration.Migration) ([]contract.
 	return readers, nil
 }
 
-// rehearsing is how the rehearsal is done that is under way; empty: none is.
-func (g *Guard) rehearsing(ctx context.Context, name string) (contract.Mode, error) {
+// rehearsing is the rehearsal that is under way; nil: none is.
+func (g *Guard) rehearsing(ctx context.Context, name string) (*store.Rehearsal, error) {
 	all, err := g.Store.Rehearsals(ctx, name)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	for _, r := range all {
 		if r.Ended == nil {
-			return contract.Mode(r.Mode), nil
+			return &r, nil
 		}
 	}
-	return "", nil
+	return nil, nil
 }
 
 // Rehearsal is how a drop is to be rehearsed.

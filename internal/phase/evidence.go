@@ -34,11 +34,11 @@ func (g *Guard) evidence(ctx context.Context, m migration.Migration, now time.Ti
 	if m.Facts.Stopped == nil { // until then the trigger itself reads the old schema
 		return e, nil
 	}
-	mode, err := g.rehearsing(ctx, m.Spec.Name)
+	on, err := g.rehearsing(ctx, m.Spec.Name)
 	if err != nil {
 		return e, err
 	}
-	if e.Rehearsing = mode != ""; mode == contract.Rename { // what has another name has no readers by this one
+	if e.Rehearsing = on != nil; e.Rehearsing && on.Mode == string(contract.Rename) { // what has another name has no readers by this one
 		return e, nil
 	}
 	readers, err := g.Readers(ctx, m)

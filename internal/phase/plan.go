@@ -35,6 +35,9 @@ func (g *Guard) Plan(ctx context.Context, name string, people []string) (Operati
 	if err != nil {
 		return Operations{}, err
 	}
+	if err := over(m, "plan"); err != nil {
+		return Operations{}, err
+	}
 	if err := demanded(m, people).Err(); err != nil {
 		return Operations{}, err
 	}

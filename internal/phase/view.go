@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/backfleet/backfleet/internal/migration"
+	"github.com/backfleet/backfleet/internal/store"
 )
 
 // View is where a migration stands, as `backfleet phase show` tells it.
@@ -17,6 +18,8 @@ type View struct {
 	Gate       migration.Gate        `json:"gate,omitempty"`
 	Conditions []migration.Condition `json:"conditions,omitempty"`
 	Evidence   migration.Evidence    `json:"evidence"`
+	// Rehearsal is the one that is under way.
+	Rehearsal *store.Rehearsal `json:"rehearsal,omitempty"`
 }
 
 // Show judges the next gate of a migration and changes nothing.
@@ -57,6 +60,9 @@ func (g *Guard) view(ctx context.Context, m migration.Migration) (v View, err er
 	gate, open := m.Facts.Next()
 	if !open {
 		return v, nil
+	}
+	if v.Rehearsal, err = g.rehearsing(ctx, m.Spec.Name); err != nil {
+		return v, err
 	}
 	if v.Evidence, err = g.evidence(ctx, m, v.Now); err != nil {
 		return v, err

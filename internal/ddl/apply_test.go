@@ -354,17 +354,17 @@ func TestAnInvalidIndexIsSwept(t *testing.T) {
 // A dead process's CREATE INDEX CONCURRENTLY goes on in the server. It must be waited for, not dropped.
 func TestAnIndexThatIsStillBuiltIsLeftAlone(t *testing.T) {
 	d := table(t)
-	pid, end := holding(t, d.DSN, "update t set a = a where id = 1")
+	_, end := holding(t, d.DSN, "update t set a = a where id = 1")
 	defer end()
 	statements := mustParse(t, "create index concurrently t_a on t (a)")
 	orphan := connect(t, d.DSN)
-	go func() { _, _ = orphan.Exec(context.Background(), statements[0].SQL) }()
+	built := make(chan error, 1)
+	go func() { _, err := orphan.Exec(context.Background(), statements[0].SQL); built <- err }()
 	require.Eventually(t, func() bool {
 		var n int
 		require.NoError(t, d.Pool.QueryRow(t.Context(), `select count(*) from pg_stat_progress_create_index where index_relid <> 0`).Scan(&n))
 		return n == 1
 	}, 10*time.Second, 10*time.Millisecond)
-	_ = pid
 	var events recorder
 	done := make(chan error, 1)
 	conn := connect(t, d.DSN)
@@ -372,6 +372,7 @@ func TestAnIndexThatIsStillBuiltIsLeftAlone(t *testing.T) {
 	require.Eventually(t, func() bool { return len(events.of(Blocked)) > 0 }, 10*time.Second, 10*time.Millisecond)
 	require.Equal(t, int32(orphan.PgConn().PID()), events.of(Blocked)[0].Blockers[0].PID)
 	end()
+	require.NoError(t, <-built)
 	require.NoError(t, <-done)
 	require.Empty(t, events.of(Swept))
 	require.Len(t, events.of(Already), 1)

@@ -107,8 +107,26 @@ func (m *measurement) exec(ctx context.Context, statements ...string) error {
 func (m *measurement) copied(ctx context.Context, t catalog.Table, name string) (catalog.Table, error) {
 	like := t.String()
 	t.Schema, t.Name, t.Leaves = "pg_temp", name, nil
-	return t, m.exec(ctx, "CREATE TEMPORARY TABLE "+alias(t)+" (LIKE "+like+" INCLUDING ALL) ON COMMIT DROP")
+	if err := m.exec(ctx, "CREATE TEMPORARY TABLE "+alias(t)+" (LIKE "+like+" INCLUDING ALL) ON COMMIT DROP"); err != nil {
+		return t, err
+	}
+	rows, err := m.tx.Query(ctx, uniqueSQL, pgx.Identifier{"pg_temp", name}.Sanitize())
+	if err != nil {
+		return t, fmt.Errorf("read the unique indexes of %s: %w", alias(t), err)
+	}
+	drops, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return t, fmt.Errorf("read the unique indexes of %s: %w", alias(t), err)
+	}
+	return t, m.exec(ctx, drops...)
 }
+
+// uniqueSQL makes the statements that drop what lets a value be there once only, but for the primary key: the trial's update gives each row
+// the values of the next, which is still there.
+const uniqueSQL = `SELECT CASE WHEN c.oid IS NULL THEN pg_catalog.format('DROP INDEX pg_temp.%I', r.relname)
+		ELSE pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %I', $1::text, c.conname) END
+	  FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class r ON r.oid = i.indexrelid LEFT JOIN pg_catalog.pg_constraint c ON c.conindid = i.indexrelid AND c.contype IN ('u', 'x')
+	 WHERE i.indrelid = $1::text::regclass AND (i.indisunique OR i.indisexclusion) AND NOT i.indisprimary`
 
 func (m *measurement) run(ctx context.Context, p Pair, in inspection) (Cost, error) {
 	source := p.Source
@@ -178,7 +196,8 @@ func (m *measurement) trials(ctx context.Context, p Pair, plain []string, c *Cos
 			continue
 		}
 		q := statement.Quote(k)
-		shifted = append(shifted, "lead("+q+") OVER (ORDER BY "+quoted("", key)+") AS "+q)
+		order := " OVER (ORDER BY " + quoted("", key) + ")"
+		shifted = append(shifted, "coalesce(lead("+q+")"+order+", first_value("+q+")"+order+") AS "+q) // the last has the first's: it may be NOT NULL
 		set = append(set, q+" = backfleet_s."+q)
 	}
 	insert := fmt.Sprintf("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM pg_temp.backfleet_sample", p.Source, quoted("", plain), quoted("", plain))

@@ -99,11 +99,11 @@ func (g *Guard) look(ctx context.Context, spec migration.Spec) (facts migration.
 }
 
 // rowsSQL is how many rows a table has: as it was last analysed, scaled to its size of now. A table that never was is counted up to the
-// size at which the rules change.
+// size at which the rules change. A table without partitions is no partition tree.
 const rowsSQL = `SELECT coalesce(sum(CASE WHEN c.reltuples >= 0 AND c.relpages > 0
    THEN c.reltuples::float8 * greatest(pg_relation_size(c.oid) / current_setting('block_size')::float8 / c.relpages, 0)
    ELSE pg_relation_size(c.oid) / 40.0 END), 0)::bigint
- FROM pg_partition_tree($1::oid::regclass) AS t JOIN pg_class AS c ON c.oid = t.relid WHERE t.isleaf OR c.relkind <> 'p'`
+ FROM (SELECT relid::oid FROM pg_partition_tree($1::oid::regclass) UNION SELECT $1::oid) AS t JOIN pg_class AS c ON c.oid = t.relid WHERE c.relkind <> 'p'`
 
 // probe runs a statement in a savepoint that is rolled back.
 func probe(ctx context.Context, tx pgx.Tx, sql string) error {

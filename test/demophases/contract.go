@@ -50,7 +50,7 @@ func (d *demo) contract(ctx context.Context) error {
 	if err := d.opens(ctx); err != nil {
 		return err
 	}
-	text, err := d.phase(ctx, "drop "+migrationName, 0, "ADD COLUMN email text")
+	text, err := d.phase(ctx, "drop "+migrationName, 0, `ADD COLUMN "email" text`)
 	if err != nil {
 		return err
 	}

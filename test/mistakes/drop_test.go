@@ -69,7 +69,7 @@ func TestADropBreaksTheMonthlyReport(t *testing.T) {
 	// Its owner knows now, and the drop breaks nothing.
 	_, undo, err := s.guard.Drop(t.Context(), name)
 	require.NoError(t, err)
-	require.Contains(t, undo, "ADD COLUMN email text")
+	require.Contains(t, undo, `ADD COLUMN "email" text`)
 	require.NoError(t, report("email_norm"))
 	require.Equal(t, "42703", postgres.SQLState(report("lower(email)")))
 }

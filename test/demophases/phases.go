@@ -24,7 +24,7 @@ forward: {email_norm: lower(email)}
 backfill:
   rows_per_range: 10000
   throttle: {lag: {soft: 5s, hard: 10s}, signals: {foreground: off}}  # two cores are shared with the traffic
-soak: {dual_write: 3s, reads: 3s, drop: 3s}
+soak: {dual_write: 3s, reads: 15s, drop: 5s}
 `
 
 const badDDL = `ALTER TABLE public.users ADD COLUMN email_norm text NOT NULL DEFAULT md5(random()::text);
@@ -169,7 +169,7 @@ func (d *demo) bypass(ctx context.Context) error {
 	if _, err := d.phase(ctx, "divergence "+migrationName, 0, "at work then: import two"); err != nil {
 		return err
 	}
-	if _, err := d.phase(ctx, "backfill "+migrationName, refusedExit, "does not fire as it was installed", "writers-known"); err != nil {
+	if _, err := d.phase(ctx, "backfill "+migrationName, refusedExit, "both schemas are written: trigger", "writers-known"); err != nil {
 		return err
 	}
 	say("The import is taken off, the trigger is put back to what it was, and what was written meanwhile is written again.")
@@ -236,7 +236,7 @@ func (d *demo) expect(ctx context.Context, what string, want int64, sql string, 
 // backfill is phase 3.
 func (d *demo) backfill(ctx context.Context) error {
 	say("Phase 3, backfill: a job of the fleet, made from the migration's file.")
-	if _, err := d.phase(ctx, "switch "+migrationName+" --to 1", refusedExit, "complete and verified"); err != nil {
+	if _, err := d.phase(ctx, "switch "+migrationName+" --to 1", refusedExit, "gate backfill comes first"); err != nil {
 		return err
 	}
 	if err := d.opens(ctx); err != nil {

@@ -85,14 +85,14 @@ func address(r *rand.Rand) string { return fmt.Sprintf("Someone.%d@Example.ORG",
 
 func (s *shop) read(ctx context.Context, pool *pgxpool.Pool, r *rand.Rand) error {
 	var text *string
-	var new, right bool
-	if err := pool.QueryRow(ctx, releaseReads[s.release.Load()], s.anybody(r)).Scan(&text, &new, &right); err != nil {
+	var fresh, right bool
+	if err := pool.QueryRow(ctx, releaseReads[s.release.Load()], s.anybody(r)).Scan(&text, &fresh, &right); err != nil {
 		return err
 	}
 	switch {
 	case text == nil || !right:
 		s.wrong.Add(1)
-	case new:
+	case fresh:
 		s.new.Add(1)
 	default:
 		s.old.Add(1)
@@ -140,12 +140,12 @@ func (s *shop) slowestWrite() time.Duration { return time.Duration(s.slowest.Swa
 
 // share watches so many reads and says what part of them the new schema answered.
 func (s *shop) share(ctx context.Context, reads int64) (percent float64, err error) {
-	old, new := s.old.Load(), s.new.Load()
+	oldBefore, newBefore := s.old.Load(), s.new.Load()
 	err = until(ctx, "the application has read enough", 30*time.Second, func() (bool, error) {
-		return s.old.Load()-old+s.new.Load()-new >= reads, nil
+		return s.old.Load()-oldBefore+s.new.Load()-newBefore >= reads, nil
 	})
-	old, new = s.old.Load()-old, s.new.Load()-new
-	return 100 * float64(new) / float64(max(1, old+new)), err
+	from := s.new.Load() - newBefore
+	return 100 * float64(from) / float64(max(1, from+s.old.Load()-oldBefore)), err
 }
 
 // unharmed says that no operation failed and no answer was wrong, ever.

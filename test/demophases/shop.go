@@ -55,7 +55,7 @@ var releaseReads = map[int32]string{
 	releaseNew: "SELECT email_norm, true, email_norm IS NOT NULL FROM public.users WHERE id = $1",
 }
 
-// openShop starts the application's traffic: four clients, 200 operations a second.
+// openShop starts the application's traffic: four clients, 300 operations a second.
 func openShop(ctx context.Context, dsn string, rows int) (*shop, error) {
 	config, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
@@ -67,7 +67,7 @@ func openShop(ctx context.Context, dsn string, rows int) (*shop, error) {
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, err
 	}
-	writer := harness.Writer{Pool: s.pool, Clients: 4, Rate: 200, Ops: []harness.Op{
+	writer := harness.Writer{Pool: s.pool, Clients: 4, Rate: 300, Ops: []harness.Op{
 		{Name: "read", Weight: 6, Run: s.read}, {Name: "change", Weight: 3, Run: s.change}, {Name: "sign up", Weight: 1, Run: s.signUp},
 	}}
 	s.load = writer.Start(ctx)

@@ -91,7 +91,7 @@ func (d *demo) rehearse(ctx context.Context) error {
 	})
 	if err == nil {
 		note("The monthly report: %v", failed)
-		_, err = d.phase(ctx, "drop "+migrationName, refusedExit, "one is on")
+		_, err = d.phase(ctx, "drop "+migrationName, refusedExit, "one is under way")
 	}
 	if end := <-ended; end != nil {
 		err = errors.Join(err, fmt.Errorf("the rehearsal: %w", end))

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"testing"
 
@@ -113,7 +114,7 @@ func (k *knife) forward(client io.Reader, server io.Writer) {
 				return
 			}
 		}
-		if _, err := server.Write(append(head, body...)); err != nil {
+		if _, err := server.Write(slices.Concat(head, body)); err != nil {
 			return
 		}
 	}

@@ -102,8 +102,8 @@ func threeWeeks(t *testing.T, file, table, key string, dropped func(*scene)) {
 	s.ends(load)
 	require.Equal(t, migration.Done, s.show().Phase)
 	require.Zero(t, s.number(fmt.Sprintf("SELECT count(*) FROM public.%s n FULL JOIN truth ON n.%s = truth.id WHERE n.email_norm IS DISTINCT FROM lower(truth.value)", table, key)))
-	require.Greater(t, s.number("SELECT count(*) FROM truth WHERE value LIKE 'Bob%'"), 0)
-	require.Greater(t, s.number("SELECT count(*) FROM truth WHERE value LIKE 'cy%'"), 0)
+	require.Positive(t, s.number("SELECT count(*) FROM truth WHERE value LIKE 'Bob%'"))
+	require.Positive(t, s.number("SELECT count(*) FROM truth WHERE value LIKE 'cy%'"))
 }
 
 // write has the application insert, update and delete, and keep with each write what is true from then on.

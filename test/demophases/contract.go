@@ -13,13 +13,16 @@ import (
 
 // contract is phase 5: dual-write stops, readers are looked for, the drop is rehearsed, and the old column goes.
 func (d *demo) contract(ctx context.Context) error {
-	say("Phase 5, contract. Dual-write may stop a week after the last switch; here it is 3 s.")
-	if _, err := d.phase(ctx, "stop "+migrationName, refusedExit, "all reads have been at the new schema for 3s", "no-old-readers"); err != nil {
+	say("Phase 5, contract. Dual-write may stop a week after the last switch; here it is 10 s.")
+	if _, err := d.phase(ctx, "stop "+migrationName, refusedExit, "all reads have been at the new schema for 10s: .* remain", "no-old-readers"); err != nil {
 		return err
 	}
 	note("The application's next release writes both columns itself, so that it does not need the trigger.")
 	d.shop.release.Store(releaseBoth)
-	for _, command := range []string{"check " + migrationName, "tick " + migrationName + " no-old-readers", "tick " + migrationName + " rollback-given-up"} {
+	if err := d.check(ctx); err != nil {
+		return err
+	}
+	for _, command := range []string{"tick " + migrationName + " no-old-readers", "tick " + migrationName + " rollback-given-up"} {
 		if _, err := d.phase(ctx, command, 0); err != nil {
 			return err
 		}
@@ -88,7 +91,7 @@ func (d *demo) rehearse(ctx context.Context) error {
 	})
 	if err == nil {
 		note("The monthly report: %v", failed)
-		_, err = d.phase(ctx, "drop "+migrationName, refusedExit, "one is on")
+		_, err = d.phase(ctx, "drop "+migrationName, refusedExit, "one is under way")
 	}
 	if end := <-ended; end != nil {
 		err = errors.Join(err, fmt.Errorf("the rehearsal: %w", end))

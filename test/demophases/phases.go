@@ -24,7 +24,7 @@ forward: {email_norm: lower(email)}
 backfill:
   rows_per_range: 10000
   throttle: {lag: {soft: 5s, hard: 10s}, signals: {foreground: off}}  # two cores are shared with the traffic
-soak: {dual_write: 3s, reads: 3s, drop: 3s}
+soak: {dual_write: 3s, reads: 10s, drop: 5s}
 `
 
 const badDDL = `ALTER TABLE public.users ADD COLUMN email_norm text NOT NULL DEFAULT md5(random()::text);
@@ -143,64 +143,81 @@ func (d *demo) dualWrite(ctx context.Context) error {
 // bypass commits the mistake of phase 2: a writer that nobody thought of.
 func (d *demo) bypass(ctx context.Context) error {
 	say("An import that sets session_replication_role, as some tools do: the trigger fires all the same.")
-	err := d.importing(ctx, "import one", "SET LOCAL session_replication_role = replica", 101, "")
-	if err != nil {
+	if err := d.importing(ctx, importing{program: "import one", before: "SET session_replication_role = replica", first: 101}); err != nil {
 		return err
 	}
 	if err := d.expect(ctx, "of 20 imported rows follow", 20, "SELECT count(*) FROM public.users WHERE id BETWEEN 101 AND 120 AND email_norm = lower(email)"); err != nil {
 		return err
 	}
-	say("Another one disables the triggers of the table. Nobody knows of it; the watch shall find its rows.")
-	if err := d.importing(ctx, "import two", "ALTER TABLE public.users DISABLE TRIGGER USER", 111, "ALTER TABLE public.users ENABLE TRIGGER USER"); err != nil {
+	say("Another one disables the table's triggers while it works, six seconds, and so for everybody. Nobody knows of it; the watch shall find its rows.")
+	var before int64 // in the journal
+	if err := d.admin.QueryRow(ctx, "SELECT max(id) FROM public.journal").Scan(&before); err != nil {
+		return err
+	}
+	if err := d.importing(ctx, importing{program: "import two", before: "ALTER TABLE public.users DISABLE TRIGGER USER",
+		after: "ALTER TABLE public.users ENABLE TRIGGER USER", first: 111, pause: 300 * time.Millisecond}); err != nil {
 		return err
 	}
 	began := time.Now()
-	if err := until(ctx, "the coordinator's watch finds them", time.Minute, func() (bool, error) {
+	if err := until(ctx, "the coordinator's watch finds them", 90*time.Second, func() (bool, error) {
 		text, err := d.quiet(ctx, "phase divergence "+migrationName, 0)
 		return strings.Contains(text, "import two"), err
 	}); err != nil {
 		return err
 	}
-	note("Found after %s, with who was at work then:", millis(time.Since(began)))
-	if _, err := d.phase(ctx, "divergence "+migrationName, 0, "at work then: import two", "10 differing"); err != nil {
+	note("Found %s after its end, with who was at work then:", millis(time.Since(began)))
+	if _, err := d.phase(ctx, "divergence "+migrationName, 0, "at work then: import two"); err != nil {
 		return err
 	}
-	if _, err := d.phase(ctx, "backfill "+migrationName, refusedExit, "does not fire as it was installed", "newly diverged", "writers-known"); err != nil {
+	if _, err := d.phase(ctx, "backfill "+migrationName, refusedExit, "both schemas are written: trigger", "writers-known"); err != nil {
 		return err
 	}
-	say("The import's owner takes it off, its rows are written again, and the trigger is put back to what it was.")
+	say("The import is taken off, the trigger is put back to what it was, and what was written meanwhile is written again.")
 	if _, err := d.phase(ctx, "dual-write "+migrationName, 0); err != nil {
 		return err
 	}
-	if err := d.exec(ctx, "UPDATE public.users SET email_norm = NULL WHERE id BETWEEN 111 AND 130"); err != nil { // the trigger fills it
+	if _, err := d.admin.Exec(ctx, "UPDATE public.users SET email_norm = NULL WHERE id IN (SELECT user_id FROM public.journal WHERE id > $1)", before); err != nil { // the trigger fills it
 		return err
 	}
-	if _, err := d.phase(ctx, "check "+migrationName, 0, "nothing diverges"); err != nil {
+	if err := d.check(ctx); err != nil {
 		return err
 	}
-	_, err = d.phase(ctx, "tick "+migrationName+" writers-known --note 'shop, worker; import two is off'", 0)
+	_, err := d.phase(ctx, "tick "+migrationName+" writers-known --note 'shop, worker; import two is off'", 0)
 	return err
 }
 
-// importing writes 20 addresses from a row on, as a program that does something before and after.
-func (d *demo) importing(ctx context.Context, program, before string, first int, after string) error {
-	conn, err := pgx.Connect(ctx, d.cluster.DSN(database)+"&application_name="+strings.ReplaceAll(program, " ", "%20"))
+// importing is a program that writes 20 addresses from a row on, with something before and after.
+type importing struct {
+	program, before, after string
+	first                  int
+	pause                  time.Duration // between two rows
+}
+
+func (d *demo) importing(ctx context.Context, i importing) error {
+	conn, err := pgx.Connect(ctx, d.cluster.DSN(database)+"&application_name="+strings.ReplaceAll(i.program, " ", "%20"))
 	if err != nil {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		for _, sql := range []string{before, fmt.Sprintf(`WITH u AS (UPDATE public.users SET email = 'Imported.' || id || '@%s.Example'
-			WHERE id BETWEEN %d AND %d RETURNING id, email) INSERT INTO public.journal (user_id, email) SELECT id, email FROM u`, strings.Fields(program)[1], first, first+19), after} {
-			if sql == "" {
-				continue
-			}
-			if _, err := tx.Exec(ctx, sql); err != nil {
-				return fmt.Errorf("%s: %w", sql, err)
-			}
+	statements := []string{i.before}
+	for id := i.first; id < i.first+20; id++ {
+		statements = append(statements, fmt.Sprintf(`WITH u AS (UPDATE public.users SET email = 'Imported.%d@%s.Example' WHERE id = %[1]d RETURNING id, email)
+			INSERT INTO public.journal (user_id, email) SELECT id, email FROM u`, id, strings.Fields(i.program)[1]))
+	}
+	for _, sql := range append(statements, i.after) {
+		if sql == "" {
+			continue
 		}
-		return nil
-	})
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("%s: %s: %w", i.program, sql, err)
+		}
+		select {
+		case <-time.After(i.pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // expect counts in the table.
@@ -219,7 +236,7 @@ func (d *demo) expect(ctx context.Context, what string, want int64, sql string, 
 // backfill is phase 3.
 func (d *demo) backfill(ctx context.Context) error {
 	say("Phase 3, backfill: a job of the fleet, made from the migration's file.")
-	if _, err := d.phase(ctx, "switch "+migrationName+" --to 1", refusedExit, "complete and verified"); err != nil {
+	if _, err := d.phase(ctx, "switch "+migrationName+" --to 1", refusedExit, "gate backfill comes first"); err != nil {
 		return err
 	}
 	if err := d.opens(ctx); err != nil {
@@ -242,7 +259,7 @@ func (d *demo) backfill(ctx context.Context) error {
 func (d *demo) switchReads(ctx context.Context) error {
 	say("Phase 4, switch reads. The application's next release asks backfleet.flag('%s', user) which column to read.", migrationName)
 	d.shop.release.Store(releaseFlag)
-	if _, err := d.phase(ctx, "check "+migrationName, 0, "nothing diverges"); err != nil {
+	if err := d.check(ctx); err != nil {
 		return err
 	}
 	if _, err := d.phase(ctx, "tick "+migrationName+" dashboards-watched", 0); err != nil {
@@ -265,15 +282,30 @@ func (d *demo) switchReads(ctx context.Context) error {
 	}
 	note("None of 200 reads goes to the new schema. It was another thing's graph; on again:")
 	for _, percent := range []int{1, 10, 100} {
-		if percent > 1 {
-			if _, err := d.phase(ctx, "check "+migrationName, 0, "nothing diverges"); err != nil {
-				return err
-			}
+		if err := d.check(ctx); err != nil {
+			return err
 		}
 		if err := d.ramp(ctx, percent); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// check walks both schemas once more, and prints of it only the last round and the verdict.
+func (d *demo) check(ctx context.Context) error {
+	fmt.Printf("\n    $ backfleet phase check %s\n", migrationName)
+	text, err := d.quiet(ctx, "phase check "+migrationName, 0, "nothing diverges")
+	if err != nil {
+		return err
+	}
+	last := ""
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "round") {
+			last = line
+		}
+	}
+	fmt.Print("      ", last, "      nothing diverges\n")
 	return nil
 }
 
@@ -283,7 +315,7 @@ func (d *demo) ramp(ctx context.Context, percent int) error {
 		return err
 	}
 	time.Sleep(100 * time.Millisecond) // reads under way
-	got, err := d.shop.share(ctx, 500)
+	got, err := d.shop.share(ctx, 400)
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func (d *demo) startServers(ctx context.Context) error {
 	if d.cluster, err = d.env.StartPostgres(harness.WithStandby(1), harness.WithSetting("max_wal_size", "2GB")); err != nil {
 		return err
 	}
-	if d.admin, err = pgxpool.New(ctx, d.cluster.DSN(database)); err != nil {
+	if d.admin, err = pgxpool.New(ctx, d.cluster.DSN(database)+"&application_name=demo"); err != nil {
 		return err
 	}
 	var version string

@@ -55,7 +55,7 @@ var releaseReads = map[int32]string{
 	releaseNew: "SELECT email_norm, true, email_norm IS NOT NULL FROM public.users WHERE id = $1",
 }
 
-// openShop starts the application's traffic: four clients, 200 operations a second.
+// openShop starts the application's traffic: four clients, 300 operations a second.
 func openShop(ctx context.Context, dsn string, rows int) (*shop, error) {
 	config, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
@@ -67,7 +67,7 @@ func openShop(ctx context.Context, dsn string, rows int) (*shop, error) {
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, err
 	}
-	writer := harness.Writer{Pool: s.pool, Clients: 4, Rate: 200, Ops: []harness.Op{
+	writer := harness.Writer{Pool: s.pool, Clients: 4, Rate: 300, Ops: []harness.Op{
 		{Name: "read", Weight: 6, Run: s.read}, {Name: "change", Weight: 3, Run: s.change}, {Name: "sign up", Weight: 1, Run: s.signUp},
 	}}
 	s.load = writer.Start(ctx)
@@ -140,12 +140,12 @@ func (s *shop) slowestWrite() time.Duration { return time.Duration(s.slowest.Swa
 
 // share watches so many reads and says what part of them the new schema answered.
 func (s *shop) share(ctx context.Context, reads int64) (percent float64, err error) {
-	before, after := s.old.Load(), s.new.Load()
+	oldBefore, newBefore := s.old.Load(), s.new.Load()
 	err = until(ctx, "the application has read enough", 30*time.Second, func() (bool, error) {
-		return s.old.Load()-before+s.new.Load()-after >= reads, nil
+		return s.old.Load()-oldBefore+s.new.Load()-newBefore >= reads, nil
 	})
-	before, after = s.old.Load()-before, s.new.Load()-after
-	return 100 * float64(after) / float64(max(1, before+after)), err
+	from := s.new.Load() - newBefore
+	return 100 * float64(from) / float64(max(1, from+s.old.Load()-oldBefore)), err
 }
 
 // unharmed says that no operation failed and no answer was wrong, ever.

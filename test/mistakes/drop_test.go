@@ -57,7 +57,7 @@ func TestADropBreaksTheMonthlyReport(t *testing.T) {
 	require.Equal(t, "42501", postgres.SQLState(report("lower(email)")), "the report fails in the rehearsal")
 	require.NoError(t, report("email_norm"), "what reads the new schema goes on")
 	_, _, err = s.guard.Drop(t.Context(), name)
-	s.refused(err, migration.GateDrop, "one is on")
+	s.refused(err, migration.GateDrop, "one is under way")
 	require.Eventually(t, func() bool { return s.number("SELECT (clock_timestamp() > $1)::int", rehearsing.Until) == 1 }, patience, 20*time.Millisecond)
 	began := time.Now()
 	_, exact, err := s.guard.Undo(t.Context(), name)

@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"testing"
@@ -18,9 +19,14 @@ const (
 
 // The job page at 100,000 ranges, while their states change. It is looked at for a minute, or for as many as BACKFLEET_BROWSER_MINUTES says.
 func TestManyRanges(t *testing.T) {
+	lasting := time.Minute
+	if minutes, err := strconv.Atoi(os.Getenv("BACKFLEET_BROWSER_MINUTES")); err == nil {
+		lasting = time.Duration(minutes) * time.Minute
+	}
+	rate := min(2000, int(0.8*2*manyRanges/lasting.Seconds())) // the job must not end before
 	f := startFleet(t, 2)
 	f.table("wide", 2*manyRanges, false)
-	job := f.submit(spec("wide", "wide", 2, "throttle: {max_rows_per_second: 2000}"))
+	job := f.submit(spec("wide", "wide", 2, fmt.Sprintf("throttle: {max_rows_per_second: %d}", rate)))
 	f.awaitSQL("all ranges are planned", "SELECT planned_at IS NOT NULL FROM backfleet.jobs WHERE id = $1", job)
 	var n int
 	require.NoError(t, f.db.Pool.QueryRow(t.Context(), "SELECT count(*) FROM backfleet.ranges WHERE job_id = $1 AND round = 0", job).Scan(&n))
@@ -38,10 +44,6 @@ func TestManyRanges(t *testing.T) {
 	t.Logf("first paint after %.0f ms, the whole map after less than %.0f ms, of which drawing it took %s ms", paint, mapped, first)
 	require.Less(t, paint, paintMost)
 
-	lasting := time.Minute
-	if minutes, err := strconv.Atoi(os.Getenv("BACKFLEET_BROWSER_MINUTES")); err == nil {
-		lasting = time.Duration(minutes) * time.Minute
-	}
 	const heap = "(() => { gc(); gc(); return performance.memory.usedJSHeapSize })()"
 	w.await("a few updates", "Number(document.querySelector('#map').dataset.updates) > 5")
 	before := eval[float64](w, heap)

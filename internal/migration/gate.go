@@ -55,7 +55,8 @@ type Evidence struct {
 	Job         string     `json:"job_state,omitempty"`      // of the backfill
 	Residual    int64      `json:"residual"`                 // rows that its report left
 	Divergence  Divergence `json:"divergence"`
-	Readers     []string   `json:"readers,omitempty"` // who surely still reads the old schema
+	Required    []string   `json:"required,omitempty"` // old columns that no row may be without
+	Readers     []string   `json:"readers,omitempty"`  // who surely still reads the old schema
 	Rehearsing  bool       `json:"rehearsing"`
 	Unrehearsed string     `json:"unrehearsed,omitempty"` // why the drop cannot be rehearsed on this database, so that a person answers for it
 }
@@ -73,7 +74,7 @@ func (s Spec) Conditions(g Gate, f Facts, e Evidence, to int) []Condition {
 	case GateReads:
 		cs = s.ramp(f, e, to)
 	case GateStop:
-		cs = append(cs, s.switched(f, e), clean(e, f.Ramped, "since all reads switched"))
+		cs = append(cs, s.switched(f, e), clean(e, f.Ramped, "since all reads switched"), s.optional(e))
 	case GateDrop:
 		cs = append(cs, s.stopped(f, e), unread(e), s.rehearsed(f, e))
 	}
@@ -240,6 +241,16 @@ func (s Spec) stopped(f Facts, e Evidence) Condition {
 		return Condition{What: what, Hard: true, Found: "it goes on", Fix: "backfleet phase stop " + s.Name}
 	}
 	return wait(what, f.Stopped, e.Now, s.Soak.Drop)
+}
+
+// optional says that the application may leave the old columns out once nothing fills them for it.
+func (s Spec) optional(e Evidence) Condition {
+	c := Condition{What: "rows may be written without the old columns", Met: len(e.Required) == 0}
+	if len(e.Required) > 0 {
+		c.Found = list(e.Required) + " is NOT NULL without a default: the release that no longer knows it fails with every insert"
+		c.Fix = "let it go as the table's owner: ALTER TABLE " + s.Table + " ALTER COLUMN " + e.Required[0] + " DROP NOT NULL"
+	}
+	return c
 }
 
 func unread(e Evidence) Condition {

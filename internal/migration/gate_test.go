@@ -82,6 +82,7 @@ func TestThreeWeeks(t *testing.T) {
 		"switch after a way back":           {gate: migration.GateReads, facts: func() migration.Facts { f := filled; f.Ramped = at(3 * day); return f }(), e: migration.Evidence{Now: noon.Add(9 * day), Divergence: clean(2 * day)}, to: 1, unmet: "no diverging row"},
 		"stop before a week":                {gate: migration.GateStop, facts: full, e: migration.Evidence{Now: noon.Add(9*day - time.Minute), Divergence: clean(3 * day)}, unmet: "new schema for 7d", remain: time.Minute},
 		"stop after a week":                 {gate: migration.GateStop, facts: full, e: migration.Evidence{Now: noon.Add(9 * day), Divergence: clean(3 * day)}},
+		"stop with a column that must be":   {gate: migration.GateStop, facts: full, e: migration.Evidence{Now: noon.Add(9 * day), Required: []string{"email"}, Divergence: clean(3 * day)}, unmet: "without the old columns"},
 		"stop at ten percent":               {gate: migration.GateStop, facts: func() migration.Facts { f := full; f.Percent = 10; return f }(), e: migration.Evidence{Now: noon.Add(99 * day), Divergence: clean(3 * day)}, unmet: "new schema for 7d"},
 		"drop before a week":                {gate: migration.GateDrop, facts: stopped, e: migration.Evidence{Now: noon.Add(15 * day)}, unmet: "stopped for 7d", remain: day},
 		"drop with a reader":                {gate: migration.GateDrop, facts: stopped, e: migration.Evidence{Now: noon.Add(16 * day), Readers: []string{"view monthly"}}, unmet: "nothing in the database reads"},

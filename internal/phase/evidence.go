@@ -32,7 +32,10 @@ func (g *Guard) evidence(ctx context.Context, m migration.Migration, now time.Ti
 		}
 	}
 	if m.Facts.Stopped == nil { // until then the trigger itself reads the old schema
-		return e, nil
+		if m.Facts.Percent == 100 {
+			e.Required, err = g.required(ctx, m.Spec)
+		}
+		return e, err
 	}
 	on, err := g.rehearsing(ctx, m.Spec.Name)
 	if err != nil {
@@ -49,6 +52,29 @@ func (g *Guard) evidence(ctx context.Context, m migration.Migration, now time.Ti
 		e.Readers = append(e.Readers, string(r.Kind)+" "+r.Object)
 	}
 	return e, nil
+}
+
+// required are the old columns that an insert cannot leave out.
+func (g *Guard) required(ctx context.Context, spec migration.Spec) ([]string, error) {
+	if spec.NewTable() {
+		return nil, nil
+	}
+	schema, name, err := job.SplitTable(spec.Table)
+	if err != nil {
+		return nil, fmt.Errorf("migration %s: table %s: %w", spec.Name, spec.Table, err)
+	}
+	rows, err := g.Pool.Query(ctx, `SELECT quote_ident(a.attname) FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
+		JOIN pg_catalog.pg_namespace AS s ON s.oid = c.relnamespace
+		WHERE s.nspname = $1 AND c.relname = $2 AND a.attname = ANY ($3) AND a.attnum > 0 AND NOT a.attisdropped
+		  AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' ORDER BY a.attnum`, schema, name, spec.From.Columns)
+	if err != nil {
+		return nil, fmt.Errorf("migration %s: look at the old columns: %w", spec.Name, err)
+	}
+	required, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("migration %s: look at the old columns: %w", spec.Name, err)
+	}
+	return required, nil
 }
 
 // missing is what of the new schema is not there.

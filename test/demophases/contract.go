@@ -27,6 +27,13 @@ func (d *demo) contract(ctx context.Context) error {
 			return err
 		}
 	}
+	if _, err := d.phase(ctx, "stop "+migrationName, refusedExit, "email is NOT NULL without a default"); err != nil {
+		return err
+	}
+	note("The last release will know nothing of the old column, which must not be NOT NULL for it.")
+	if err := d.exec(ctx, "ALTER TABLE public.users ALTER COLUMN email DROP NOT NULL"); err != nil {
+		return err
+	}
 	if err := d.opens(ctx); err != nil {
 		return err
 	}
@@ -34,10 +41,6 @@ func (d *demo) contract(ctx context.Context) error {
 		return err
 	}
 	if _, err := d.phase(ctx, "rollback "+migrationName+" --reason 'too late'", refusedExit, "stale"); err != nil {
-		return err
-	}
-	note("The last release knows nothing of the old column, which must not be NOT NULL for it.")
-	if err := d.exec(ctx, "ALTER TABLE public.users ALTER COLUMN email DROP NOT NULL"); err != nil {
 		return err
 	}
 	d.shop.release.Store(releaseNew)

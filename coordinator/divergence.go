@@ -18,6 +18,7 @@ const (
 	walkTimeout  = 30 * time.Second // of that, with steps and saves that take their time
 	roundEvery   = time.Minute      // from one round of a small table to the next
 	noteEvery    = time.Minute      // an entry of the activity
+	remindEvery  = time.Minute      // of a rehearsal that is past its time
 	watchLag     = 5 * time.Second  // of a replica, above which the watch waits
 )
 
@@ -39,6 +40,8 @@ type watcher struct {
 	mu      sync.Mutex
 	watched []migration.Migration
 	noted   time.Time
+
+	reminded time.Time // of rehearsals; the first loop's own
 }
 
 // watches reports whether a migration's schemas are both written, so that they may diverge.
@@ -53,6 +56,9 @@ func (w *watcher) look(ctx context.Context) {
 	if err != nil {
 		w.complain(ctx, "migrations not read", err)
 		return
+	}
+	if len(all) > 0 {
+		w.remind(ctx)
 	}
 	var watched []migration.Migration
 	for _, m := range all {
@@ -74,6 +80,22 @@ func (w *watcher) look(ctx context.Context) {
 	}
 	if err != nil {
 		w.complain(ctx, "activity not noted", err)
+	}
+}
+
+// remind tells of rehearsals that nobody ended: what they took away is missing still. Only the tables' owner can bring it back.
+func (w *watcher) remind(ctx context.Context) {
+	overdue, err := w.ledger.OverdueRehearsals(ctx)
+	if err != nil {
+		w.complain(ctx, "rehearsals not read", err)
+		return
+	}
+	if len(overdue) == 0 || time.Since(w.reminded) < remindEvery {
+		return
+	}
+	w.reminded = time.Now()
+	for _, r := range overdue {
+		w.log.Warn("a rehearsal is past its time; bring the old schema back with: backfleet phase undo", zap.String("migration", r.Migration), zap.Time("until", r.Until))
 	}
 }
 

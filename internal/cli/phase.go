@@ -3,8 +3,10 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -93,23 +95,50 @@ func (a *app) onMigration(database *string, do func(ctx context.Context, g *phas
 		if err != nil {
 			return err
 		}
-		for i, name := range names {
-			g, done, err := a.guard(ctx, name)
-			if err != nil {
-				return err
-			}
-			var unknown *store.NoMigrationError
-			if _, err = g.Store.Migration(ctx, args[0]); err == nil {
-				err = do(ctx, g, args[0], args[1:])
-			} else if errors.As(err, &unknown) && i+1 < len(names) {
-				done()
-				continue
-			}
-			done()
+		in, err := a.holding(ctx, names, args[0])
+		if err != nil {
 			return phaseError(err)
 		}
-		return nil
+		g, done, err := a.guard(ctx, in)
+		if err != nil {
+			return err
+		}
+		defer done()
+		return phaseError(do(ctx, g, args[0], args[1:]))
 	}
+}
+
+// holding is the one of the databases that has a migration. One that cannot be asked may have it as well, so then a person must say which.
+func (a *app) holding(ctx context.Context, names []string, migration string) (string, error) {
+	if len(names) == 1 {
+		return names[0], nil
+	}
+	var found []string
+	var none error
+	for _, name := range names {
+		g, done, err := a.guard(ctx, name)
+		if err != nil {
+			return "", fmt.Errorf("%w; name the migration's database with --database", err)
+		}
+		_, err = g.Store.Migration(ctx, migration)
+		done()
+		var unknown *store.NoMigrationError
+		switch {
+		case err == nil:
+			found = append(found, name)
+		case errors.As(err, &unknown):
+			none = err
+		default:
+			return "", err
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", none
+	case 1:
+		return found[0], nil
+	}
+	return "", usage("migration %s is in the databases %s; say which with --database", migration, strings.Join(found, ", "))
 }
 
 // databaseNames are the databases of the environment, or the one that a flag names.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -9,8 +10,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/backfleet/backfleet/internal/contract"
+	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/migration"
 	"github.com/backfleet/backfleet/internal/phase"
+	"github.com/backfleet/backfleet/internal/postgres"
 	"github.com/backfleet/backfleet/internal/words"
 )
 
@@ -90,11 +93,21 @@ anywhere, in less than a second.`,
 			}
 			select {
 			case <-ctx.Done():
-			case <-time.After(is.Left):
+			case <-time.After(is.Left + clocksApart):
 			}
 			back, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoMost)
 			defer cancel()
-			return a.undone(g.Undo(back, name))
+			for {
+				m, exact, err := g.Undo(back, name)
+				if err == nil || back.Err() != nil || !lost(err) {
+					return a.undone(m, exact, err)
+				}
+				say(a.stderr, "the old schema is not back yet; tried again: %v", err)
+				select {
+				case <-back.Done():
+				case <-time.After(time.Second):
+				}
+			}
 		}),
 	}
 	cmd.Flags().TextVar(&howLong, "for", migration.Period(0), "how much `time`, such as 24h or 7d")
@@ -105,8 +118,17 @@ anywhere, in less than a second.`,
 	return cmd
 }
 
-// undoMost is how long an undo may try for its locks after a signal.
-const undoMost = time.Minute
+const (
+	undoMost    = 5 * time.Minute // an undo may try for its locks, and for a database that fails over
+	clocksApart = time.Second     // the end is judged by the database's clock
+)
+
+// lost reports whether an error is a database that is away, and not one that refuses.
+func lost(err error) bool {
+	var wrong *phase.WrongStepError
+	var refused job.Refusals
+	return !errors.As(err, &wrong) && !errors.As(err, &refused) && postgres.Classify(err) == postgres.Connection
+}
 
 func (a *app) phaseUndoCommand(database *string) *cobra.Command {
 	return &cobra.Command{

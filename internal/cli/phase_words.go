@@ -88,6 +88,6 @@ func (a *app) moved(m migration.Migration, err error) error {
 	}
 	return a.print(m, func(w io.Writer) {
 		p, _ := m.Phase()
-		say(w, "migration %s is in phase %s; next: backfleet phase show %s", m.Spec.Name, phaseText(p), m.Spec.Name)
+		say(w, "migration %s of database %s is in phase %s; next: backfleet phase show %s", m.Spec.Name, m.Spec.Database, phaseText(p), m.Spec.Name)
 	})
 }

@@ -33,6 +33,11 @@ func Drop(ctx context.Context, tx pgx.Tx, t Target) error {
 	if err := refusals(readers); err != nil {
 		return err
 	}
+	// Of a partitioned table each leaf is waited for by itself, while those before are locked already.
+	if _, err := tx.Exec(ctx, `SELECT set_config('statement_timeout', ((SELECT setting::bigint FROM pg_settings WHERE name = 'lock_timeout') + 1000)::text, true)
+		WHERE current_setting('lock_timeout') <> '0'`); err != nil {
+		return fmt.Errorf("bound the lock of %s: %w", t.relation(), err)
+	}
 	if _, err := tx.Exec(ctx, "LOCK TABLE "+t.relation()+" IN ACCESS EXCLUSIVE MODE"); err != nil {
 		return fmt.Errorf("lock %s: %w", t.relation(), err)
 	}

@@ -111,13 +111,25 @@ func Apply(ctx context.Context, conn *pgx.Conn, statements []Statement, o Option
 	return nil
 }
 
+// LockTimeout is how long a statement must wait for a lock, so that PostgreSQL cancels an autovacuum that is in the way, and no longer: see
+// [Options].
+func LockTimeout(ctx context.Context, q Querier) (time.Duration, error) {
+	rows, err := q.Query(ctx, `SELECT setting::bigint FROM pg_settings WHERE name = 'deadlock_timeout'`)
+	if err == nil {
+		var ms int64
+		if ms, err = pgx.CollectExactlyOneRow(rows, pgx.RowTo[int64]); err == nil {
+			return time.Duration(ms)*time.Millisecond + overDeadlock, nil
+		}
+	}
+	return 0, fmt.Errorf("read deadlock_timeout: %w", err)
+}
+
 func (o Options) withDefaults(ctx context.Context, conn *pgx.Conn) (Options, error) {
 	if o.LockTimeout <= 0 {
-		var ms int64
-		if err := conn.QueryRow(ctx, `SELECT setting::bigint FROM pg_settings WHERE name = 'deadlock_timeout'`).Scan(&ms); err != nil {
-			return o, fmt.Errorf("read deadlock_timeout: %w", err)
+		var err error
+		if o.LockTimeout, err = LockTimeout(ctx, conn); err != nil {
+			return o, err
 		}
-		o.LockTimeout = time.Duration(ms)*time.Millisecond + overDeadlock
 	}
 	o.StatementTimeout = cmp.Or(o.StatementTimeout, o.LockTimeout+overLock)
 	o.Patience = cmp.Or(o.Patience, defaultPatience)

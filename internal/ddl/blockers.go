@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/backfleet/backfleet/internal/sqltext"
 )
 
 //go:embed sql/blockers.sql
@@ -37,7 +39,7 @@ func (b Blocker) String() string {
 	}
 	s := fmt.Sprintf("pid %d (%s), transaction open for %s", b.PID, strings.TrimSpace(who+" "+b.State), b.TransactionAge.Round(time.Second))
 	if b.Query != "" {
-		s += ", last: " + strings.Join(strings.Fields(b.Query), " ")
+		s += ", last: " + b.Query
 	}
 	return s
 }
@@ -95,6 +97,7 @@ func (w *watcher) look(ctx context.Context, pid uint32) ([]Blocker, error) {
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (b Blocker, err error) {
 		var query, transaction float64
 		err = row.Scan(&b.PID, &b.User, &b.Application, &b.Backend, &b.State, &b.Query, &query, &transaction)
+		b.Query = sqltext.Normalise(b.Query) // its literals are nobody's business
 		b.QueryAge, b.TransactionAge = seconds(query), seconds(transaction)
 		return b, err
 	})

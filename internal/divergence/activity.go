@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/backfleet/backfleet/internal/sqltext"
 )
 
 const (
@@ -56,7 +58,7 @@ func (r *Recorder) Look(ctx context.Context) error {
 	}
 	var a Activity
 	_, err = pgx.ForEachRow(rows, []any{&a.Application, &a.User, &a.Address, &a.Query}, func() error {
-		a.Query = Normalise(a.Query)
+		a.Query = sqltext.Normalise(a.Query)
 		r.sessions[a]++
 		return nil
 	})
@@ -148,7 +150,7 @@ func (r *Recorder) texts(ctx context.Context, view string, ran map[counted]count
 	var k counted
 	var a Activity
 	if _, err := pgx.ForEachRow(rows, []any{&k.User, &k.ID, &a.User, &a.Query}, func() error {
-		a.Query = Normalise(a.Query)
+		a.Query = sqltext.Normalise(a.Query)
 		a.Calls, a.Rows = ran[k].calls, ran[k].rows
 		all = append(all, a)
 		return nil

@@ -3,6 +3,7 @@ package dualwrite
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -60,9 +61,13 @@ func enable(ctx context.Context, tx pgx.Tx, fs []function) error {
 		if err != nil {
 			return fmt.Errorf("list the triggers of %s: %w", f, err)
 		}
-		for _, t := range ts {
-			if _, err := tx.Exec(ctx, always(pgx.Identifier{t.Schema, t.Table}, t.Name)); err != nil {
-				return fmt.Errorf("enable trigger %s: %w", statement.Quote(t.Name), err)
+		all := make([]string, len(ts)) // one message, for writers wait meanwhile: a partition each may be a thousand
+		for i, t := range ts {
+			all[i] = always(pgx.Identifier{t.Schema, t.Table}, t.Name)
+		}
+		if len(all) > 0 {
+			if _, err := tx.Exec(ctx, strings.Join(all, ";\n")); err != nil {
+				return fmt.Errorf("enable the triggers of %s: %w", f, err)
 			}
 		}
 	}

@@ -123,9 +123,13 @@ const (
 	HugeTable  = 100_000_000 // from it on nothing begins without an operational plan
 )
 
-// Overridden reports whether somebody decided not to wait for a condition of a gate.
+// Overridden reports whether somebody decided not to wait for a condition of a gate. A decision of before the trigger was mended, or before the
+// last step of the ramp, a rollback among them, was another one.
 func (f Facts) Overridden(g Gate, c Condition) bool {
-	return !c.Hard && slices.ContainsFunc(f.Overrides, func(o Override) bool { return o.Gate == string(g) && slices.Contains(o.Unmet, c.What) })
+	since := map[Gate]*time.Time{GateBackfill: f.DualWrite, GateReads: f.Ramped, GateStop: f.Ramped}[g]
+	return !c.Hard && slices.ContainsFunc(f.Overrides, func(o Override) bool {
+		return o.Gate == string(g) && (since == nil || !o.At.Before(*since)) && slices.Contains(o.Unmet, c.What)
+	})
 }
 
 // Clone returns facts that share no map with these.

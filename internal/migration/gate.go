@@ -74,7 +74,11 @@ func (s Spec) Conditions(g Gate, f Facts, e Evidence, to int) []Condition {
 	case GateReads:
 		cs = s.ramp(f, e, to)
 	case GateStop:
-		cs = append(cs, s.switched(f, e), clean(e, f.Ramped, "since all reads switched"), s.optional(e))
+		cs = append(cs, written(f, e), s.switched(f, e))
+		if since := s.lately(f); since != nil {
+			cs = append(cs, clean(e, since, "in the last "+s.Soak.DualWrite.String()+" of that"))
+		}
+		cs = append(cs, s.optional(e))
 	case GateDrop:
 		cs = append(cs, s.stopped(f, e), unread(e), s.rehearsed(f, e))
 	}
@@ -241,6 +245,17 @@ func (s Spec) stopped(f Facts, e Evidence) Condition {
 		return Condition{What: what, Hard: true, Found: "it goes on", Fix: "backfleet phase stop " + s.Name}
 	}
 	return wait(what, f.Stopped, e.Now, s.Soak.Drop)
+}
+
+// lately is when the last part of the time of all reads at the new schema begins: a round of before says nothing of a trigger that was
+// disabled since. Not now less the soak, for a round may last long.
+func (s Spec) lately(f Facts) *time.Time {
+	since, yes := f.Switched()
+	if !yes {
+		return nil
+	}
+	since = since.Add(max(0, s.Soak.Reads.D()-s.Soak.DualWrite.D()))
+	return &since
 }
 
 // optional says that the application may leave the old columns out once nothing fills them for it.

@@ -80,10 +80,12 @@ func TestThreeWeeks(t *testing.T) {
 		"switch to all at once":             {gate: migration.GateReads, facts: filled, e: migration.Evidence{Now: noon.Add(9 * day), Divergence: clean(8 * day)}, to: 100, unmet: "reads go to 1 %"},
 		"switch to a half":                  {gate: migration.GateReads, facts: filled, e: migration.Evidence{Now: noon.Add(9 * day), Divergence: clean(8 * day)}, to: 50, unmet: "reads go to 1 %"},
 		"switch after a way back":           {gate: migration.GateReads, facts: func() migration.Facts { f := filled; f.Ramped = at(3 * day); return f }(), e: migration.Evidence{Now: noon.Add(9 * day), Divergence: clean(2 * day)}, to: 1, unmet: "no diverging row"},
-		"stop before a week":                {gate: migration.GateStop, facts: full, e: migration.Evidence{Now: noon.Add(9*day - time.Minute), Divergence: clean(3 * day)}, unmet: "new schema for 7d", remain: time.Minute},
-		"stop after a week":                 {gate: migration.GateStop, facts: full, e: migration.Evidence{Now: noon.Add(9 * day), Divergence: clean(3 * day)}},
-		"stop with a column that must be":   {gate: migration.GateStop, facts: full, e: migration.Evidence{Now: noon.Add(9 * day), Required: []string{"email"}, Divergence: clean(3 * day)}, unmet: "without the old columns"},
-		"stop at ten percent":               {gate: migration.GateStop, facts: func() migration.Facts { f := full; f.Percent = 10; return f }(), e: migration.Evidence{Now: noon.Add(99 * day), Divergence: clean(3 * day)}, unmet: "new schema for 7d"},
+		"stop before a week":                {gate: migration.GateStop, facts: full, e: migration.Evidence{Now: noon.Add(9*day - time.Minute), Divergence: clean(8*day + time.Hour)}, unmet: "new schema for 7d", remain: time.Minute},
+		"stop after a week":                 {gate: migration.GateStop, facts: full, e: migration.Evidence{Now: noon.Add(9 * day), Divergence: clean(8*day + time.Hour)}},
+		"stop on a round of before":         {gate: migration.GateStop, facts: full, e: migration.Evidence{Now: noon.Add(9 * day), Divergence: clean(7 * day)}, unmet: "no diverging row"},
+		"stop with the trigger disabled":    {gate: migration.GateStop, facts: full, e: migration.Evidence{Now: noon.Add(9 * day), Trigger: "disabled", Divergence: clean(8*day + time.Hour)}, unmet: "both schemas are written"},
+		"stop with a column that must be":   {gate: migration.GateStop, facts: full, e: migration.Evidence{Now: noon.Add(9 * day), Required: []string{"email"}, Divergence: clean(8*day + time.Hour)}, unmet: "without the old columns"},
+		"stop at ten percent":               {gate: migration.GateStop, facts: func() migration.Facts { f := full; f.Percent = 10; return f }(), e: migration.Evidence{Now: noon.Add(99 * day), Divergence: clean(8*day + time.Hour)}, unmet: "new schema for 7d"},
 		"drop before a week":                {gate: migration.GateDrop, facts: stopped, e: migration.Evidence{Now: noon.Add(15 * day)}, unmet: "stopped for 7d", remain: day},
 		"drop with a reader":                {gate: migration.GateDrop, facts: stopped, e: migration.Evidence{Now: noon.Add(16 * day), Readers: []string{"view monthly"}}, unmet: "nothing in the database reads"},
 		"drop that was not rehearsed":       {gate: migration.GateDrop, facts: func() migration.Facts { f := stopped; f.Rehearsed = nil; return f }(), e: migration.Evidence{Now: noon.Add(16 * day)}, unmet: "rehearsal"},
@@ -135,7 +137,7 @@ func TestNoSoakIsCompressed(t *testing.T) {
 		passed := time.Duration(rapid.Int64Range(0, int64(20*day)).Draw(t, "passed"))
 		facts := migration.Facts{Rows: rapid.Int64Range(migration.SmallTable, 1e12).Draw(t, "rows"), Planned: at(0), Expanded: at(0), DualWrite: at(0),
 			WrittenBy: migration.ByTrigger, Job: "01J", Backfilled: at(0), Percent: 100, Ramped: at(0), Stopped: at(0), Rehearsed: at(0)}
-		e := migration.Evidence{Now: noon.Add(passed), Divergence: migration.Divergence{Round: at(0), Clean: at(0)}}
+		e := migration.Evidence{Now: noon.Add(passed), Divergence: migration.Divergence{Round: at(20 * day), Clean: at(20 * day)}}
 		for gate, soak := range map[migration.Gate]migration.Period{migration.GateBackfill: spec.Soak.DualWrite, migration.GateStop: spec.Soak.Reads, migration.GateDrop: spec.Soak.Drop} {
 			open := len(migration.Unmet(spec.Conditions(gate, ticked(facts, gate), e, 0))) == 0
 			require.Equal(t, passed >= soak.D(), open, "%s after %s", gate, passed)

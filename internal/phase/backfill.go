@@ -13,15 +13,16 @@ import (
 )
 
 // Backfill submits the migration's job, once its gate is open. Where the job was submitted and the process died before the ledger said so,
-// the same file finds the job that is there.
+// the same file finds the job that is there. One that was cancelled is followed by a new one.
 func (g *Guard) Backfill(ctx context.Context, name string) (m migration.Migration, j job.Job, err error) {
 	m, err = g.Store.Migration(ctx, name)
 	if err != nil {
 		return m, j, err
 	}
 	if m.Facts.Job != "" {
-		j, err = g.job(ctx, m)
-		return m, j, err
+		if j, err = g.job(ctx, m); err != nil || j.State != job.Cancelled {
+			return m, j, err
+		}
 	}
 	now, err := g.now(ctx)
 	if err != nil {
@@ -35,11 +36,11 @@ func (g *Guard) Backfill(ctx context.Context, name string) (m migration.Migratio
 	}
 	m, err = g.take(ctx, name, step{action: "backfill", gate: migration.GateBackfill,
 		do: func(_ context.Context, _ pgx.Tx, m migration.Migration, facts *migration.Facts, _ time.Time) (map[string]any, error) {
-			if m.Facts.Job != "" {
+			if m.Facts.Job == string(j.ID) {
 				return nil, nil
 			}
 			facts.Job = string(j.ID)
-			return map[string]any{"job": j.ID}, nil
+			return map[string]any{"job": j.ID, "after": m.Facts.Job}, nil
 		}})
 	return m, j, err
 }

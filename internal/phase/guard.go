@@ -35,7 +35,8 @@ type Guard struct {
 	Tell func(line string)
 	// Patience is how long a step tries for its locks; 0 is [DefaultPatience].
 	Patience time.Duration
-	// LockTimeout is how long one try waits for a lock, and so may hold up the application behind it; 0 is [DefaultLockTimeout].
+	// LockTimeout is how long one try waits for a lock, and so may hold up the application behind it; 0 is that of [ddl.LockTimeout], which is
+	// just long enough that an autovacuum in the way is cancelled.
 	LockTimeout time.Duration
 }
 
@@ -45,11 +46,11 @@ type Jobs interface {
 	Submit(ctx context.Context, spec job.Spec) (job.Job, error)
 }
 
-// How a step gets its locks.
-const (
-	DefaultPatience    = 10 * time.Minute
-	DefaultLockTimeout = time.Second
-)
+// DefaultPatience is how long a step tries for its locks.
+const DefaultPatience = 10 * time.Minute
+
+// lookLockMost is how long a look, which changes nothing, waits for a lock.
+const lookLockMost = time.Second
 
 // GateError says that a gate is not open: nothing was changed.
 type GateError struct {

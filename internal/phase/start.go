@@ -63,7 +63,7 @@ func shortened(what []string) string {
 // look checks what a file names in the database, and reads what the migration goes by.
 func (g *Guard) look(ctx context.Context, spec migration.Spec) (facts migration.Facts, err error) {
 	var refused job.Refusals
-	err = postgres.InTx(ctx, g.Pool, postgres.Settings{Application: "backfleet phase", SynchronousCommit: "local", LockTimeout: DefaultLockTimeout,
+	err = postgres.InTx(ctx, g.Pool, postgres.Settings{Application: "backfleet phase", SynchronousCommit: "local", LockTimeout: lookLockMost,
 		StatementTimeout: statementMost}, func(tx pgx.Tx) error {
 		table, err := catalog.Load(ctx, tx, spec.Table, spec.Backfill.Key)
 		if err != nil {
@@ -105,13 +105,13 @@ const rowsSQL = `SELECT coalesce(sum(CASE WHEN c.reltuples >= 0 AND c.relpages >
    ELSE pg_relation_size(c.oid) / 40.0 END), 0)::bigint
  FROM (SELECT relid::oid FROM pg_partition_tree($1::oid::regclass) UNION SELECT $1::oid) AS t JOIN pg_class AS c ON c.oid = t.relid WHERE c.relkind <> 'p'`
 
-// probe runs a statement in a savepoint that is rolled back.
+// probe runs a statement in a savepoint that is rolled back. The extended protocol takes one statement only: a file may not smuggle in a second.
 func probe(ctx context.Context, tx pgx.Tx, sql string) error {
 	sp, err := tx.Begin(ctx)
 	if err != nil {
 		return err
 	}
-	_, err = sp.Exec(ctx, sql)
+	err = sp.Conn().PgConn().ExecParams(ctx, sql, nil, nil, nil, nil).Read().Err
 	if back := sp.Rollback(ctx); back != nil && err == nil {
 		return back
 	}

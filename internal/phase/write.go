@@ -124,7 +124,7 @@ func (g *Guard) trigger(ctx context.Context, m migration.Migration) (wrong strin
 	if m.Facts.WrittenBy != migration.ByTrigger || m.Facts.Stopped != nil || m.Facts.Abandoned != nil {
 		return "", nil
 	}
-	err = postgres.InTx(ctx, g.Pool, postgres.Settings{Application: "backfleet phase", SynchronousCommit: "local", LockTimeout: DefaultLockTimeout,
+	err = postgres.InTx(ctx, g.Pool, postgres.Settings{Application: "backfleet phase", SynchronousCommit: "local", LockTimeout: lookLockMost,
 		StatementTimeout: statementMost}, func(tx pgx.Tx) error {
 		stands, err := dualwrite.Installed(ctx, tx, m.Spec, m.Facts.SearchPath)
 		switch {

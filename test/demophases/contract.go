@@ -34,6 +34,17 @@ func (d *demo) contract(ctx context.Context) error {
 	if err := d.exec(ctx, "ALTER TABLE public.users ALTER COLUMN email DROP NOT NULL"); err != nil {
 		return err
 	}
+	note("The last seconds of the wait want a clean round of their own: what was seen a week ago says nothing of today.")
+	err := until(ctx, "the time is over", time.Minute, func() (bool, error) {
+		text, err := d.quiet(ctx, "phase show "+migrationName, 0)
+		return !strings.Contains(text, " remain, until"), err
+	})
+	if err != nil {
+		return err
+	}
+	if err := d.check(ctx); err != nil {
+		return err
+	}
 	if err := d.opens(ctx); err != nil {
 		return err
 	}

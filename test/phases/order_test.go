@@ -82,6 +82,8 @@ func TestTheWrongOrder(t *testing.T) {
 		wrong{"drop", "backfleet phase stop norm"})
 
 	s.pass(7 * day)
+	require.Contains(t, s.refused("stop"), "no diverging row in the last 24h of that", "a round of a week ago says nothing of today")
+	s.phase("check")
 	s.phase("stop")
 	s.tick("undo-kept")
 	show := "go on with: backfleet phase show norm"

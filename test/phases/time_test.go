@@ -76,6 +76,9 @@ func (s *scene) opens(soak time.Duration, since func() *time.Time, step string, 
 	var now time.Time
 	require.NoError(s, s.pool.QueryRow(s.Context(), "SELECT clock_timestamp()").Scan(&now))
 	s.pass(since().Add(soak).Sub(now) - eve)
+	if step == "stop" { // it asks for a round of the last day
+		s.phase("check")
+	}
 	require.Regexp(s, `[12]s remain, until `, s.refused(step, args...))
 	began := *since()
 	s.await(step+" opens", func() bool { return s.cli(append([]string{"phase", step, "norm"}, args...)...).code == 0 })

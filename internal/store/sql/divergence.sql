@@ -109,5 +109,5 @@ SELECT relation, key, kind, first_seen, last_seen, bucket_since, bucket_until FR
 WITH last AS (SELECT * FROM backfleet.divergence_rounds WHERE migration = $1 AND ended_at IS NOT NULL ORDER BY round DESC LIMIT 1)
 SELECT greatest((SELECT max(first_seen) FROM backfleet.divergence_rows WHERE migration = $1 AND kind <> 'failing'),
                 (SELECT max(at) FROM backfleet.divergence_rounds WHERE migration = $1 AND more)),
-       (SELECT max(started_at) FROM backfleet.divergence_rounds WHERE migration = $1 AND ended_at IS NOT NULL AND missing + differing + orphans + waiting = 0),
+       (SELECT max(started_at) FROM backfleet.divergence_rounds WHERE migration = $1 AND ended_at IS NOT NULL AND missing + differing + orphans + waiting + failing = 0),
        (SELECT started_at FROM last), coalesce((SELECT missing FROM last), 0), coalesce((SELECT differing + orphans FROM last), 0)

@@ -41,12 +41,14 @@ func TestJobUnderPermissions(t *testing.T) {
 	steer(t, operator)
 
 	require.NoError(t, w1.Kill())
+	var held int
+	require.NoError(t, f.db.Pool.QueryRow(t.Context(), "SELECT index FROM backfleet.ranges WHERE state = 'running' AND owner = 'w1'").Scan(&held))
 	require.NoError(t, w2.Term())
 	code, err := w2.Wait(patience)
 	require.NoError(t, err)
 	require.Zero(t, code)
 	worker("w3")
-	f.await("what the dead worker held was taken over", "SELECT EXISTS (SELECT 1 FROM backfleet.ranges WHERE attempts > 1 AND owner = 'w3')")
+	f.await("what the dead worker held was taken over", "SELECT claims > 1 AND owner = 'w3' FROM backfleet.ranges WHERE index = $1 AND round = 0", held)
 	f.must("pause", "count")
 	f.await("nothing runs", "SELECT NOT EXISTS (SELECT 1 FROM backfleet.ranges WHERE state = 'running')")
 	require.NoError(t, fleet[0].Kill())

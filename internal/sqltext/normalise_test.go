@@ -1,4 +1,4 @@
-package divergence_test
+package sqltext_test
 
 import (
 	"strings"
@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/backfleet/backfleet/internal/divergence"
+	"github.com/backfleet/backfleet/internal/sqltext"
 )
 
 func TestStatementsLoseTheirLiterals(t *testing.T) {
@@ -23,9 +23,9 @@ func TestStatementsLoseTheirLiterals(t *testing.T) {
 		"SELECT a.b, x1, 0x1F, .5, 1e-5":                             "SELECT a.b, x1, ?, ?, ?",
 		"":                                                           "",
 	} {
-		require.Equal(t, want, divergence.Normalise(sql), sql)
+		require.Equal(t, want, sqltext.Normalise(sql), sql)
 	}
-	require.LessOrEqual(t, len(divergence.Normalise(strings.Repeat("é ", 1000))), 504)
+	require.LessOrEqual(t, len(sqltext.Normalise(strings.Repeat("é ", 1000))), 504)
 }
 
 // Whatever the text, what stands in a literal does not come through.
@@ -40,30 +40,17 @@ func FuzzNormaliseHidesLiterals(f *testing.F) {
 			return
 		}
 		for _, quote := range [][2]string{{"'", "'"}, {"$$", "$$"}, {"$q$", "$q$"}} {
-			open := divergence.Normalise(before)
+			open := sqltext.Normalise(before)
 			if strings.ContainsAny(before, `'"$\`) || strings.HasSuffix(open, "...") || strings.Contains(before, "/*") || strings.Contains(before, "--") {
 				return // the literal may not be one there
 			}
 			if last := before; last != "" && quote[0] != "'" && !strings.HasSuffix(last, " ") {
 				return // a$$ is a name
 			}
-			got := divergence.Normalise(before + quote[0] + secret + quote[1] + after)
+			got := sqltext.Normalise(before + quote[0] + secret + quote[1] + after)
 			if strings.Contains(got, secret) {
 				t.Fatalf("%q came through: %q", before+quote[0]+secret+quote[1]+after, got)
 			}
 		}
 	})
-}
-
-func TestSuspicionGoesFirstToWhoWroteToTheTable(t *testing.T) {
-	got := divergence.Suspects([]divergence.Activity{
-		{Application: "reader", Query: "SELECT * FROM users", Seen: 50},
-		{Application: "other", Query: "UPDATE orders SET n = ?", Seen: 9},
-		{Application: "cron", Query: "UPDATE users SET email = ?", Seen: 1},
-		{Application: "cron", Query: "UPDATE users SET email = ?", Seen: 2},
-		{User: "app", Query: "INSERT INTO users VALUES ($1)", Calls: 3, Rows: 7},
-		{Application: "idle", Query: "SELECT ?"},
-	}, []string{"users"})
-	require.Equal(t, []string{"", "cron", "reader", "other", "idle"}, []string{got[0].Application, got[1].Application, got[2].Application, got[3].Application, got[4].Application})
-	require.Equal(t, 3, got[1].Seen)
 }

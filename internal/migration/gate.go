@@ -49,16 +49,15 @@ type Divergence struct {
 
 // Evidence is what the gates judge beside the facts: what was read of the database just now.
 type Evidence struct {
-	Now         time.Time  `json:"now"`
-	Missing     []string   `json:"missing_schema,omitempty"` // what of the new schema is not there
-	Trigger     string     `json:"trigger,omitempty"`        // what is wrong with the dual-write trigger; empty: nothing
-	Job         string     `json:"job_state,omitempty"`      // of the backfill
-	Residual    int64      `json:"residual"`                 // rows that its report left
-	Divergence  Divergence `json:"divergence"`
-	Required    []string   `json:"required,omitempty"` // old columns that no row may be without
-	Readers     []string   `json:"readers,omitempty"`  // who surely still reads the old schema
-	Rehearsing  bool       `json:"rehearsing"`
-	Unrehearsed string     `json:"unrehearsed,omitempty"` // why the drop cannot be rehearsed on this database, so that a person answers for it
+	Now        time.Time  `json:"now"`
+	Missing    []string   `json:"missing_schema,omitempty"` // what of the new schema is not there
+	Trigger    string     `json:"trigger,omitempty"`        // what is wrong with the dual-write trigger; empty: nothing
+	Job        string     `json:"job_state,omitempty"`      // of the backfill
+	Residual   int64      `json:"residual"`                 // rows that its report left
+	Divergence Divergence `json:"divergence"`
+	Required   []string   `json:"required,omitempty"` // old columns that no row may be without
+	Readers    []string   `json:"readers,omitempty"`  // who surely still reads the old schema
+	Rehearsing bool       `json:"rehearsing"`
 }
 
 // Conditions is what a gate waits for, all of it, met or not. to is the percentage that a step of the ramp goes to.

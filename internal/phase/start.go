@@ -98,8 +98,8 @@ func (g *Guard) look(ctx context.Context, spec migration.Spec) (facts migration.
 	return facts, nil
 }
 
-// rowsSQL is how many rows a table has: as it was last analysed, scaled to its size of now. A table that never was is counted up to the
-// size at which the rules change. A table without partitions is no partition tree.
+// rowsSQL is how many rows a table has: as it was last analysed, scaled to its size of now. A table that never was is
+// taken for one of short rows. A table without partitions is no partition tree.
 const rowsSQL = `SELECT coalesce(sum(CASE WHEN c.reltuples >= 0 AND c.relpages > 0
    THEN c.reltuples::float8 * greatest(pg_relation_size(c.oid) / current_setting('block_size')::float8 / c.relpages, 0)
    ELSE pg_relation_size(c.oid) / 40.0 END), 0)::bigint

@@ -74,7 +74,7 @@ func (s Spec) Conditions(g Gate, f Facts, e Evidence, to int) []Condition {
 		cs = s.ramp(f, e, to)
 	case GateStop:
 		cs = append(cs, written(f, e), s.switched(f, e))
-		if since := s.lately(f); since != nil {
+		if since := s.lately(f); since != nil && !e.Now.Before(*since) { // until then only time is waited for
 			cs = append(cs, clean(e, since, "in the last "+s.Soak.DualWrite.String()+" of that"))
 		}
 		cs = append(cs, s.optional(e))

@@ -16,7 +16,7 @@ import (
 // The tests of this file stop servers, so they have a cluster of their own, which they share one after the other.
 func TestServers(t *testing.T) {
 	t.Parallel()
-	c := harness.Postgres(t, harness.WithStandby(1), harness.WithSetting("wal_writer_delay", "10s"))
+	c := harness.Postgres(t, harness.WithStandby(1), harness.WithSetting("wal_writer_delay", "10s"), harness.WithSetting("wal_writer_flush_after", "1GB"))
 	on := func(test func(*testing.T, *harness.Cluster, *fleet)) func(*testing.T) {
 		return func(t *testing.T) {
 			name := "db" + fmt.Sprint(len(t.Name()))

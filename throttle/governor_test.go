@@ -143,29 +143,6 @@ func TestGovernorSeesABacklogBeforeItIsALag(t *testing.T) {
 	t.Fatal("no hold within 2 s")
 }
 
-// Where the fleet comes in bursts, the inner loop stops and starts it and the queue empties in between. A replica that became slower is
-// known for it all the same: by what it replays while it has something to replay.
-func TestGovernorLearnsASlowerReplayFromAQueueThatEmpties(t *testing.T) {
-	b := newBench(Rules{})
-	b.replay = 50e6
-	b.run(20 * time.Second)
-	require.InDelta(t, 50e6, b.g.budget.replicas["standby1"].rate, 15e6)
-	b.replay, b.burst = 10e6, 3
-	b.run(6 * time.Second)
-	holds, empties := 0, 0
-	for range 60 {
-		if b.run(100 * time.Millisecond).Hold {
-			holds++
-		}
-		if b.g.replays.members["standby1"].backlog < 1e4 {
-			empties++
-		}
-	}
-	require.Greater(t, holds, 5, "the fleet is stopped")
-	require.Greater(t, empties, 5, "and the queue empties")
-	require.Less(t, b.g.budget.replicas["standby1"].rate, 16e6)
-}
-
 func TestGovernorDoesNotTakeItsOwnQueueForDistance(t *testing.T) {
 	b := newBench(Rules{})
 	b.run(10 * time.Second)

@@ -104,7 +104,7 @@ the trigger costs a write, on copies of a sample of rows, and installs nothing. 
 				if err != nil {
 					return err
 				}
-				return a.print(c, func(w io.Writer) { say(w, "%s", c) })
+				return a.print(c, func(w io.Writer) { say(w, "%s", strings.TrimSpace(c.String())) })
 			}
 			by := migration.ByTrigger
 			if application {

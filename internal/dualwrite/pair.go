@@ -13,6 +13,7 @@ package dualwrite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -116,8 +117,8 @@ func walkable(ctx context.Context, q catalog.Querier, table string, key, lookup 
 
 // inField names the field of a migration that a refusal of the catalog is about.
 func inField(err error, prefix string) error {
-	rs, ok := err.(job.Refusals) //nolint:errorlint // it is what the catalog returns
-	if !ok {
+	var rs job.Refusals
+	if !errors.As(err, &rs) {
 		return err
 	}
 	rs = slices.Clone(rs)

@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -96,9 +97,7 @@ func (s Spec) jobRefusals() (rs job.Refusals) {
 	if len(j.Set) == 0 && j.Statement == "" {
 		j.Set = map[string]string{"nothing": "NULL"} // said above already
 	}
-	if err, ok := j.WithDefaults().Validate().(job.Refusals); ok { //nolint:errorlint // it is what Validate returns
-		of = err
-	}
+	_ = errors.As(j.WithDefaults().Validate(), &of) // else there are none
 	for _, r := range of {
 		if !slices.Contains([]string{"name", "database", "table"}, top(r.Field)) {
 			switch field, _, _ := strings.Cut(r.Field, "."); field {

@@ -1,6 +1,7 @@
 package phase
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -161,7 +162,7 @@ func document(m migration.Migration, ops Operations, plan preflight.Plan, proxy 
 	line("- lag: target %s, soft %s, hard %s", rules.Lag.Target, rules.Lag.Soft, rules.Lag.Hard)
 	line("- rows a second: %s; WAL bytes a second: %s", unlimited(int64(rules.MaxRowsPerSecond), words.Count[int64]), unlimited(int64(rules.MaxWALBytesPerSecond), words.Size))
 	for _, name := range sortedKeys(rules.Signals) {
-		line("- signal %s: %+v", name, rules.Signals[name])
+		line("- signal %s: soft %s, hard %s", name, cmp.Or(rules.Signals[name].Soft, "as by default"), cmp.Or(rules.Signals[name].Hard, "as by default"))
 	}
 	line("")
 	line("## Windows")

@@ -314,7 +314,6 @@ func (d *demo) ramp(ctx context.Context, percent int) error {
 	if _, err := d.phase(ctx, fmt.Sprintf("switch %s --to %d", migrationName, percent), 0); err != nil {
 		return err
 	}
-	time.Sleep(100 * time.Millisecond) // reads under way
 	got, err := d.shop.share(ctx, 400)
 	if err != nil {
 		return err

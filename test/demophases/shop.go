@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,7 @@ type shop struct {
 	load    *harness.Load
 	rows    int64
 	release atomic.Int32
+	reading sync.RWMutex // held by each read
 
 	old, new, wrong atomic.Int64 // answers by the schema that they came from, and those that were not right
 	slowest         atomic.Int64 // of a write, in nanoseconds, since it was last asked
@@ -86,6 +88,8 @@ func address(r *rand.Rand) string { return fmt.Sprintf("Someone.%d@Example.ORG",
 func (s *shop) read(ctx context.Context, pool *pgxpool.Pool, r *rand.Rand) error {
 	var text *string
 	var fresh, right bool
+	s.reading.RLock()
+	defer s.reading.RUnlock()
 	if err := pool.QueryRow(ctx, releaseReads[s.release.Load()], s.anybody(r)).Scan(&text, &fresh, &right); err != nil {
 		return err
 	}
@@ -140,7 +144,9 @@ func (s *shop) slowestWrite() time.Duration { return time.Duration(s.slowest.Swa
 
 // share watches so many reads and says what part of them the new schema answered.
 func (s *shop) share(ctx context.Context, reads int64) (percent float64, err error) {
+	s.reading.Lock() // the reads under way began before what came before
 	oldBefore, newBefore := s.old.Load(), s.new.Load()
+	s.reading.Unlock()
 	err = until(ctx, "the application has read enough", 30*time.Second, func() (bool, error) {
 		return s.old.Load()-oldBefore+s.new.Load()-newBefore >= reads, nil
 	})

@@ -33,6 +33,7 @@ type options struct {
 	only        []string
 	most        time.Duration
 	profile     time.Duration
+	profiles    []string // of lag, by name
 	window      time.Duration
 	calmFor     time.Duration
 	loops       bool
@@ -127,6 +128,7 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.compareRows, "compare-rows", 1_200_000, "in compare, rows of the table that has a primary key only; the others have a half, a third, or a sixth")
 	only := f.String("only", "", "in compare, only these scenes and tables, comma-separated: quiet, standby, application, both; plain, indexed, roomy, uuid, composite, gappy, wide")
 	f.DurationVar(&o.most, "most", 10*time.Second, "in compare, how long a trial of a method that paces itself is watched at most")
+	courses := f.String("profiles", "", "the courses of a standby's replay in lag, comma-separated (default: all)")
 	f.DurationVar(&o.profile, "profile", 48*time.Second, "how long a standby's replay is slowed and sped up in each trial of lag")
 	f.DurationVar(&o.window, "window", 8*time.Second, "how long each trial against the usual script is measured")
 	f.DurationVar(&o.calmFor, "calm", 10*time.Second, "how long to wait before each trial until nothing else uses the machine; 0s: not at all")
@@ -152,6 +154,14 @@ func parse(args []string) (options, error) {
 			return o, fmt.Errorf("-parts: %q is none of %s", name, strings.Join(names, ", "))
 		}
 		o.parts = append(o.parts, name)
+	}
+	for _, p := range profiles {
+		if *courses == "" || slices.Contains(strings.Split(*courses, ","), p.name) {
+			o.profiles = append(o.profiles, p.name)
+		}
+	}
+	if len(o.profiles) == 0 {
+		return o, fmt.Errorf("-profiles: %q names none of 40-10-40, 60-8-25-60, full-quarter-full", *courses)
 	}
 	if o.out != "" {
 		if err := os.MkdirAll(o.out, 0o755); err != nil {

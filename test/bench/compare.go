@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/backfleet/backfleet/test/bench/compare"
 )
@@ -135,12 +136,10 @@ func (b *bench) play(ctx context.Context, s scene, order *rand.Rand) error {
 	return nil
 }
 
-// wanted says whether the scene is one of those that were asked for, by its own name or its table's; of none, all are.
+// wanted says whether the scene is one of those that were asked for, by its own name, its table's, or both: "quiet/uuid"; of none, all are.
 func (s scene) wanted(only []string) bool {
-	for _, name := range only {
-		if name == s.name || "compare_"+name == s.of.template {
-			return true
-		}
-	}
-	return len(only) == 0
+	table := strings.TrimPrefix(s.of.template, "compare_")
+	return len(only) == 0 || slices.ContainsFunc(only, func(name string) bool {
+		return name == s.name || name == table || name == s.name+"/"+table
+	})
 }

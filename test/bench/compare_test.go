@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { harness.Main(m) }
 // The comparison's trials on a tiny table: each method fills every row, by its own count and by the table's, writes none twice, and every
 // meter moves. A trial that did otherwise would be an error.
 func TestEachTrialFillsItsTable(t *testing.T) {
-	ctx := context.Background() //nolint:usetesting // clean-up outlives the test's own
+	ctx := context.Background()
 	o, err := parse([]string{"-parts", "compare", "-compare-rows", "6000", "-calm", "0s", "-out", t.TempDir()})
 	require.NoError(t, err)
 	b, err := newBench(o)
@@ -50,7 +50,7 @@ func TestEachTrialFillsItsTable(t *testing.T) {
 func TestTablesAreWhatTheirNamesSay(t *testing.T) {
 	conn, err := pgx.Connect(t.Context(), harness.Database(t).DSN)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, conn.Close(context.Background())) }) //nolint:usetesting // the test's own has ended
+	t.Cleanup(func() { require.NoError(t, conn.Close(context.Background())) })
 	number := func(sql string) (n int) {
 		require.NoError(t, conn.QueryRow(t.Context(), sql).Scan(&n), sql)
 		return n
@@ -90,7 +90,7 @@ func TestScenesAreChosenByNameOrByTable(t *testing.T) {
 		}
 		return n
 	}
-	for want, only := range map[int][]string{10: nil, 7: {"quiet"}, 3: {"indexed"}, 0: {"loud"}} {
+	for want, only := range map[int][]string{10: nil, 7: {"quiet"}, 3: {"indexed"}, 1: {"both/indexed"}, 2: {"quiet/wide", "application/plain"}, 0: {"loud"}} {
 		require.Equal(t, want, count(only...), fmt.Sprint(only))
 	}
 }

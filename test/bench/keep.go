@@ -68,16 +68,16 @@ func document(docs string, run compare.Run) error {
 		return err
 	}
 	for name, drawing := range files {
-		if err := os.WriteFile(filepath.Join(docs, "img", name), drawing, 0o644); err != nil { //nolint:gosec // the docs are for all to read
+		if err := os.WriteFile(filepath.Join(docs, "img", name), drawing, 0o644); err != nil {
 			return err
 		}
 	}
-	if err := os.MkdirAll(filepath.Join(docs, "bench"), 0o755); err != nil { //nolint:gosec // the docs are for all to read
+	if err := os.MkdirAll(filepath.Join(docs, "bench"), 0o755); err != nil {
 		return err
 	}
 	return errors.Join(
-		os.WriteFile(filepath.Join(docs, "bench", keepFile), run.JSON(), 0o644), //nolint:gosec // the docs are for all to read
-		os.WriteFile(page, []byte(written), 0o644))                              //nolint:gosec // the docs are for all to read
+		os.WriteFile(filepath.Join(docs, "bench", keepFile), run.JSON(), 0o644),
+		os.WriteFile(page, []byte(written), 0o644))
 }
 
 // setting is when, of which commit and on what is measured.

@@ -126,7 +126,7 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.indexedRows, "indexed-rows", 700_000, "rows of the table with three secondary indexes")
 	f.IntVar(&o.longRows, "long-rows", 12_000_000, "rows of the table of the trials that must not come to its end")
 	f.IntVar(&o.compareRows, "compare-rows", 1_200_000, "in compare, rows of the table that has a primary key only; the others have a half, a third, or a sixth")
-	only := f.String("only", "", "in compare, only these scenes and tables, comma-separated: quiet, standby, application, both; plain, indexed, roomy, uuid, composite, gappy, wide")
+	only := f.String("only", "", "in compare, only these scenes (quiet, standby, application, both), tables (plain, indexed, roomy, uuid, composite, gappy, wide) or tables of a scene (quiet/uuid), comma-separated")
 	f.DurationVar(&o.most, "most", 10*time.Second, "in compare, how long a trial of a method that paces itself is watched at most")
 	courses := f.String("profiles", "", "the courses of a standby's replay in lag, comma-separated (default: all)")
 	f.DurationVar(&o.profile, "profile", 48*time.Second, "how long a standby's replay is slowed and sped up in each trial of lag")

@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	appSettle = time.Second // that the application runs before the update begins
-	pollEnd   = 20 * time.Millisecond
-	pgrollMay = time.Minute // for pgroll to create its state
+	appSettle = time.Second           // that the application runs before the update begins
+	pollEnd   = 50 * time.Millisecond // seldom enough to cost a server nothing that counts
+	pollShare = 4                     // of those looks, one that looks at the coordinator's sessions too
+	pgrollMay = time.Minute           // for pgroll to create its state
 )
 
 // method is one way to fill a table in a trial.
@@ -236,13 +237,13 @@ func fleetOf(workers int, more string) func(context.Context, *trial, scene, *com
 // fills waits until the job's ranges have all ended, or the time is up, and then ends the job.
 func (t *trial) fills(ctx context.Context, s scene, governor sessionTimes, r *compare.Trial) error {
 	began := time.Now()
-	for {
+	for look := 0; ; look++ {
 		var state string
 		err := t.pool.QueryRow(ctx, `SELECT j.state, coalesce(sum(r.rows), 0)::bigint, coalesce(sum(r.batches), 0)::bigint,
 			coalesce(extract(epoch FROM clock_timestamp() - min(r.started_at)), 0)::float8
 			FROM backfleet.jobs j LEFT JOIN backfleet.ranges r ON r.job_id = j.id AND r.kind = 'fill' WHERE j.name = $1 GROUP BY 1`, t.name).
 			Scan(&state, &r.Done, &r.Batches, &r.Seconds)
-		if err == nil {
+		if err == nil && (look%pollShare == 0 || r.Done == r.Rows) {
 			err = governor.look(ctx, t, false)
 		}
 		if err != nil {

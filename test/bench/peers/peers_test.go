@@ -27,7 +27,7 @@ func connect(t *testing.T) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), harness.Database(t).DSN)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, conn.Close(context.Background())) }) //nolint:usetesting // the test's own has ended
+	t.Cleanup(func() { require.NoError(t, conn.Close(context.Background())) })
 	return conn
 }
 

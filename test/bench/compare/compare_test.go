@@ -135,7 +135,7 @@ func TestPlotsHaveABarForEachMethod(t *testing.T) {
 	require.Empty(t, none)
 }
 
-// elements counts the elements of a drawing by class, and fails if it is no XML or lies outside its view.
+// elements counts the elements of a drawing by class, and fails if it is no XML.
 func elements(t *testing.T, drawing []byte) map[string]int {
 	t.Helper()
 	count := map[string]int{}

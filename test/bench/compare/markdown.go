@@ -47,7 +47,7 @@ var scenes = []struct{ name, title string }{
 	{Live, "With a standby and beside an application"},
 }
 
-// Markdown is the whole result as the docs show it: where it was measured, the goals, and a table for each table in each scene.
+// Markdown is the whole result as the docs show it: where it was measured, the goals, the plots, and the figures of each table in each scene.
 func (r Run) Markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Measured %s at commit %s: %s; pgroll %s. The ledger costs a batch %.2f ms here.\n\n", r.When, r.Commit, r.Machine, r.Pgroll, 1e3*r.Fence)
@@ -58,6 +58,10 @@ func (r Run) Markdown() string {
 			met = "**not met**"
 		}
 		fmt.Fprintf(&b, "| %s | %s%s | %s | %s |\n", g.What, spread(g.Values), suffix(g.Unit), g, met)
+	}
+	b.WriteString("\n")
+	for _, p := range r.plots() {
+		fmt.Fprintf(&b, "![%s](img/%s)\n", p.says, p.file)
 	}
 	for _, scene := range scenes {
 		for _, table := range r.tables(scene.name) {

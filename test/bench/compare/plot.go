@@ -34,40 +34,51 @@ type bar struct {
 	values []float64
 }
 
-// Plots are the drawings of the run by file name. One that would show nothing is left out.
-func (r Run) Plots() (map[string][]byte, error) {
-	plots := map[string][]panel{}
-	rows := func(scene, table string) panel { return r.panel(scene, table, table, "rows/s", Trial.rate, always) }
-	plots["bench-rate.svg"] = []panel{rows(Quiet, PrimaryKey), rows(Quiet, Indexed)}
-	plots["bench-cost.svg"] = []panel{
-		r.panel(Quiet, Indexed, "WAL", "bytes a row", Trial.wal, always),
-		r.panel(Quiet, Indexed, "heap after / before", "times", Trial.heap, Trial.whole),
-		r.panel(Quiet, Indexed, "the server's processor time", "microseconds a row", Trial.serverUs, always),
-		r.panel(Quiet, Indexed, "the client's processor time", "microseconds a row", Trial.clientUs, always),
+// plot is one file of panels.
+type plot struct {
+	file, says string
+	panels     []panel
+}
+
+// plots are what there is to draw. A panel, and a plot, that would show nothing is left out.
+func (r Run) plots() []plot {
+	rows := func(table string) panel { return r.panel(Quiet, table, table, "rows/s", Trial.rate, always) }
+	all := []plot{
+		{"bench-rate.svg", "Rows a second of each method", []panel{rows(PrimaryKey), rows(Indexed)}},
+		{"bench-cost.svg", "WAL, heap and processor time of each method, three secondary indexes", []panel{
+			r.panel(Quiet, Indexed, "WAL", "bytes a row", Trial.wal, always),
+			r.panel(Quiet, Indexed, "heap after / before", "times", Trial.heap, Trial.whole),
+			r.panel(Quiet, Indexed, "the server's processor time", "microseconds a row", Trial.serverUs, always),
+			r.panel(Quiet, Indexed, "the client's processor time", "microseconds a row", Trial.clientUs, always),
+		}},
+		{"bench-tables.svg", "Rows a second on other tables", []panel{rows(Filled), rows(UUID), rows(Composite), rows(Gappy), rows(Wide)}},
+		{"bench-live.svg", "Rows a second, the application's p99 and the standby's lag", nil},
 	}
-	for _, table := range []string{Filled, UUID, Composite, Gappy, Wide} {
-		plots["bench-tables.svg"] = append(plots["bench-tables.svg"], rows(Quiet, table))
-	}
+	live := &all[len(all)-1]
 	for _, scene := range scenes[1:] {
 		for _, table := range r.tables(scene.name) {
 			title := scene.title + ", " + table
-			plots["bench-live.svg"] = append(plots["bench-live.svg"],
+			live.panels = append(live.panels,
 				r.panel(scene.name, table, title, "rows/s", Trial.rate, always),
 				r.panel(scene.name, table, title, "ms, p99 of the application's updates", Trial.updateP99, withApp),
 				r.panel(scene.name, table, title, "s, p99 of the standby's lag", Trial.lag, withLag))
 		}
 	}
+	for i := range all {
+		all[i].panels = slices.DeleteFunc(all[i].panels, func(p panel) bool { return len(p.bars) == 0 })
+	}
+	return slices.DeleteFunc(all, func(p plot) bool { return len(p.panels) == 0 })
+}
+
+// Plots are the drawings of the run by file name.
+func (r Run) Plots() (map[string][]byte, error) {
 	drawn := map[string][]byte{}
-	for name, panels := range plots {
-		panels = slices.DeleteFunc(panels, func(p panel) bool { return len(p.bars) == 0 })
-		if len(panels) == 0 {
-			continue
-		}
-		file, err := draw(panels)
+	for _, p := range r.plots() {
+		file, err := draw(p.panels)
 		if err != nil {
-			return nil, fmt.Errorf("draw %s: %w", name, err)
+			return nil, fmt.Errorf("draw %s: %w", p.file, err)
 		}
-		drawn[name] = file
+		drawn[p.file] = file
 	}
 	return drawn, nil
 }

@@ -180,15 +180,20 @@ func (s *Store) PlanCounts(ctx context.Context, id job.ID) (PlanCounts, error) {
 // AddRanges writes ranges of one relation and how far its plan now is, in one transaction.
 func (l *Leader) AddRanges(ctx context.Context, id job.ID, relation uint32, rs []ranges.Range, planned bool) error {
 	return l.tx(ctx, "plan", func(tx pgx.Tx) error {
-		source := make([][]any, len(rs))
 		var to []string
-		for i, r := range rs {
-			source[i] = []any{string(id), int32(r.Index), r.Relation, []string(r.Lo), []string(r.Hi), r.HiClosed,
-				[]string(r.Lo), []string(r.Hi), []string(r.Lo)}
-			to = r.Hi
+		if len(rs) > 0 {
+			to = rs[len(rs)-1].Hi
 		}
+		row := make([]any, 9) // CopyFrom encodes each before it asks for the next
+		row[0] = string(id)
+		source := pgx.CopyFromSlice(len(rs), func(i int) ([]any, error) {
+			r := rs[i]
+			var lo, hi any = []string(r.Lo), []string(r.Hi)
+			row = append(row[:1], int32(r.Index), r.Relation, lo, hi, r.HiClosed, lo, hi, lo)
+			return row, nil
+		})
 		columns := []string{"job_id", "index", "relation", "lo", "hi", "hi_inclusive", "chunk_lo", "chunk_hi", "key"}
-		if _, err := tx.CopyFrom(ctx, pgx.Identifier{"backfleet", "ranges"}, columns, pgx.CopyFromRows(source)); err != nil {
+		if _, err := tx.CopyFrom(ctx, pgx.Identifier{"backfleet", "ranges"}, columns, source); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, q("relation_planned"), id, relation, to, planned)

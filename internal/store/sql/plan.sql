@@ -76,7 +76,9 @@ UPDATE backfleet.jobs SET verify_round = $2, state = 'verifying', revision = rev
 
 -- name: unsettled
 -- Whether a range is still to be done: open, or given up until a person decides.
-SELECT EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state IN ('queued', 'released', 'running', 'failed'))
+SELECT EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued')
+    OR EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state IN ('released', 'running'))
+    OR EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state = 'failed')
 
 -- name: round_result
 SELECT count(*), coalesce(sum(residual), 0)::bigint, coalesce(sum(check_fails), 0)::bigint

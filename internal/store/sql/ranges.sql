@@ -1,9 +1,10 @@
 -- name: release
--- Committed before anything is published: a message without its generation here is stale.
+-- Committed before anything is published: a message without its generation here is stale. The array, and not IN, has them looked up
+-- one by one, whatever the planner takes the limit for.
 UPDATE backfleet.ranges SET state = 'released', generation = generation + 1, released_at = clock_timestamp(),
        lease_until = NULL, reply_subject = NULL
- WHERE job_id = $1 AND index IN (
-    SELECT index FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued' ORDER BY index LIMIT $2 FOR UPDATE SKIP LOCKED)
+ WHERE job_id = $1 AND index = ANY (ARRAY(
+    SELECT index FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued' ORDER BY index LIMIT $2 FOR UPDATE SKIP LOCKED))
 RETURNING index, generation
 
 -- name: room
@@ -13,12 +14,15 @@ SELECT CASE WHEN EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND st
             ELSE 0 END
 
 -- name: open_any
-SELECT EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state IN ('queued', 'released', 'running'))
+SELECT EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued')
+    OR EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state IN ('released', 'running'))
 
 -- name: runnable
 -- Ranges of each job that a slot could take now, counted up to as many as there are slots.
-SELECT j.id, (SELECT count(*) FROM (SELECT 1 FROM backfleet.ranges WHERE job_id = j.id AND state IN ('queued', 'released', 'running')
-                                       AND state <> 'running' LIMIT $2) r)
+SELECT j.id, (SELECT count(*) FROM ((SELECT 1 FROM backfleet.ranges WHERE job_id = j.id AND state = 'queued' LIMIT $2)
+                                    UNION ALL
+                                    (SELECT 1 FROM backfleet.ranges WHERE job_id = j.id AND state IN ('released', 'running')
+                                        AND state = 'released' LIMIT $2) LIMIT $2) r)
   FROM unnest($1::text[]) j(id)
 
 -- name: unrelease
@@ -27,7 +31,7 @@ UPDATE backfleet.ranges SET state = 'queued'
 
 -- name: released_list
 SELECT index, generation FROM backfleet.ranges
- WHERE job_id = $1 AND state = 'released' AND released_at < clock_timestamp() - make_interval(secs => $2)
+ WHERE job_id = $1 AND state = 'released' AND state IN ('released', 'running') AND released_at < clock_timestamp() - make_interval(secs => $2)
 
 -- name: expired
 -- Take back ranges whose lease ran out. The message is redelivered by a proxy NAK; the same generation is claimed again.

@@ -1,0 +1,69 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+)
+
+// What is asked many times a second while a job runs, or while it waits, must not take longer for a longer plan: of a ledger of which
+// nearly all waits, each question reads a few pages, whichever plan the server has for it.
+func TestNoTurnReadsTheWholePlan(t *testing.T) {
+	const waiting = 60_000
+	sc := begun(t, 30, 10)
+	sc.claim(sc.refs[0], "w1")
+	sc.exec(`insert into backfleet.ranges (job_id, index, relation, lo, hi)
+		select $1, 1000 + i, $2, array[i::text], array[(i + 1)::text] from generate_series(1, $3::int) i`, sc.j.ID, sc.relation, waiting)
+	sc.exec("analyze backfleet.ranges")
+	ids := "{" + string(sc.j.ID) + "}"
+	for name, args := range map[string][]any{
+		"room":          {sc.j.ID, 100_000},
+		"open_any":      {sc.j.ID},
+		"unsettled":     {sc.j.ID},
+		"runnable":      {ids, 256},
+		"release":       {sc.j.ID, 10},
+		"released_list": {sc.j.ID, 5.0},
+		"given_back":    {sc.j.ID},
+		"expired":       {sc.j.ID},
+		"running_list":  {sc.j.ID},
+		"failed_list":   {sc.j.ID},
+	} {
+		for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
+			t.Run(name+" "+mode, func(t *testing.T) {
+				require.Less(t, sc.pagesOf(mode, q(name), args...), 300, "of some %d", waiting/25)
+			})
+		}
+	}
+}
+
+// pagesOf executes a statement under a plan of the kind and takes it back; it returns how many pages it read.
+func (sc *scene) pagesOf(mode, text string, args ...any) int {
+	sc.Helper()
+	tx := sc.begin()
+	defer tx.Rollback(sc.Context())
+	values := make([]string, len(args))
+	for i, a := range args {
+		values[i] = fmt.Sprintf("'%v'", a) // of the test's own
+	}
+	for _, sql := range []string{"set local plan_cache_mode = " + mode, "prepare look as " + text} {
+		_, err := tx.Exec(sc.Context(), sql, pgx.QueryExecModeSimpleProtocol)
+		require.NoError(sc, err, sql)
+	}
+	var out string
+	err := tx.QueryRow(sc.Context(), "explain (analyze, buffers, format json) execute look("+strings.Join(values, ", ")+")", pgx.QueryExecModeSimpleProtocol).Scan(&out)
+	require.NoError(sc, err)
+	_, err = tx.Exec(sc.Context(), "deallocate look")
+	require.NoError(sc, err)
+	var plans []struct {
+		Plan struct {
+			Hit  int `json:"Shared Hit Blocks"`
+			Read int `json:"Shared Read Blocks"`
+		}
+	}
+	require.NoError(sc, json.Unmarshal([]byte(out), &plans))
+	return plans[0].Plan.Hit + plans[0].Plan.Read
+}

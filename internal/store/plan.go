@@ -260,7 +260,7 @@ func (l *Leader) StartRound(ctx context.Context, id job.ID, round int) (job.Job,
 			return err // a retry was faster: what it queued must be part of the round
 		}
 		if j.Spec.Where != "" || j.Spec.Check != "" {
-			if _, err := tx.Exec(ctx, q("verify_insert"), id, round); err != nil {
+			if err := addRound(ctx, tx, id, round); err != nil {
 				return err
 			}
 		}
@@ -272,6 +272,19 @@ func (l *Leader) StartRound(ctx context.Context, id job.ID, round int) (job.Job,
 		return err
 	})
 	return out, err
+}
+
+// roundStep is how many ranges of a verification one statement writes: well within its timeout on a slow server.
+const roundStep = 20_000
+
+// addRound writes the ranges of a verification round.
+func addRound(ctx context.Context, tx pgx.Tx, id job.ID, round int) error {
+	for after, n := -1, roundStep; n == roundStep; {
+		if err := tx.QueryRow(ctx, q("verify_insert"), id, round, after, roundStep).Scan(&n, &after); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // unsettled reports whether a range of the job, which the caller has locked, is not at its end.

@@ -40,6 +40,25 @@ func TestNoTurnReadsTheWholePlan(t *testing.T) {
 	}
 }
 
+// A round is written in steps; however many it takes, it has each done range once, in the order of the keys, and none that was dropped.
+func TestARoundOfManyStepsHasEveryRangeOnce(t *testing.T) {
+	const more = 2*roundStep + 5
+	sc := begun(t, 30, 10)
+	for _, ref := range sc.refs {
+		sc.finish(sc.claim(ref, "w1"))
+	}
+	sc.exec(`insert into backfleet.ranges (job_id, index, relation, lo, hi, state)
+		select $1, 10 + i, $2, array[i::text], array[(i + 1)::text], case when i % 1000 = 0 then 'skipped' else 'done' end
+		from generate_series(1, $3::int) i`, sc.j.ID, sc.relation, more)
+	_, err := sc.l.StartRound(t.Context(), sc.j.ID, 1)
+	require.NoError(t, err)
+	require.Equal(t, 3+more-more/1000, sc.one("select count(*) from backfleet.ranges where kind = 'verify'"))
+	require.Zero(t, sc.one(`select count(*) from
+		(select lo, hi, row_number() over (order by index) n from backfleet.ranges where kind = 'fill' and state = 'done') f full join
+		(select lo, hi, row_number() over (order by index) n from backfleet.ranges where kind = 'verify' and state = 'queued' and round = 1) v using (n)
+		where (f.lo, f.hi) is distinct from (v.lo, v.hi)`))
+}
+
 // pagesOf executes a statement under a plan of the kind and takes it back; it returns how many pages it read.
 func (sc *scene) pagesOf(mode, text string, args ...any) int {
 	sc.Helper()

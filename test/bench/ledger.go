@@ -24,6 +24,7 @@ const (
 	ledgerMost    = 100_000
 	ledgerPerStep = 50_000 // rows of a range
 	ledgerClaims  = 200
+	perRange      = "us" // the unit of what should not grow
 )
 
 // ledgerGrowth takes jobs of more and more ranges through a real ledger, as the coordinator does, and says what each step costs a range
@@ -51,6 +52,9 @@ func ledgerGrowth(ctx context.Context, b *bench) error {
 		return nil
 	}
 	for _, what := range last.order {
+		if last.unit[what] != perRange {
+			continue
+		}
 		growth := last.cost[what].median() / max(first.cost[what].median(), 1e-3)
 		b.add("ledger", fmt.Sprintf("%s, at %d / at %d", what, last.n, first.n), "x", series{growth}, nil)
 	}
@@ -323,7 +327,7 @@ func (r *ledgerRun) looks(ctx context.Context, when string) error {
 }
 
 func (r *ledgerRun) each(what string, took time.Duration, n int) {
-	r.note(what+", a range", "us", float64(took.Microseconds())/float64(n))
+	r.note(what+", a range", perRange, float64(took.Microseconds())/float64(n))
 }
 
 func (r *ledgerRun) note(what, unit string, values ...float64) {

@@ -5,6 +5,8 @@
 //	go run ./test/bench                          # all but what runs only by name, about half an hour on 2 cores
 //	go run ./test/bench -parts compare           # three quarters of an hour: against all that people would pick instead
 //	go run ./test/bench -parts lag               # 20 minutes
+//	go run ./test/bench -parts ledger            # 5 minutes: millions of simulated ranges
+//	go run ./test/bench -parts hundred           # 40 minutes and 70 GB of disk: up to 100M rows
 //	go run ./test/bench -parts throughput -rows 500000 -reps 5
 package main
 

@@ -82,9 +82,9 @@ UPDATE backfleet.jobs SET verify_round = $2, state = 'verifying', revision = rev
 
 -- name: unsettled
 -- Whether a range is still to be done: open, or given up until a person decides.
-SELECT EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued')
-    OR EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state IN ('released', 'running'))
-    OR EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state = 'failed')
+SELECT (SELECT index FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued' ORDER BY index LIMIT 1) IS NOT NULL
+    OR (SELECT index FROM backfleet.ranges WHERE job_id = $1 AND state IN ('released', 'running') ORDER BY index LIMIT 1) IS NOT NULL
+    OR (SELECT index FROM backfleet.ranges WHERE job_id = $1 AND state = 'failed' ORDER BY index LIMIT 1) IS NOT NULL
 
 -- name: round_result
 SELECT count(*), coalesce(sum(residual), 0)::bigint, coalesce(sum(check_fails), 0)::bigint

@@ -9,20 +9,21 @@ RETURNING index, generation
 
 -- name: room
 -- How many ranges may still be released: none where nothing is queued, which is the usual answer and a cheap one.
-SELECT CASE WHEN EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued')
+-- By order, here and below: else the planner trusts to luck and may read what is done first.
+SELECT CASE WHEN (SELECT index FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued' ORDER BY index LIMIT 1) IS NOT NULL
             THEN greatest($2::bigint - (SELECT count(*) FROM backfleet.ranges WHERE job_id = $1 AND state IN ('released', 'running')), 0)
             ELSE 0 END
 
 -- name: open_any
-SELECT EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued')
-    OR EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state IN ('released', 'running'))
+SELECT (SELECT index FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued' ORDER BY index LIMIT 1) IS NOT NULL
+    OR (SELECT index FROM backfleet.ranges WHERE job_id = $1 AND state IN ('released', 'running') ORDER BY index LIMIT 1) IS NOT NULL
 
 -- name: runnable
 -- Ranges of each job that a slot could take now, counted up to as many as there are slots.
-SELECT j.id, (SELECT count(*) FROM ((SELECT 1 FROM backfleet.ranges WHERE job_id = j.id AND state = 'queued' LIMIT $2)
+SELECT j.id, (SELECT count(*) FROM ((SELECT 1 FROM backfleet.ranges WHERE job_id = j.id AND state = 'queued' ORDER BY index LIMIT $2)
                                     UNION ALL
                                     (SELECT 1 FROM backfleet.ranges WHERE job_id = j.id AND state IN ('released', 'running')
-                                        AND state = 'released' LIMIT $2) LIMIT $2) r)
+                                        AND state = 'released' ORDER BY index LIMIT $2) LIMIT $2) r)
   FROM unnest($1::text[]) j(id)
 
 -- name: unrelease

@@ -12,10 +12,10 @@ STAMP      = -X github.com/backfleet/backfleet/internal/observe.version=$(VERSIO
 PACKAGES   = $(shell $(GO) list ./... | grep -v '/backfleet/test/')
 
 .DEFAULT_GOAL := help
-.PHONY: help build image demo demo-phases test containers contained cluster lint fmt vuln bench bench-parts chaos fuzz clean
+.PHONY: help build image demo demo-phases test containers contained cluster lint fmt vuln bench bench-parts bench-100m microbench chaos fuzz clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/backfleet, static and with its version
 	CGO_ENABLED=0 $(GO) build -trimpath -tags grpcnotrace -ldflags "$(STAMP)" -o bin/backfleet ./cmd/backfleet
@@ -79,6 +79,14 @@ bench: ## against all that people would pick instead, into docs/benchmarks.md; g
 bench-parts: ## the other benchmarks, as ratios within one run (BENCHFLAGS="-parts throughput,fence -reps 5")
 	@test/setup.sh
 	$(GO) run ./test/bench $(BENCHFLAGS)
+
+bench-100m: ## 1M, 10M and 100M rows beside a standby and an application, some 70 GB of disk (BENCHFLAGS="-sizes 1000000")
+	@test/setup.sh
+	$(GO) run ./test/bench -parts hundred -out test/bench/results/hundred $(BENCHFLAGS)
+
+microbench: ## the hot paths against where this branch left main, by benchstat (REF=commit COUNT=6 BENCH=regexp)
+	@test/setup.sh
+	@test/microbench.sh $(REF)
 
 chaos: ## a real fleet under random faults, then its whole history checked (SEED=n MINUTES=m; else a random seed and 3)
 	@test/setup.sh pgbouncer

@@ -24,24 +24,27 @@ const (
 	releasedMost    = 100_000 // messages of a job at once; the rest waits in the ledger
 	settleSeconds   = 5.0     // a range released less than this ago may still be on its way
 	ackSlack        = 16      // deliveries beyond the job's workers that may be unacknowledged
-	descriptionMost = 400     // characters of a consumer's description; NATS takes 4 KiB
+	roomShare       = 10      // of the time that counting what is out takes, until it is counted again: a tenth of a core at most
+	roomMost        = time.Second
+	descriptionMost = 400 // characters of a consumer's description; NATS takes 4 KiB
 )
 
 // deliver keeps the stream as the ledger says: it releases queued ranges, takes back those whose lease ran out, and compares the two
 // in full now and then. One loop does all of it, so that a comparison never meets a release half way.
 func (l *leadership) deliver(ctx context.Context) {
-	d := &delivery{leadership: l, consumers: map[job.ID]consumer{}, controls: map[job.ID]int64{}, cleared: map[job.ID]bool{}}
+	d := &delivery{leadership: l, consumers: map[job.ID]consumer{}, controls: map[job.ID]int64{}, cleared: map[job.ID]bool{}, counted: map[job.ID]time.Time{}}
 	d.lost = true // a new leader knows nothing of the stream
 	d.turns(ctx, deliverEvery, within(longestTick, d.tick))
 }
 
 type delivery struct {
 	*leadership
-	lost      bool                // the stream may not be what it was
-	connects  int64               // reconnects seen
-	consumers map[job.ID]consumer // as last made
-	controls  map[job.ID]int64    // the revision last published
-	cleared   map[job.ID]bool     // ended, with nothing left in the stream
+	lost      bool                 // the stream may not be what it was
+	connects  int64                // reconnects seen
+	consumers map[job.ID]consumer  // as last made
+	controls  map[job.ID]int64     // the revision last published
+	cleared   map[job.ID]bool      // ended, with nothing left in the stream
+	counted   map[job.ID]time.Time // until when what was counted of a job's ranges in the stream will do
 
 	doubt   bool // a publish was not answered: compare soon
 	missing int  // messages that the comparison under way did not find
@@ -212,15 +215,25 @@ func (d *delivery) consumer(ctx context.Context, j job.Job) error {
 // release publishes queued ranges. What was surely not published goes back to the ledger at once; what nobody answered for stays
 // released, for the next comparison to find or to miss in the stream.
 func (d *delivery) release(ctx context.Context, j job.Job) error {
+	began := time.Now()
+	if began.Before(d.counted[j.ID]) {
+		return nil
+	}
 	room, err := d.ledger.Room(ctx, j.ID, releasedMost)
-	if err != nil || room == 0 {
+	if err != nil {
 		return err
+	}
+	if room < releaseStep { // as good as full, or nothing waits: no turn need find out at once what has changed
+		d.counted[j.ID] = time.Now().Add(min(roomShare*time.Since(began), roomMost))
+	}
+	if room == 0 {
+		return nil
 	}
 	refs, err := d.ledger.Release(ctx, j, min(room, releaseStep))
 	if err != nil || len(refs) == 0 {
 		return err
 	}
-	began := time.Now()
+	began = time.Now()
 	results, err := d.c.cfg.Queue.Publish(ctx, refs)
 	d.c.traced(ctx, "release", began, j, err, observe.TraceRanges.Int(len(refs)))
 	var back []job.Ref
@@ -261,6 +274,7 @@ func (d *delivery) end(ctx context.Context, j job.Job) error {
 		return err
 	}
 	delete(d.consumers, j.ID)
+	delete(d.counted, j.ID)
 	if err := d.ledger.StreamCleared(ctx, j.ID); err != nil {
 		return err
 	}

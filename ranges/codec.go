@@ -1,7 +1,6 @@
 package ranges
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,19 +8,6 @@ import (
 	"strings"
 	"unicode/utf8"
 )
-
-// FormatKey writes a key as a JSON array of strings, one a key column: ["42"], ["7","abc"]. An unbounded key is null.
-// [ParseKey] reads it back.
-func FormatKey(k Key) string {
-	if k.Unbounded() {
-		return "null"
-	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	_ = enc.Encode([]string(k)) // strings always encode
-	return strings.TrimSuffix(b.String(), "\n")
-}
 
 // ParseKey reads a key as a person or a program writes it: a JSON array of strings and numbers, one a key column, such as
 // ["7", 42]; a JSON string; null for the unbounded key; or, for a key of one column, the plain text, such as 42 or

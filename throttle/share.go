@@ -93,9 +93,9 @@ type share struct {
 // newShares returns a share for each job that can use a slot, in the order in which ties are decided.
 func newShares(slots []Slot, demands []Demand) []*share {
 	var shares []*share
-	there, taken := map[Slot]bool{}, map[Slot]bool{}
+	free := make(map[Slot]bool, len(slots)) // and there
 	for _, slot := range slots {
-		there[slot] = true
+		free[slot] = true
 	}
 	for _, d := range demands {
 		s := &share{job: d.Job, weight: float64(max(1, d.Weight)), maxRate: d.MaxRate, cost: d.Cost}
@@ -106,8 +106,8 @@ func newShares(slots []Slot, demands []Demand) []*share {
 			s.cost = 1
 		}
 		for _, held := range d.Holding {
-			if there[held] && !taken[held] {
-				taken[held] = true
+			if free[held] {
+				free[held] = false
 				s.held = append(s.held, held)
 			}
 		}
@@ -192,54 +192,80 @@ func shareSlots(n int, shares []*share) {
 // assign names the slots: first those that hold a range of the job, then idle ones, then those that lose their range to
 // another job; each time from the worker with the fewest grants, so that the load spreads.
 func assign(slots []Slot, shares []*share) []Grant {
-	var grants []Grant
-	held, used, load := map[Slot]bool{}, map[Slot]bool{}, map[string]int{}
-	give := func(slot Slot, s *share) {
-		used[slot] = true
-		load[slot.Worker]++
+	places, load := placesOf(slots)
+	at := make(map[Slot]int, len(slots))
+	for i, slot := range slots {
+		at[slot] = i
+	}
+	grants := make([]Grant, 0, len(slots))
+	give := func(i int, s *share) {
+		places[i].used = true
+		load[places[i].worker]++
 		rate := max(s.rate/float64(s.slots), math.SmallestNonzeroFloat64) // 0 would free it
 		if math.IsInf(rate, 1) {
 			rate = 0
 		}
-		grants = append(grants, Grant{Slot: slot, Job: s.job, Rate: rate})
+		grants = append(grants, Grant{Slot: slots[i], Job: s.job, Rate: rate})
 	}
 	missing := make([]int, len(shares))
 	for i, s := range shares {
 		keep := min(s.slots, len(s.held))
 		for _, slot := range s.held[:keep] {
-			give(slot, s)
+			give(at[slot], s)
 		}
 		for _, slot := range s.held[keep:] {
-			held[slot] = true
+			places[at[slot]].held = true
 		}
 		missing[i] = s.slots - keep
 	}
 	for i, s := range shares {
 		for range missing[i] {
 			best := -1
-			for j, slot := range slots {
-				if !used[slot] && (best < 0 || better(slot, slots[best], held, load)) {
+			for j := range places {
+				if !places[j].used && (best < 0 || better(places[j], places[best], load)) {
 					best = j
 				}
 			}
-			give(slots[best], s) // never -1: the shares add up to at most len(slots)
+			give(best, s) // never -1: the shares add up to at most len(slots)
 		}
 	}
 	slices.SortFunc(grants, func(a, b Grant) int { return compareSlots(a.Slot, b.Slot) })
 	return grants
 }
 
-// better reports whether slot a suits a new lease more than b, which is offered before it.
-func better(a, b Slot, held map[Slot]bool, load map[string]int) bool {
-	if held[a] != held[b] {
-		return held[b]
+// place is what assign must know of a slot.
+type place struct {
+	worker int // among those of load
+	held   bool
+	used   bool
+}
+
+// placesOf numbers the workers of the slots; load counts the grants of each.
+func placesOf(slots []Slot) (places []place, load []int) {
+	workers := map[string]int{}
+	places = make([]place, len(slots))
+	for i, slot := range slots {
+		n, known := workers[slot.Worker]
+		if !known {
+			n = len(workers)
+			workers[slot.Worker] = n
+		}
+		places[i].worker = n
 	}
-	return load[a.Worker] < load[b.Worker]
+	return places, make([]int, len(workers))
+}
+
+// better reports whether place a suits a new lease more than b, which is offered before it.
+func better(a, b place, load []int) bool {
+	if a.held != b.held {
+		return b.held
+	}
+	return load[a.worker] < load[b.worker]
 }
 
 // distinct keeps the order.
 func distinct(slots []Slot) []Slot {
-	seen := map[Slot]bool{}
+	seen := make(map[Slot]bool, len(slots))
 	return slices.DeleteFunc(slices.Clone(slots), func(s Slot) bool {
 		twice := seen[s]
 		seen[s] = true

@@ -22,12 +22,16 @@ import (
 
 const ulid = job.ID("01JD8Z7Q4T0000000000000001")
 
+// built is where binary has put what it built; empty: nothing needed it.
+var built string
+
 // binary builds the real nats-server of go.mod once a test run.
 var binary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "nats-server")
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	path := filepath.Join(dir, "nats-server")
 	out, err := exec.Command("go", "build", "-o", path, "github.com/nats-io/nats-server/v2").CombinedOutput()
 	if err != nil {
@@ -38,9 +42,7 @@ var binary = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if path, err := binary(); err == nil {
-			os.RemoveAll(filepath.Dir(path))
-		}
+		os.RemoveAll(built)
 		os.Exit(code)
 	}))
 }
@@ -110,7 +112,7 @@ func (p *process) kill() {
 	p.cmd = nil
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -121,7 +123,7 @@ func freePort(t *testing.T) int {
 }
 
 // quiet logs to the test, where a log after the test's end would be a failure, only what matters.
-func quiet(t *testing.T) *zap.Logger { return zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel)) }
+func quiet(t testing.TB) *zap.Logger { return zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel)) }
 
 func (p *process) connect(t *testing.T, o Options) *Conn {
 	t.Helper()
@@ -138,7 +140,7 @@ func (p *process) connect(t *testing.T, o Options) *Conn {
 }
 
 // embed starts a server in this process and returns a connection with the stream in place.
-func embed(t *testing.T) (*Embedded, *Conn) {
+func embed(t testing.TB) (*Embedded, *Conn) {
 	t.Helper()
 	e, err := Embed(EmbedOptions{StoreDir: t.TempDir(), Logger: quiet(t)})
 	if err != nil {
@@ -154,14 +156,14 @@ func embed(t *testing.T) (*Embedded, *Conn) {
 	return e, c
 }
 
-func ensure(t *testing.T, c *Conn) {
+func ensure(t testing.TB, c *Conn) {
 	t.Helper()
 	if _, err := c.EnsureStream(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func consumer(t *testing.T, c *Conn, maxAckPending int) {
+func consumer(t testing.TB, c *Conn, maxAckPending int) {
 	t.Helper()
 	if err := c.EnsureConsumer(t.Context(), "main", "users", maxAckPending, "a test"); err != nil {
 		t.Fatal(err)
@@ -180,7 +182,7 @@ func refs(n, generation int) []job.Ref {
 	return all
 }
 
-func publish(t *testing.T, c *Conn, refs ...job.Ref) []Outcome {
+func publish(t testing.TB, c *Conn, refs ...job.Ref) []Outcome {
 	t.Helper()
 	results, err := c.Publish(t.Context(), refs)
 	if err != nil {
@@ -196,7 +198,7 @@ func publish(t *testing.T, c *Conn, refs ...job.Ref) []Outcome {
 	return outcomes
 }
 
-func want(t *testing.T, c *Conn, outcome Outcome, refs ...job.Ref) {
+func want(t testing.TB, c *Conn, outcome Outcome, refs ...job.Ref) {
 	t.Helper()
 	for i, got := range publish(t, c, refs...) {
 		if got != outcome {

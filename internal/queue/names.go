@@ -48,7 +48,7 @@ func bucketSubject(bucket, key string) string { return "$KV." + bucket + "." + k
 
 // messageID is what the stream's duplicates window compares: a range is delivered at most once a generation.
 func messageID(r job.Ref) string {
-	return fmt.Sprintf("%s.%d.%d", r.Job, r.Index, r.Generation)
+	return string(r.Job) + "." + strconv.Itoa(r.Index) + "." + strconv.Itoa(r.Generation)
 }
 
 // token makes one subject token out of a worker's id, which may be a host name.

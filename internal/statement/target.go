@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -110,8 +111,12 @@ type binder interface{ add(v any) string }
 type texts []string
 
 func (x *texts) add(v any) string {
-	*x = append(*x, fmt.Sprint(v))
-	return fmt.Sprintf("($1)[%d]", len(*x))
+	text, ok := v.(string)
+	if !ok {
+		text = fmt.Sprint(v)
+	}
+	*x = append(*x, text)
+	return "($1)[" + strconv.Itoa(len(*x)) + "]"
 }
 
 // params collects bound values and hands out their placeholders.
@@ -119,14 +124,14 @@ type params struct{ args []any }
 
 func (p *params) add(v any) string {
 	p.args = append(p.args, v)
-	return fmt.Sprintf("$%d", len(p.args))
+	return "$" + strconv.Itoa(len(p.args))
 }
 
 // key binds a key and returns it as a row value cast to the key's types.
 func (t Target) key(b binder, k ranges.Key) string {
 	parts := make([]string, len(t.Key))
 	for i, c := range t.Key {
-		parts[i] = fmt.Sprintf("CAST(%s AS %s)", b.add(k[i]), c.Type)
+		parts[i] = "CAST(" + b.add(k[i]) + " AS " + c.Type + ")"
 	}
 	if len(parts) == 1 {
 		return parts[0]

@@ -17,7 +17,7 @@ import (
 
 // scene is a job on a table t (id 1..rows, n 0, v null) in a ledger of its own, with its leader.
 type scene struct {
-	*testing.T
+	testing.TB
 	s        *Store
 	l        *Leader
 	j        job.Job
@@ -34,9 +34,9 @@ func newJob(spec job.Spec) NewJob {
 }
 
 // submitted makes the table and submits a job that counts its rows.
-func submitted(t *testing.T, rows int) *scene {
+func submitted(t testing.TB, rows int) *scene {
 	t.Helper()
-	sc := &scene{T: t, s: migrated(t)}
+	sc := &scene{TB: t, s: migrated(t)}
 	sc.exec("create table t (id bigint primary key, n int not null default 0, v text)")
 	sc.exec(fmt.Sprintf("insert into t select i, 0 from generate_series(1, %d) i", rows))
 	require.NoError(t, sc.s.pool.QueryRow(t.Context(), "select 't'::regclass::oid").Scan(&sc.relation))
@@ -49,7 +49,7 @@ func submitted(t *testing.T, rows int) *scene {
 }
 
 // begun brings the job to where all its ranges, of per keys each, are released.
-func begun(t *testing.T, rows, per int) *scene {
+func begun(t testing.TB, rows, per int) *scene {
 	t.Helper()
 	sc := submitted(t, rows)
 	ctx := t.Context()

@@ -180,15 +180,20 @@ func (s *Store) PlanCounts(ctx context.Context, id job.ID) (PlanCounts, error) {
 // AddRanges writes ranges of one relation and how far its plan now is, in one transaction.
 func (l *Leader) AddRanges(ctx context.Context, id job.ID, relation uint32, rs []ranges.Range, planned bool) error {
 	return l.tx(ctx, "plan", func(tx pgx.Tx) error {
-		source := make([][]any, len(rs))
 		var to []string
-		for i, r := range rs {
-			source[i] = []any{string(id), int32(r.Index), r.Relation, []string(r.Lo), []string(r.Hi), r.HiClosed,
-				[]string(r.Lo), []string(r.Hi), []string(r.Lo)}
-			to = r.Hi
+		if len(rs) > 0 {
+			to = rs[len(rs)-1].Hi
 		}
+		row := make([]any, 9) // CopyFrom encodes each before it asks for the next
+		row[0] = string(id)
+		source := pgx.CopyFromSlice(len(rs), func(i int) ([]any, error) {
+			r := rs[i]
+			var lo, hi any = []string(r.Lo), []string(r.Hi)
+			row = append(row[:1], int32(r.Index), r.Relation, lo, hi, r.HiClosed, lo, hi, lo)
+			return row, nil
+		})
 		columns := []string{"job_id", "index", "relation", "lo", "hi", "hi_inclusive", "chunk_lo", "chunk_hi", "key"}
-		if _, err := tx.CopyFrom(ctx, pgx.Identifier{"backfleet", "ranges"}, columns, pgx.CopyFromRows(source)); err != nil {
+		if _, err := tx.CopyFrom(ctx, pgx.Identifier{"backfleet", "ranges"}, columns, source); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, q("relation_planned"), id, relation, to, planned)
@@ -255,7 +260,7 @@ func (l *Leader) StartRound(ctx context.Context, id job.ID, round int) (job.Job,
 			return err // a retry was faster: what it queued must be part of the round
 		}
 		if j.Spec.Where != "" || j.Spec.Check != "" {
-			if _, err := tx.Exec(ctx, q("verify_insert"), id, round); err != nil {
+			if err := addRound(ctx, tx, id, round); err != nil {
 				return err
 			}
 		}
@@ -267,6 +272,19 @@ func (l *Leader) StartRound(ctx context.Context, id job.ID, round int) (job.Job,
 		return err
 	})
 	return out, err
+}
+
+// roundStep is how many ranges of a verification one statement writes: well within its timeout on a slow server.
+const roundStep = 20_000
+
+// addRound writes the ranges of a verification round.
+func addRound(ctx context.Context, tx pgx.Tx, id job.ID, round int) error {
+	for after, n := -1, roundStep; n == roundStep; {
+		if err := tx.QueryRow(ctx, q("verify_insert"), id, round, after, roundStep).Scan(&n, &after); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // unsettled reports whether a range of the job, which the caller has locked, is not at its end.

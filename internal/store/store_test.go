@@ -11,7 +11,7 @@ import (
 func TestMain(m *testing.M) { harness.Main(m) }
 
 // migrated returns a ledger in a database of its own.
-func migrated(t *testing.T) *Store {
+func migrated(t testing.TB) *Store {
 	t.Helper()
 	db := harness.Database(t)
 	s := New(db.Pool, "main")

@@ -106,13 +106,16 @@ const (
 func (t *trial) submit(more string) error { return t.submitAll("where: " + where + "\n" + more) }
 
 // submitAll stores a job without a where: each row once.
-func (t *trial) submitAll(more string) error {
+func (t *trial) submitAll(more string) error { return t.submitAs(t.name, more) }
+
+// submitAs stores it under a name of its own.
+func (t *trial) submitAs(name, more string) error {
 	dir, err := t.env.Dir("job")
 	if err != nil {
 		return err
 	}
 	file := filepath.Join(dir, "JOB.yaml")
-	spec := fmt.Sprintf("name: %s\ndatabase: main\ntable: public.users\nset: {email_norm: %s}\n%s", t.name, set, more)
+	spec := fmt.Sprintf("name: %s\ndatabase: main\ntable: public.users\nset: {email_norm: %s}\n%s", name, set, more)
 	if err := os.WriteFile(file, []byte(spec), 0o600); err != nil {
 		return err
 	}
@@ -131,7 +134,12 @@ func (o outcome) rate() float64 { return float64(o.rows) / o.filled.Seconds() }
 
 // complete waits for the job's end, which must be a verified one that wrote every row.
 func (t *trial) complete(ctx context.Context) (outcome, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	return t.completeWithin(ctx, patience)
+}
+
+// completeWithin does so for as long as it is told.
+func (t *trial) completeWithin(ctx context.Context, most time.Duration) (outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	var state, reason string
 	for state != "complete" {

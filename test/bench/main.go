@@ -5,6 +5,8 @@
 //	go run ./test/bench                          # all but what runs only by name, about half an hour on 2 cores
 //	go run ./test/bench -parts compare           # three quarters of an hour: against all that people would pick instead
 //	go run ./test/bench -parts lag               # 20 minutes
+//	go run ./test/bench -parts ledger            # 5 minutes: millions of simulated ranges
+//	go run ./test/bench -parts hundred           # 40 minutes and 70 GB of disk: up to 100M rows
 //	go run ./test/bench -parts throughput -rows 500000 -reps 5
 package main
 
@@ -17,6 +19,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -37,6 +40,8 @@ type options struct {
 	window      time.Duration
 	calmFor     time.Duration
 	loops       bool
+	ranges      []int
+	sizes       []int
 	out         string
 	docs        string
 	render      bool
@@ -59,6 +64,8 @@ var parts = []part{
 	{"fence", "what the ledger costs a batch", fenceCost, false},
 	{"scale", "100,000 ranges planned and published; memory", scale, false},
 	{"sizing", "bytes of a range in ledger and stream, sessions, sums over millions of ranges", sizing, true},
+	{"ledger", "planner and ledger with 10,000 to 2,000,000 simulated ranges: what each step costs a range", ledgerGrowth, true},
+	{"hundred", "whole backfills of 1M, 10M and 100M rows beside a standby and an application: how every cost grows", hundred, true},
 	{"lag", "a standby's lag while its replay is slowed, against a throttle that stops and goes", lag, true},
 	{"stop", "batches that start after they should not", stop, false},
 	{"signals", "what governing a database costs, with few slots and with many", signalCost, false},
@@ -133,6 +140,8 @@ func parse(args []string) (options, error) {
 	f.DurationVar(&o.window, "window", 8*time.Second, "how long each trial against the usual script is measured")
 	f.DurationVar(&o.calmFor, "calm", 10*time.Second, "how long to wait before each trial until nothing else uses the machine; 0s: not at all")
 	f.BoolVar(&o.loops, "loops", false, "in lag, run each of the governor's loops alone as well")
+	ledgers := f.String("ranges", "10000,100000,1000000,2000000", "ranges of each size of ledger, comma-separated")
+	tables := f.String("sizes", "1000000,10000000,100000000", "rows of each size of hundred, comma-separated")
 	f.StringVar(&o.out, "out", "", "directory for bench.json and bench.md (default: the text goes to stdout alone), and for compare's trials, which it goes on with")
 	f.StringVar(&o.docs, "docs", "", "in compare, the directory whose benchmarks.md, plots and kept trials are to be written anew")
 	f.BoolVar(&o.render, "render", false, "measure nothing: write -docs anew from the trials that are kept there")
@@ -163,12 +172,31 @@ func parse(args []string) (options, error) {
 	if len(o.profiles) == 0 {
 		return o, fmt.Errorf("-profiles: %q names none of 40-10-40, 60-8-25-60, full-quarter-full", *courses)
 	}
+	var err error
+	if o.ranges, err = numbersOf("ranges", *ledgers); err != nil {
+		return o, err
+	}
+	if o.sizes, err = numbersOf("sizes", *tables); err != nil {
+		return o, err
+	}
 	if o.out != "" {
 		if err := os.MkdirAll(o.out, 0o755); err != nil {
 			return o, err
 		}
 	}
 	return o, nil
+}
+
+// numbersOf reads a list of sizes.
+func numbersOf(name, list string) (sizes []int, err error) {
+	for text := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1000 {
+			return nil, fmt.Errorf("-%s: %q is no number of 1000 or more", name, text)
+		}
+		sizes = append(sizes, n)
+	}
+	return sizes, nil
 }
 
 // report prints the findings and keeps them as files where that is wanted.

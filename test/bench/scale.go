@@ -124,8 +124,11 @@ func (t *trial) awaitStream(ctx context.Context, messages uint64) error {
 }
 
 // resident reads a process's memory in MB.
-func resident(p *harness.Process, field string) (float64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+func resident(p *harness.Process, field string) (float64, error) { return memoryOf(p.PID(), field) }
+
+// memoryOf reads a field of a process's memory in MB.
+func memoryOf(pid int, field string) (float64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
@@ -135,5 +138,5 @@ func resident(p *harness.Process, field string) (float64, error) {
 			return kib * 1024 / 1e6, err
 		}
 	}
-	return 0, fmt.Errorf("/proc/%d/status has no %s", p.PID(), field)
+	return 0, fmt.Errorf("/proc/%d/status has no %s", pid, field)
 }

@@ -62,21 +62,29 @@ UPDATE backfleet.ranges SET state = 'dropped', ended_at = clock_timestamp(), lea
  WHERE job_id = $1 AND relation = $2 AND state IN ('queued', 'released', 'running', 'failed')
 
 -- name: verify_insert
--- The ranges of verification round $2: every fill range for the first, those that found something for a later one. A relation that is
--- gone has nothing to prove.
-INSERT INTO backfleet.ranges (job_id, index, kind, round, relation, lo, hi, hi_inclusive, chunk_lo, chunk_hi, key)
-SELECT r.job_id, (SELECT max(index) FROM backfleet.ranges WHERE job_id = $1) + row_number() OVER (ORDER BY r.index),
-       'verify', $2::int, r.relation, r.lo, r.hi, r.hi_inclusive, r.lo, r.hi, r.lo
-  FROM backfleet.ranges r JOIN backfleet.relations l USING (job_id, relation)
- WHERE r.job_id = $1 AND r.state = 'done' AND NOT l.dropped
-   AND CASE WHEN $2::int = 1 THEN r.kind = 'fill' ELSE r.kind = 'verify' AND r.round = $2::int - 1 AND r.residual + r.check_fails > 0 END
+-- Some of the ranges of verification round $2: every fill range for the first, those that found something for a later one. A relation that
+-- is gone has nothing to prove. It takes $4 of them behind index $3 and says how many there were and which was the last: one statement for
+-- all would run into its timeout where they are hundreds of thousands.
+WITH source AS MATERIALIZED (
+    SELECT r.* FROM backfleet.ranges r JOIN backfleet.relations l USING (job_id, relation)
+     WHERE r.job_id = $1 AND r.index > $3 AND r.state = 'done' AND NOT l.dropped
+       AND CASE WHEN $2::int = 1 THEN r.kind = 'fill' ELSE r.kind = 'verify' AND r.round = $2::int - 1 AND r.residual + r.check_fails > 0 END
+     ORDER BY r.index LIMIT $4),
+added AS (
+    INSERT INTO backfleet.ranges (job_id, index, kind, round, relation, lo, hi, hi_inclusive, chunk_lo, chunk_hi, key)
+    SELECT job_id, (SELECT max(index) FROM backfleet.ranges WHERE job_id = $1) + row_number() OVER (ORDER BY index),
+           'verify', $2::int, relation, lo, hi, hi_inclusive, lo, hi, lo
+      FROM source)
+SELECT count(*), coalesce(max(index), -1) FROM source
 
 -- name: verify_round
 UPDATE backfleet.jobs SET verify_round = $2, state = 'verifying', revision = revision + 1 WHERE id = $1 RETURNING @job
 
 -- name: unsettled
 -- Whether a range is still to be done: open, or given up until a person decides.
-SELECT EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state IN ('queued', 'released', 'running', 'failed'))
+SELECT (SELECT index FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued' ORDER BY index LIMIT 1) IS NOT NULL
+    OR (SELECT index FROM backfleet.ranges WHERE job_id = $1 AND state IN ('released', 'running') ORDER BY index LIMIT 1) IS NOT NULL
+    OR (SELECT index FROM backfleet.ranges WHERE job_id = $1 AND state = 'failed' ORDER BY index LIMIT 1) IS NOT NULL
 
 -- name: round_result
 SELECT count(*), coalesce(sum(residual), 0)::bigint, coalesce(sum(check_fails), 0)::bigint

@@ -1,24 +1,29 @@
 -- name: release
--- Committed before anything is published: a message without its generation here is stale.
+-- Committed before anything is published: a message without its generation here is stale. The array, and not IN, has them looked up
+-- one by one, whatever the planner takes the limit for.
 UPDATE backfleet.ranges SET state = 'released', generation = generation + 1, released_at = clock_timestamp(),
        lease_until = NULL, reply_subject = NULL
- WHERE job_id = $1 AND index IN (
-    SELECT index FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued' ORDER BY index LIMIT $2 FOR UPDATE SKIP LOCKED)
+ WHERE job_id = $1 AND index = ANY (ARRAY(
+    SELECT index FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued' ORDER BY index LIMIT $2 FOR UPDATE SKIP LOCKED))
 RETURNING index, generation
 
 -- name: room
 -- How many ranges may still be released: none where nothing is queued, which is the usual answer and a cheap one.
-SELECT CASE WHEN EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued')
+-- By order, here and below: else the planner trusts to luck and may read what is done first.
+SELECT CASE WHEN (SELECT index FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued' ORDER BY index LIMIT 1) IS NOT NULL
             THEN greatest($2::bigint - (SELECT count(*) FROM backfleet.ranges WHERE job_id = $1 AND state IN ('released', 'running')), 0)
             ELSE 0 END
 
 -- name: open_any
-SELECT EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state IN ('queued', 'released', 'running'))
+SELECT (SELECT index FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued' ORDER BY index LIMIT 1) IS NOT NULL
+    OR (SELECT index FROM backfleet.ranges WHERE job_id = $1 AND state IN ('released', 'running') ORDER BY index LIMIT 1) IS NOT NULL
 
 -- name: runnable
 -- Ranges of each job that a slot could take now, counted up to as many as there are slots.
-SELECT j.id, (SELECT count(*) FROM (SELECT 1 FROM backfleet.ranges WHERE job_id = j.id AND state IN ('queued', 'released', 'running')
-                                       AND state <> 'running' LIMIT $2) r)
+SELECT j.id, (SELECT count(*) FROM ((SELECT 1 FROM backfleet.ranges WHERE job_id = j.id AND state = 'queued' ORDER BY index LIMIT $2)
+                                    UNION ALL
+                                    (SELECT 1 FROM backfleet.ranges WHERE job_id = j.id AND state IN ('released', 'running')
+                                        AND state = 'released' ORDER BY index LIMIT $2) LIMIT $2) r)
   FROM unnest($1::text[]) j(id)
 
 -- name: unrelease
@@ -27,7 +32,7 @@ UPDATE backfleet.ranges SET state = 'queued'
 
 -- name: released_list
 SELECT index, generation FROM backfleet.ranges
- WHERE job_id = $1 AND state = 'released' AND released_at < clock_timestamp() - make_interval(secs => $2)
+ WHERE job_id = $1 AND state = 'released' AND state IN ('released', 'running') AND released_at < clock_timestamp() - make_interval(secs => $2)
 
 -- name: expired
 -- Take back ranges whose lease ran out. The message is redelivered by a proxy NAK; the same generation is claimed again.

@@ -80,7 +80,7 @@ bench-parts: ## the other benchmarks, as ratios within one run (BENCHFLAGS="-par
 	@test/setup.sh
 	$(GO) run ./test/bench $(BENCHFLAGS)
 
-bench-100m: ## 1M, 10M and 100M rows beside a standby and an application, some 70 GB of disk (BENCHFLAGS="-sizes 1000000")
+bench-100m: ## 1M, 10M and 100M rows beside a standby and an application, 60 to 80 GB of disk (BENCHFLAGS="-sizes 1000000")
 	@test/setup.sh
 	$(GO) run ./test/bench -parts hundred -out test/bench/results/hundred $(BENCHFLAGS)
 

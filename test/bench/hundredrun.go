@@ -75,7 +75,7 @@ func (t *trial) planAlone(ctx context.Context, g *gauges) error {
 		return err
 	}
 	name := t.name + "-plan"
-	if err := t.submitAs(name, "where: "+where+"\n"); err != nil {
+	if err := t.submitAs(name, "where: "+where+"\n"+t.moreSpec); err != nil {
 		return err
 	}
 	if err := t.await(ctx, "the plan", `SELECT planned_at IS NOT NULL
@@ -132,7 +132,7 @@ func (t *trial) backfillBeside(ctx context.Context, v *vitals) (o outcome, s spe
 	if err != nil {
 		return o, s, err
 	}
-	if err := t.submit(""); err != nil {
+	if err := t.submit(t.moreSpec); err != nil {
 		return o, s, err
 	}
 	if o, err = t.completeWithin(ctx, patienceFor(t.table.rows)); err != nil {

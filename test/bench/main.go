@@ -6,7 +6,7 @@
 //	go run ./test/bench -parts compare           # three quarters of an hour: against all that people would pick instead
 //	go run ./test/bench -parts lag               # 20 minutes
 //	go run ./test/bench -parts ledger            # 5 minutes: millions of simulated ranges
-//	go run ./test/bench -parts hundred           # 40 minutes and 70 GB of disk: up to 100M rows
+//	go run ./test/bench -parts hundred           # 40 minutes and 60 to 80 GB of disk: up to 100M rows
 //	go run ./test/bench -parts throughput -rows 500000 -reps 5
 package main
 
@@ -42,6 +42,7 @@ type options struct {
 	loops       bool
 	ranges      []int
 	sizes       []int
+	moreSpec    string // of hundred's jobs
 	out         string
 	docs        string
 	render      bool
@@ -141,6 +142,7 @@ func parse(args []string) (options, error) {
 	f.DurationVar(&o.calmFor, "calm", 10*time.Second, "how long to wait before each trial until nothing else uses the machine; 0s: not at all")
 	f.BoolVar(&o.loops, "loops", false, "in lag, run each of the governor's loops alone as well")
 	ledgers := f.String("ranges", "10000,100000,1000000,2000000", "ranges of each size of ledger, comma-separated")
+	f.StringVar(&o.moreSpec, "spec", "", "in hundred, more of the job's spec, such as 'batch: {passes: 4}'")
 	tables := f.String("sizes", "1000000,10000000,100000000", "rows of each size of hundred, comma-separated")
 	f.StringVar(&o.out, "out", "", "directory for bench.json and bench.md (default: the text goes to stdout alone), and for compare's trials, which it goes on with")
 	f.StringVar(&o.docs, "docs", "", "in compare, the directory whose benchmarks.md, plots and kept trials are to be written anew")

@@ -205,7 +205,7 @@ func fleetOf(workers int, more string) func(context.Context, *trial, scene, *com
 		}
 		governor := sessionTimes{}
 		filled, err := t.during(ctx, s, r, func() error {
-			if err := governor.look(ctx, t, true); err != nil {
+			if err := governor.look(ctx, t, ledSessions, true); err != nil {
 				return err
 			}
 			if err := t.submit(spec); err != nil {
@@ -244,7 +244,7 @@ func (t *trial) fills(ctx context.Context, s scene, governor sessionTimes, r *co
 			FROM backfleet.jobs j LEFT JOIN backfleet.ranges r ON r.job_id = j.id AND r.kind = 'fill' WHERE j.name = $1 GROUP BY 1`, t.name).
 			Scan(&state, &r.Done, &r.Batches, &r.Seconds)
 		if err == nil && (look%pollShare == 0 || r.Done == r.Rows) {
-			err = governor.look(ctx, t, false)
+			err = governor.look(ctx, t, ledSessions, false)
 		}
 		if err != nil {
 			return err

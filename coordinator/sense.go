@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/zap"
 
@@ -182,7 +181,7 @@ func (s *sense) look(ctx context.Context, busy bool) throttle.Sample {
 		}
 	}
 	s.last = s.lag.Read(ctx)
-	s.last.Role = pgx.Identifier{s.pool.Config().ConnConfig.User}.Sanitize()
+	s.last.Role = s.gov.role()
 	s.last.Signals = append(s.last.Signals, s.sampler.Readings()...)
 	for _, m := range s.last.Members {
 		if !s.known[m.Name] && !m.Missing {

@@ -49,7 +49,7 @@ func (c *carrier) count(ctx, stop context.Context) (finished bool, err error) {
 		return false, &rangeFailedError{fmt.Errorf("count the blocks %s of %s: %s", s.Span, c.target.Relation(), postgres.Describe(err))}
 	}
 	took := time.Since(began)
-	if found.relation != c.claim.Relation || found.file == nil || *found.file != c.claim.Filenode {
+	if found.relation != c.claim.Relation || found.file == nil || *found.file != c.claim.File {
 		return false, &rangeFailedError{fmt.Errorf("%s was rewritten or replaced meanwhile", c.target.Relation())}
 	}
 	c.perBlock = max(0.1, float64(found.rows)/float64(blocks))

@@ -199,7 +199,7 @@ func (c *carrier) permit(stop context.Context) error {
 		}
 		c.limits = limits
 		most := limits.Batch.MaxRows
-		if c.claim.Filenode != 0 {
+		if c.claim.File != 0 {
 			most = countMost
 		}
 		if target := c.desk.batchTarget(limits.Batch.Target.D()); target != c.aim || most != c.most {

@@ -45,10 +45,10 @@ type sizing struct {
 // sizerFor returns the slot's sizer if it has learned on this kind of work, else a new one.
 func (s *slot) sizerFor(c job.Claim, limits job.Limits) *throttle.Sizer {
 	most := limits.Batch.MaxRows
-	if c.Filenode != 0 {
+	if c.File != 0 {
 		most = countMost
 	}
-	if on := (sizing{c.Ref.Job, c.Kind, c.Filenode != 0}); s.sizer == nil || s.sized != on {
+	if on := (sizing{c.Ref.Job, c.Kind, c.File != 0}); s.sizer == nil || s.sized != on {
 		s.sized = on
 		s.sizer = throttle.NewSizer(throttle.SizerConfig{Target: limits.Batch.Target.D(), Max: most})
 	}

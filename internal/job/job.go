@@ -85,10 +85,10 @@ type Job struct {
 	// Snapshot is what the present round reads blocks in; empty: it walks keys, or there is none.
 	Snapshot    string
 	BlockRounds int // of the rounds; those that walk keys follow them
-	By         string
-	Submitted  time.Time
-	Started    time.Time // first batch allowed; zero before
-	Ended      time.Time // zero before
+	By          string
+	Submitted   time.Time
+	Started     time.Time // first batch allowed; zero before
+	Ended       time.Time // zero before
 
 	ResumeState State // where `resume` returns to; set while paused or failed
 	Forecast    *Forecast

@@ -76,7 +76,7 @@ func (l *Leader) StartBlocks(ctx context.Context, id job.ID, round int, snapshot
 					[]string(s.Lo), []string(s.Hi), s.HiClosed, []string(s.Lo), []string(s.Hi), []string(s.Lo)})
 			}
 		}
-		columns := []string{"job_id", "index", "kind", "round", "relation", "filenode", "blocks_left", "lo", "hi", "hi_inclusive", "chunk_lo", "chunk_hi", "key"}
+		columns := []string{"job_id", "index", "kind", "round", "relation", "file", "blocks_left", "lo", "hi", "hi_inclusive", "chunk_lo", "chunk_hi", "key"}
 		_, err := tx.CopyFrom(ctx, pgx.Identifier{"backfleet", "ranges"}, columns, pgx.CopyFromRows(source))
 		return err
 	})

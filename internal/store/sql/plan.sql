@@ -1,6 +1,6 @@
 -- name: relation_insert
-INSERT INTO backfleet.relations (job_id, ordinal, relation, name, leaf, bound, planned)
-VALUES ($1, (SELECT coalesce(max(ordinal), -1) + 1 FROM backfleet.relations WHERE job_id = $1), $2, $3, $4, $5, $5::text[] IS NULL)
+INSERT INTO backfleet.relations (job_id, ordinal, relation, name, leaf, bound, planned, size)
+VALUES ($1, (SELECT coalesce(max(ordinal), -1) + 1 FROM backfleet.relations WHERE job_id = $1), $2, $3, $4, $5, $5::text[] IS NULL, pg_relation_size($2::oid))
 ON CONFLICT (job_id, relation) DO NOTHING
 
 -- name: relation_back

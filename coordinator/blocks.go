@@ -27,6 +27,8 @@ func (v *verification) startBlocks(ctx context.Context, j job.Job) error {
 	switch {
 	case j.Spec.Where == "" && j.Spec.Check == "":
 		return byKey("")
+	case j.Limits.Verify.Snapshot == 0:
+		return byKey("verify.snapshot is 0")
 	case j.BlockRounds >= mostBlockRounds:
 		return byKey(fmt.Sprintf("none of %d rounds in block order came to its end", j.BlockRounds))
 	}
@@ -60,6 +62,7 @@ func (v *verification) startBlocks(ctx context.Context, j job.Job) error {
 	v.letGo(func(id job.ID) bool { return id == j.ID })
 	v.held[j.ID] = s
 	v.log.Info("verification round begins", zap.String("job", j.Name), zap.Int("round", began.Round), zap.Int64("blocks", blocks))
+	v.ring()
 	return nil
 }
 
@@ -73,8 +76,8 @@ func (v *verification) watch(ctx context.Context, j job.Job) error {
 		return v.giveUp(ctx, j, "the snapshot of the round is not this coordinator's, or not any more")
 	}
 	now := time.Now()
-	if now.Sub(s.since) > snapshotMost {
-		if err := v.giveUp(ctx, j, fmt.Sprintf("its snapshot is %s old: more would keep vacuum from its work for too long", now.Sub(s.since).Round(time.Second))); err != nil {
+	if most := j.Limits.Verify.Snapshot.D(); now.Sub(s.since) > most {
+		if err := v.giveUp(ctx, j, fmt.Sprintf("its snapshot is older than verify.snapshot, %s: no vacuum removes what is dead since", most)); err != nil {
 			return err
 		}
 		return v.startRound(ctx, j, j.Round+1)

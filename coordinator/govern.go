@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/job"
@@ -43,7 +42,7 @@ type governor struct {
 	seq       int64
 	budget    job.Budget // the last one
 	attended  time.Time  // when what changes rarely was read
-	moves     int64      // of the fleet and of growth, when leases were last shared out
+	moves     int64      // of the fleet, of growth and of the bell, when leases were last shared out
 	held      bool
 	set       job.DatabaseRules
 	probing   bool              // the foreground probe has a rule
@@ -136,7 +135,7 @@ func (g *governor) act(ctx context.Context, outer bool, active []job.Job, decisi
 		}
 		return
 	}
-	moves := g.c.roster.moved() + g.growth.moved()
+	moves := g.c.roster.moved() + g.growth.moved() + g.rings()
 	if outer || moves != g.moves || g.budget.Hold && !decision.Hold {
 		g.moves = moves
 		g.share(ctx, active, decision)
@@ -319,9 +318,6 @@ func (g *governor) missing() (names []string, known bool) {
 	}
 	return names, !g.sample.ReadAt.IsZero() && g.sample.Err == nil
 }
-
-// role is whom the fleet's sessions are, as SQL writes it.
-func (g *governor) role() string { return pgx.Identifier{g.sense.pool.Config().ConnConfig.User}.Sanitize() }
 
 // calendar is when a job may run, and how fast.
 func (g *governor) calendar(j job.Job) throttle.Calendar {

@@ -103,7 +103,7 @@ func (g *growth) look(ctx context.Context, j job.Job) error {
 	var reason *job.Reason
 	if hold {
 		reason = &job.Reason{Signal: signalGrowth, Observed: float64(size) / float64(base), Threshold: j.Limits.Throttle.MaxGrowth, Hard: true,
-			Text: fmt.Sprintf("growth %.2f of %.2f; %s", float64(size)/float64(base), j.Limits.Throttle.MaxGrowth, k.explain(g.gov.role()))}
+			Text: fmt.Sprintf("growth %.2f of %.2f; %s", float64(size)/float64(base), j.Limits.Throttle.MaxGrowth, k.explain(g.gov.sense.role()))}
 	}
 	g.set(j.ID, reason)
 	k.next = began.Add(max(growthEvery, growthCost*time.Since(began)) - growthEvery/2)

@@ -105,10 +105,12 @@ type leadership struct {
 	jobs     []job.Job
 	readJobs bool
 	stir     stir
+	bell     chan struct{} // closed to have the loops take their turn at once, and then replaced
+	rung     int64
 }
 
 func newLeadership(c *Coordinator, log *zap.Logger, leader *store.Leader, db Database) *leadership {
-	l := &leadership{c: c, log: log, ledger: leader}
+	l := &leadership{c: c, log: log, ledger: leader, bell: make(chan struct{})}
 	l.growth = &growth{leadership: l, jobs: map[job.ID]*grown{}, reasons: map[job.ID]job.Reason{}}
 	l.gov = newGovernor(l, db)
 	return l

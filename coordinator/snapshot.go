@@ -12,7 +12,6 @@ import (
 )
 
 const (
-	snapshotMost  = 10 * time.Minute // old: while it stands no vacuum of the database removes what is dead since
 	snapshotEvery = time.Second      // between two looks whether it stands
 	snapshotTry   = 3 * time.Second
 )

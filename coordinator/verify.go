@@ -101,6 +101,7 @@ func (l *leadership) startRound(ctx context.Context, j job.Job, round int) error
 	j, err := l.ledger.StartRound(ctx, j.ID, round)
 	if err == nil && j.Round == round {
 		l.log.Info("verification round begins", zap.String("job", j.Name), zap.Int("round", j.Round))
+		l.ring()
 	}
 	return err
 }

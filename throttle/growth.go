@@ -3,19 +3,19 @@ package throttle
 import "time"
 
 const (
-	growthEarly = 0.5                    // of the room: a vacuum is begun there, so that it may be over before a hold
-	growthStep  = 0.05                   // of the room, that a table may grow after a vacuum before the next is due
+	growthEarly = 0.4                    // of the room: a vacuum is begun there, so that it may be over before a hold
+	growthStep  = 0.02                   // of the room, that a table may grow after a vacuum before the next is due
 	growthLead  = 300 * time.Millisecond // until a hold has stopped the last batch
-	growthSpan  = 500 * time.Millisecond // over which growth is measured
+	growthSpan  = 200 * time.Millisecond // over which growth is measured
 )
 
 // GrowthBound keeps a table within a bound of its size: it says when a vacuum is due, and when a job must wait for one.
 //
 // What batches leave dead is space that later batches use, once a vacuum has freed it; the file of the table only ever grows. So the size
-// alone tells: while freed space lasts it stands still, and where it grows again that space is used up. A vacuum is due when half of the
-// room is gone, and then whenever the table has grown by another twentieth of it; batches go on meanwhile. They stop where they would
+// alone tells: while freed space lasts it stands still, and where it grows again that space is used up. A vacuum is due when two fifths of the
+// room is gone, and then whenever the table has grown by another fiftieth of it; batches go on meanwhile. They stop where they would
 // reach the bound before a hold is in effect, until a vacuum has ended that could free space. Beyond the bound the room after each
-// vacuum halves, so all of it together is no more than twice a twentieth.
+// vacuum halves, so all of it together is no more than twice a fiftieth.
 //
 // Sizes are in bytes. It is not safe for concurrent use; the zero value is ready.
 type GrowthBound struct {
@@ -43,8 +43,8 @@ func (g *GrowthBound) Step(at time.Time, base, most, size float64, frees, vacuum
 		*g = GrowthBound{most: most, base: base, mark: base + growthEarly*room, slack: growthStep * room, sizeAt: g.sizeAt, sized: g.sized, rate: g.rate}
 	}
 	g.measure(at, size)
-	top := max(base*most-g.rate*growthLead.Seconds(), g.settled+g.slack)
-	g.held = size >= top || g.held && size > g.settled
+	top := max(base*most, g.settled+g.slack) - g.rate*growthLead.Seconds()
+	g.held = size > g.settled && (g.held || size >= top) // where it has not grown since, freed space is left
 	return g.held, (g.held || size >= g.mark) && frees && !vacuuming
 }
 

@@ -36,6 +36,7 @@ var limits = settings[Limits]{
 		growthBound("throttle.max_growth", func(l *Limits) *float64 { return &l.Throttle.MaxGrowth }),
 	}, throttleSettings(), []setting[Limits]{
 		whole("on_error.quarantine_rows", "100", 0, 1_000_000, func(l *Limits) *int { return &l.OnError.QuarantineRows }),
+		span("verify.snapshot", "10m", 0, 24*time.Hour, func(l *Limits) *Duration { return &l.Verify.Snapshot }),
 	}),
 	named: namedLimit,
 	more:  func() []string { return append(signalPaths(), replicaPath+"<name>") },

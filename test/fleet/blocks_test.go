@@ -9,7 +9,7 @@ import (
 )
 
 // heapSpec is a job of a table of several ranges of blocks, none of whose rows is open at its end unless somebody opens it.
-const heapSpec = "name: heap\ntable: t\nset: {open: 'false'}\nwhere: open\nrows_per_range: 1000"
+const heapSpec = "name: heap\ntable: t\nlate_rows: ignore\nset: {open: 'false'}\nwhere: open\nrows_per_range: 1000"
 
 // heapTable is a table of 5,000 blocks, two rows each, whose key is not in the heap's order.
 func heapTable() []string {
@@ -115,4 +115,18 @@ func TestAPauseLetsTheSnapshotGo(t *testing.T) {
 	_, err = f.store.Resume(t.Context(), j.ID, "ann")
 	require.NoError(t, err)
 	require.Zero(t, *f.completes(j).Residual)
+}
+
+// A snapshot that grows too old gives way to the rounds that walk keys.
+func TestAnOldSnapshotGivesWayToKeys(t *testing.T) {
+	f := started(t, heapTable()...)
+	f.exec(heldProof)
+	j := f.submit(heapSpec + "\nverify: {snapshot: 500ms}")
+	f.until("the proof walks keys", func() bool {
+		return f.number("select count(*) from backfleet.ranges where kind = 'verify' and file is null") == 10
+	})
+	require.Equal(t, 1, f.number("select count(*) from backfleet.events where detail->>'reason' like 'its snapshot is older than verify.snapshot%'"))
+	f.exec("select backfleet.release()")
+	r := f.completes(j)
+	require.Equal(t, 2, r.Rounds)
 }

@@ -34,6 +34,16 @@ func (f *fleet) growth() (times float64) {
 	return times
 }
 
+// watched starts the fleet and tells what holds a job back.
+func (f *fleet) watched() func(job.Job) []job.Reason {
+	c := f.coordinator("coordinator-1")
+	f.run(map[string]func(context.Context) error{"coordinator": c.Run, "worker": f.worker("worker-1").Run})
+	return func(j job.Job) []job.Reason {
+		live, _ := c.Live("main", j.ID)
+		return live.Limiting
+	}
+}
+
 // chunk is what one chunk of 50,000 rows may add to a table that is held within a bound.
 const chunk = 50_000.0 / grownRows
 
@@ -59,7 +69,8 @@ func TestMaxGrowthHolds(t *testing.T) {
 // A snapshot that somebody holds makes vacuum useless: the job waits at the bound, names who holds it, and goes on by itself once it is
 // released.
 func TestMaxGrowthNamesWhoKeepsDeadRows(t *testing.T) {
-	f := started(t, plainHeap()...)
+	f := stage(t, plainHeap()...)
+	throttled := f.watched()
 	held, err := pgx.Connect(t.Context(), f.db.DSN)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = held.Close(context.Background()) })
@@ -70,7 +81,7 @@ func TestMaxGrowthNamesWhoKeepsDeadRows(t *testing.T) {
 	j := f.submit(growthSpec + "batch: {passes: 1}\nthrottle: {max_growth: 1.3}")
 	var why job.Reason
 	f.until("the job waits for the snapshot", func() bool {
-		for _, r := range f.throttled(j) {
+		for _, r := range throttled(j) {
 			if r.Signal == "growth" && strings.Contains(r.Text, "nightly-dump") {
 				why = r
 				return true
@@ -92,11 +103,14 @@ func TestMaxGrowthNamesWhoKeepsDeadRows(t *testing.T) {
 
 // The bound is live: a job that waits for it goes on when it is raised.
 func TestMaxGrowthIsRaisedLive(t *testing.T) {
-	f := started(t, plainHeap()...)
+	f := stage(t, plainHeap()...)
+	throttled := f.watched()
 	release := f.lock("select txid_current()") // keeps what is dead
 	j := f.submit(growthSpec + "batch: {passes: 1}\nthrottle: {max_growth: 1.2}")
-	f.until("the job waits", func() bool { return len(f.throttled(j)) > 0 && f.throttled(j)[0].Signal == "growth" })
-	_, err := f.store.Set(t.Context(), j.ID, "ann", map[string]string{"throttle.max_growth": "0"})
+	f.until("the job waits", func() bool { return len(throttled(j)) > 0 && throttled(j)[0].Signal == "growth" })
+	limits, _, err := j.Limits.Set(map[string]string{"throttle.max_growth": "0"})
+	require.NoError(t, err)
+	_, err = f.store.SetLimits(t.Context(), j.ID, "ann", limits, 0)
 	require.NoError(t, err)
 	f.completes(j)
 	release()

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	snapshotEvery = time.Second      // between two looks whether it stands
+	snapshotEvery = time.Second // between two looks whether it stands
 	snapshotTry   = 3 * time.Second
 )
 

@@ -76,9 +76,11 @@ type table struct {
 	uuid     bool // its key is random
 }
 
-func (b *bench) plain() table   { return table{template: "plain", rows: b.rows} }
-func (b *bench) long() table    { return table{template: "long", rows: b.longRows} }
-func (b *bench) indexed() table { return table{template: "indexed", rows: b.indexedRows, indexed: true} }
+func (b *bench) plain() table { return table{template: "plain", rows: b.rows} }
+func (b *bench) long() table  { return table{template: "long", rows: b.longRows} }
+func (b *bench) indexed() table {
+	return table{template: "indexed", rows: b.indexedRows, indexed: true}
+}
 
 // prepare makes the template database of a table on a cluster, once, with an empty ledger beside the table.
 func (b *bench) prepare(ctx context.Context, c *harness.Cluster, t table) error {

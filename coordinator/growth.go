@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ const signalGrowth = "growth"
 const (
 	growthEvery  = 100 * time.Millisecond // between two looks at the sizes, or longer where looking takes long
 	growthCost   = 50                     // times the duration of a look until the next
+	vacuumAgain  = time.Second            // between the beginnings of two vacuums, as of one that found the table locked
 	explainEvery = 2 * time.Second        // between two looks at what vacuum does and at who hinders it
 	growthMost   = 10 * time.Second       // for a look
 	worthFreeing = 0.25                   // of what died since the last vacuum: less is not worth one
@@ -45,9 +47,11 @@ type grown struct {
 	tables    []store.Vacuuming
 	horizon   store.Horizon
 	explained time.Time
+	noted     time.Time // the end of the last vacuum that was taken into account
 	vacuuming bool
 	began     store.Horizon // as the vacuum under way began
 	ours      *vacuum       // nil: we run none
+	again     time.Time     // when one may begin next
 	refused   string        // why ours was not run; empty: nothing against it
 }
 
@@ -84,7 +88,8 @@ func (g *growth) look(ctx context.Context, j job.Job) error {
 	try, cancel := context.WithTimeout(ctx, growthMost)
 	defer cancel()
 	base, size, err := g.ledger.HeapSizes(try, j.ID)
-	if err == nil && began.Sub(k.explained) > explainEvery || k.ours.ended() {
+	k.next = began.Add(max(growthEvery/2, growthCost*time.Since(began)))
+	if err == nil && (began.Sub(k.explained) > explainEvery || k.ours.ended()) {
 		err = g.learn(try, j, k, float64(size))
 	}
 	if err != nil {
@@ -92,7 +97,8 @@ func (g *growth) look(ctx context.Context, j job.Job) error {
 		return err
 	}
 	hold, due := k.control.Step(began, float64(base), j.Limits.Throttle.MaxGrowth, float64(size), k.frees, k.vacuuming)
-	if due && k.ours == nil {
+	if due && k.ours == nil && began.After(k.again) {
+		k.again = began.Add(vacuumAgain)
 		if err := g.learn(try, j, k, float64(size)); err != nil {
 			return err
 		}
@@ -106,7 +112,6 @@ func (g *growth) look(ctx context.Context, j job.Job) error {
 			Text: fmt.Sprintf("growth %.2f of %.2f; %s", float64(size)/float64(base), j.Limits.Throttle.MaxGrowth, k.explain(g.gov.sense.role()))}
 	}
 	g.set(j.ID, reason)
-	k.next = began.Add(max(growthEvery, growthCost*time.Since(began)) - growthEvery/2)
 	return nil
 }
 
@@ -120,28 +125,26 @@ func (g *growth) learn(ctx context.Context, j job.Job, k *grown, size float64) e
 	if err != nil {
 		return err
 	}
-	last := lastVacuum(k.tables)
+	first := k.tables == nil
+	before := k.horizon
 	k.tables, k.horizon, k.explained = tables, horizon, time.Now()
-	if k.from == 0 {
-		k.from = horizon.Next
+	if first {
+		k.from, before, k.noted = horizon.Next, horizon, lastVacuum(tables)
 	}
-	var under bool
-	for _, t := range tables {
-		under = under || t.Phase != ""
-	}
-	ended := k.ours.ended()
-	if ended {
+	if k.ours.ended() {
 		k.refused = k.ours.err()
 		k.ours = nil
 		g.log.Info("vacuum ended", zap.String("job", j.Name), zap.Float64("bytes", size), zap.String("refused", k.refused))
 	}
 	was := k.vacuuming
-	k.vacuuming = k.ours != nil || under
-	switch {
-	case !was && under:
-		k.began = horizon
-	case was && !k.vacuuming || lastVacuum(tables).After(last) && !last.IsZero():
-		if throttle.Frees(k.from, k.began.Next, k.began.Held) >= worthFreeing && k.refused == "" {
+	k.vacuuming = k.ours != nil || slices.ContainsFunc(tables, func(t store.Vacuuming) bool { return t.Phase != "" })
+	if !was {
+		k.began = before // of one that came and went between two looks, or that others have begun
+	}
+	// One that found the table locked has ended as well, and freed nothing: the statistics know.
+	if last := lastVacuum(tables); !k.vacuuming && last.After(k.noted) {
+		k.noted = last
+		if throttle.Frees(k.from, k.began.Next, k.began.Held) >= worthFreeing {
 			k.control.Vacuumed(size)
 			k.from = k.began.Next
 			if k.began.Held > 0 {

@@ -16,8 +16,10 @@ const (
 	snapshotTry   = 3 * time.Second
 )
 
-// snapshotSettings switch off, for one transaction, whatever would end it for its length or its silence; not every server has all of them.
-const snapshotSettings = `select set_config(name, case name when 'application_name' then left($1, 63) else '0' end, true) from pg_catalog.pg_settings
+// snapshotSettings switch off, for one transaction, what would end it for its length; not every server has all of them. A leader that is frozen
+// does not ask for long, and then the server ends it.
+const snapshotSettings = `select set_config(name, case name when 'application_name' then left($1, 63)
+ when 'idle_in_transaction_session_timeout' then '15s' else '0' end, true) from pg_catalog.pg_settings
  where name in ('application_name', 'idle_in_transaction_session_timeout', 'transaction_timeout', 'statement_timeout')`
 
 // snapshot is one moment of the database that the whole fleet may read in, for as long as this session keeps its transaction open.

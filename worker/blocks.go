@@ -18,7 +18,8 @@ import (
 const (
 	countMost    = 250_000 // rows of one count: it locks none, and ends by its time long before
 	usualBlock   = 50.0    // rows of a block that nobody has counted
-	beginCounted = "begin isolation level repeatable read, read only"
+	timedOut     = "57014"
+	beginCounted = "begin isolation level repeatable read, read write" // an expression may call what writes, as in any other proof
 )
 
 // count proves one piece of a range of blocks: it counts what is open in the round's snapshot, and then moves the checkpoint with what it
@@ -43,8 +44,12 @@ func (c *carrier) count(ctx, stop context.Context) (finished bool, err error) {
 	found, err := c.counted(ctx, s)
 	if err != nil {
 		switch postgres.Classify(err) {
-		case postgres.Connection, postgres.Contention, postgres.Exhausted:
+		case postgres.Connection, postgres.Exhausted:
 			return false, err
+		case postgres.Contention:
+			if blocks > 1 || postgres.SQLState(err) != timedOut {
+				return false, err
+			}
 		}
 		return false, &rangeFailedError{fmt.Errorf("count the blocks %s of %s: %s", s.Span, c.target.Relation(), postgres.Describe(err))}
 	}

@@ -10,7 +10,7 @@ import (
 const proofRows = 1_000_000
 
 // walks are the two ways to prove a job.
-var walks = []struct{ name, setting string }{{"by key", "verify.snapshot=0"}, {"by block", "verify.snapshot=10m"}}
+var walks = []struct{ name, snapshot string }{{"by key", "0s"}, {"by block", "10m0s"}}
 
 // proof measures what a fleet of four workers needs from the end of the last range to `complete`, and then proves the same job again
 // and again, by key and by block in turns, on tables whose key is in the heap's order and not, with and without a check.
@@ -90,7 +90,7 @@ func (b *bench) proofRound(ctx context.Context, t table, more string) (p proven,
 	p.whole = (p.filled + p.tail) / p.filled
 	for range 2 {
 		for i, w := range walks {
-			took, err := tr.proveAgain(ctx, w.setting)
+			took, err := tr.proveAgain(ctx, w.snapshot)
 			if err != nil {
 				return p, fmt.Errorf("%s: %w", w.name, err)
 			}
@@ -101,8 +101,9 @@ func (b *bench) proofRound(ctx context.Context, t table, more string) (p proven,
 }
 
 // proveAgain verifies the job that has ended once more, and returns the time from the request to its end.
-func (t *trial) proveAgain(ctx context.Context, setting string) (time.Duration, error) {
-	if err := t.command(t.dsn(), "set", t.name, setting); err != nil {
+// The limits of a job that has ended cannot be set, so the ledger is written.
+func (t *trial) proveAgain(ctx context.Context, snapshot string) (time.Duration, error) {
+	if _, err := t.pool.Exec(ctx, `UPDATE backfleet.jobs SET limits = jsonb_set(limits, '{verify}', jsonb_build_object('snapshot', $1::text))`, snapshot); err != nil {
 		return 0, err
 	}
 	if err := t.command(t.dsn(), "verify", t.name); err != nil {

@@ -50,6 +50,7 @@ func (c *carrier) count(ctx, stop context.Context) (finished bool, err error) {
 			if blocks > 1 || postgres.SQLState(err) != timedOut {
 				return false, err
 			}
+		case postgres.Unknown, postgres.Data, postgres.Schema, postgres.Permission: // for the rounds that walk keys to meet, and to say what is to be done
 		}
 		return false, &rangeFailedError{fmt.Errorf("count the blocks %s of %s: %s", s.Span, c.target.Relation(), postgres.Describe(err))}
 	}

@@ -46,11 +46,11 @@ func (s *Store) Files(ctx context.Context, id job.ID) ([]File, error) {
 
 // AnySkipped reports whether a person took ranges of a job out.
 func (s *Store) AnySkipped(ctx context.Context, id job.ID) (bool, error) {
-	var any bool
-	if err := s.pool.QueryRow(ctx, q("any_skipped"), id).Scan(&any); err != nil {
+	var skipped bool
+	if err := s.pool.QueryRow(ctx, q("any_skipped"), id).Scan(&skipped); err != nil {
 		return false, s.explain("look for skipped ranges", err)
 	}
-	return any, nil
+	return skipped, nil
 }
 
 // StartBlocks begins a verification round that reads the blocks of files, in ranges of at most each of them, in a snapshot that the caller

@@ -14,68 +14,94 @@ import (
 )
 
 const (
-	verifyEvery = 200 * time.Millisecond
-	mostRounds  = 3 // of verification and repair
+	verifyEvery = 50 * time.Millisecond
+	mostRounds  = 3 // of verification and repair that walk keys
 )
 
 // verify leads each job whose ranges are done to its proof: coverage without gaps, and residual and check counted through the fleet
 // until a round finds nothing. `complete` means that, and that every replica has it.
+//
+// The first round reads the blocks of the heap in one snapshot: rows that move meanwhile have one place in it. If it finds nothing, that
+// is the proof. Where it finds rows, or cannot come to its end, the rounds that walk keys follow, which repair what they find.
 func (l *leadership) verify(ctx context.Context) {
+	v := &verification{leadership: l, held: map[job.ID]*snapshot{}}
+	defer v.letGo(func(job.ID) bool { return true })
 	l.turns(ctx, verifyEvery, within(longestTick, func(ctx context.Context) {
+		v.drop()
 		l.each(ctx, func(j job.Job) bool { return j.State.Active() && j.Planned }, func(j job.Job) {
-			if err := l.prove(ctx, j); err != nil {
+			if err := v.prove(ctx, j); err != nil {
 				l.complain(ctx, "verification stopped for now", err, zap.String("job", j.Name))
 			}
 		})
 	}))
 }
 
-func (l *leadership) prove(ctx context.Context, j job.Job) error {
-	open, err := l.ledger.HasOpen(ctx, j.ID)
-	if err != nil || open {
+// verification is what one term's verifier holds.
+type verification struct {
+	*leadership
+	held map[job.ID]*snapshot // the rounds that read blocks in them
+}
+
+func (v *verification) prove(ctx context.Context, j job.Job) error {
+	open, err := v.ledger.HasOpen(ctx, j.ID)
+	if err != nil {
 		return err
+	}
+	if open {
+		return v.watch(ctx, j)
 	}
 	// The snapshot may be older than the last range: decide on the job as it stands.
-	if j, err = l.ledger.Get(ctx, j.ID); err != nil || !j.State.Active() || !j.Planned {
+	if j, err = v.ledger.Get(ctx, j.ID); err != nil || !j.State.Active() || !j.Planned {
 		return err
 	}
-	if failed, err := l.ledger.FailedRanges(ctx, j.ID); err != nil || len(failed) > 0 {
+	if j.Snapshot != "" {
+		why, err := v.ledger.BlocksLeft(ctx, j.ID, j.Round)
 		if err != nil {
 			return err
 		}
-		_, err = l.ledger.Pause(ctx, j.ID, "backfleet", fmt.Sprintf("ranges failed: %s; `backfleet retry %s` tries them again", strings.Join(failed, "; "), j.Name))
+		if why != "" {
+			return v.giveUp(ctx, j, why)
+		}
+		v.letGo(func(id job.ID) bool { return id == j.ID }) // all is read
+	} else if failed, err := v.ledger.FailedRanges(ctx, j.ID); err != nil || len(failed) > 0 {
+		if err != nil {
+			return err
+		}
+		_, err = v.ledger.Pause(ctx, j.ID, "backfleet", fmt.Sprintf("ranges failed: %s; `backfleet retry %s` tries them again", strings.Join(failed, "; "), j.Name))
 		return err
 	}
-	attached, err := l.newLeaves(ctx, j)
+	attached, err := v.newLeaves(ctx, j)
 	if err != nil {
 		return err
 	}
 	if len(attached) > 0 {
-		l.log.Info("leaf partitions attached since the plan", zap.String("job", j.Name), zap.Int("leaves", len(attached)))
-		return l.ledger.Freeze(ctx, j, attached)
+		v.log.Info("leaf partitions attached since the plan", zap.String("job", j.Name), zap.Int("leaves", len(attached)))
+		return v.ledger.Freeze(ctx, j, attached)
 	}
-	if j.State == job.Running {
-		return l.startRound(ctx, j, 1)
+	byKey := j.Round - j.BlockRounds
+	if byKey == 0 && j.Snapshot == "" {
+		return v.startBlocks(ctx, j)
 	}
-	result, err := l.ledger.RoundResult(ctx, j.ID, j.Round)
+	result, err := v.ledger.RoundResult(ctx, j.ID, j.Round)
 	if err != nil {
 		return err
 	}
 	left := result.Residual + result.CheckFails
-	if left > 0 && j.Round < mostRounds {
-		return l.startRound(ctx, j, j.Round+1)
+	if left > 0 && byKey < mostRounds {
+		return v.startRound(ctx, j, j.Round+1)
 	}
 	if left > 0 {
-		return l.end(ctx, j, job.Failed, fmt.Sprintf("after %d rounds of verification %d rows still match `where` and %d fail `check`; among them %s",
+		return v.end(ctx, j, job.Failed, fmt.Sprintf("after %d rounds of verification %d rows still match `where` and %d fail `check`; among them %s",
 			j.Round, result.Residual, result.CheckFails, keys(result.Failing)))
 	}
-	return l.finish(ctx, j)
+	return v.finish(ctx, j)
 }
 
 func (l *leadership) startRound(ctx context.Context, j job.Job, round int) error {
 	j, err := l.ledger.StartRound(ctx, j.ID, round)
 	if err == nil && j.Round == round {
 		l.log.Info("verification round begins", zap.String("job", j.Name), zap.Int("round", j.Round))
+		l.ring()
 	}
 	return err
 }

@@ -67,6 +67,7 @@ type carrier struct {
 	poison   isolation
 	found    *statement.Step // a proof found open rows in it, and they are not repaired yet
 	exclude  bool
+	perBlock float64 // rows of a block, as last counted; 0: not known
 	rows     int64
 	batches  int64
 	lastBeat atomic.Int64 // unix nanoseconds of the last batch or renewal
@@ -197,8 +198,12 @@ func (c *carrier) permit(stop context.Context) error {
 			return errStopped
 		}
 		c.limits = limits
-		if target := c.desk.batchTarget(limits.Batch.Target.D()); target != c.aim || limits.Batch.MaxRows != c.most {
-			c.aim, c.most = target, limits.Batch.MaxRows
+		most := limits.Batch.MaxRows
+		if c.claim.File != 0 {
+			most = countMost
+		}
+		if target := c.desk.batchTarget(limits.Batch.Target.D()); target != c.aim || most != c.most {
+			c.aim, c.most = target, most
 			c.sizer.SetLimits(c.aim, c.most)
 		}
 		now := c.slot.w.cfg.Now()

@@ -104,13 +104,7 @@ const fillSQL = "SELECT held, moved, written FROM backfleet.fill($1, $2, $3, $4,
 func (t Target) Proof(s Step) SQL {
 	var p params
 	fence := s.fence(&p)
-	residual, failing := "0::bigint", "0::bigint"
-	if t.Where != "" {
-		residual = "count(*) FILTER (WHERE " + Paren(t.Where) + ")"
-	}
-	if t.Check != "" {
-		failing = "count(*) FILTER (WHERE " + Paren(t.Check) + " IS NOT TRUE)"
-	}
+	residual, failing := t.counts()
 	text := "WITH " + fence + ",\nbackfleet_proof AS MATERIALIZED (\n SELECT " + residual + " AS residual, " + failing +
 		" AS check_fails\n  FROM " + t.from() + "\n  WHERE " + t.within(&p, s.Span) + " AND EXISTS (SELECT 1 FROM backfleet_lock)"
 	if s.Exclude {

@@ -26,7 +26,7 @@ func (s *Store) Claim(ctx context.Context, ref job.Ref, owner, replySubject stri
 		err := tx.QueryRow(ctx, q("claim"), ref.Job, ref.Index, ref.Generation, owner, replySubject, fence, token).Scan(
 			&c.Kind, &c.Relation, (*[]string)(&c.Span.Lo), (*[]string)(&c.Span.Hi), &c.Span.HiClosed,
 			(*[]string)(&cp.ChunkLo), (*[]string)(&cp.ChunkHi), &cp.K, &cp.Pass, (*[]string)(&cp.Key),
-			&c.Fence, &c.Token, &c.Attempts, &c.Quarantine, &leaf)
+			&c.Fence, &c.Token, &c.Attempts, &c.Quarantine, &leaf, &c.File, (*[]string)(&c.Bound))
 		if errors.Is(err, pgx.ErrNoRows) {
 			return s.whyNot(ctx, tx, ref, prior)
 		}

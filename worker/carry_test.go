@@ -67,7 +67,7 @@ func walkingOver(t *testing.T, spec job.Spec, rows int) *walk {
 	leaf := uint32(w.one("select 'leaf'::regclass::oid::bigint"))
 	require.NoError(t, w.leader.Freeze(ctx, w.job, []store.Leaf{{OID: leaf, Schema: "public", Name: "leaf", Leaf: true}}))
 	whole := ranges.Range{Relation: leaf, Span: ranges.Span{Hi: ranges.Key{strconv.Itoa(rows)}, HiClosed: true}}
-	require.NoError(t, w.leader.AddRanges(ctx, w.job.ID, leaf, []ranges.Range{whole}, true))
+	require.NoError(t, w.leader.AddRanges(ctx, w.job.ID, leaf, 0, []ranges.Range{whole}, true))
 	require.NoError(t, w.leader.Planned(ctx, w.job.ID))
 	w.job, err = w.leader.Start(ctx, w.job.ID)
 	require.NoError(t, err)

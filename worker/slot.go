@@ -185,7 +185,7 @@ func (s *slot) receive(ctx, stop context.Context, cancel context.CancelCauseFunc
 	case errors.As(err, &busy):
 		s.nak(log, delivery, busy.Remaining)
 		return
-	case errors.Is(err, job.ErrRelationGone):
+	case errors.Is(err, job.ErrRelationGone), errors.Is(err, job.ErrRewritten):
 		s.nak(log, delivery, 2*time.Second) // the coordinator is about to drop its ranges
 		return
 	default:

@@ -147,7 +147,7 @@ func (c *carrier) transact(ctx context.Context, t transaction, dest ...any) (too
 	b.Queue(postgres.Begin)
 	set, args := settings.Statement()
 	b.Queue(set, args...)
-	look := !s.Last && !c.poison.active && !s.To.Strided() && c.passes() == 1
+	look := !s.Last && !c.target.Blocks && !c.poison.active && !s.To.Strided() && c.passes() == 1
 	if look {
 		ahead.keys = c.sizer.Next(c.limits.Batch.MaxRows)
 		find := c.target.Boundary(s.To.Left(c.claim.Span), s.To.Turn(), ahead.keys)

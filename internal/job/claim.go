@@ -11,6 +11,7 @@ type Claim struct {
 	Ref        Ref
 	Kind       Kind
 	Relation   uint32 // OID of the table or leaf partition
+	File       uint32 // the file of the relation whose row addresses the range spans; 0: it spans keys
 	Schema     string // the relation's present name
 	Table      string
 	Span       ranges.Span

@@ -75,7 +75,7 @@ func TestAnOldLeaderChangesNothing(t *testing.T) {
 	old := sc.l
 	only := func(_ any, err error) error { return err }
 	changes := map[string]func() error{
-		"AddRanges":       func() error { return old.AddRanges(ctx, id, sc.relation, []ranges.Range{{}}, true) },
+		"AddRanges":       func() error { return old.AddRanges(ctx, id, sc.relation, 0, []ranges.Range{{}}, true) },
 		"BeginNotices":    func() error { return old.BeginNotices(ctx, "slack") },
 		"NoticeFailed":    func() error { return only(old.NoticeFailed(ctx, Notice{Target: "slack"}, "x", time.Second)) },
 		"NoticeSent":      func() error { return old.NoticeSent(ctx, Notice{Target: "slack"}) },

@@ -73,11 +73,14 @@ type table struct {
 	template string
 	rows     int
 	indexed  bool
+	random   bool // its keys lie in another order than its rows
 }
 
-func (b *bench) plain() table   { return table{"plain", b.rows, false} }
-func (b *bench) long() table    { return table{"long", b.longRows, false} }
-func (b *bench) indexed() table { return table{"indexed", b.indexedRows, true} }
+func (b *bench) plain() table { return table{template: "plain", rows: b.rows} }
+func (b *bench) long() table  { return table{template: "long", rows: b.longRows} }
+func (b *bench) indexed() table {
+	return table{template: "indexed", rows: b.indexedRows, indexed: true}
+}
 
 // prepare makes the template database of a table on a cluster, once, with an empty ledger beside the table.
 func (b *bench) prepare(ctx context.Context, c *harness.Cluster, t table) error {
@@ -98,11 +101,15 @@ func (b *bench) prepare(ctx context.Context, c *harness.Cluster, t table) error 
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
+	kind, id := "bigint", "i"
+	if t.random {
+		kind, id = "uuid", "md5(i::text)::uuid"
+	}
 	statements := []string{
 		"CREATE EXTENSION pg_prewarm",
-		`CREATE TABLE users (id bigint PRIMARY KEY, email text NOT NULL, name text NOT NULL, status int NOT NULL,
+		`CREATE TABLE users (id ` + kind + ` PRIMARY KEY, email text NOT NULL, name text NOT NULL, status int NOT NULL,
 			created_at timestamptz NOT NULL, visits int NOT NULL, note text NOT NULL, email_norm text)`,
-		fmt.Sprintf(`INSERT INTO users SELECT i, 'User.' || substr(md5(i::text), 1, 8) || '@Example.com', 'name of user ' || i, i %% 7,
+		fmt.Sprintf(`INSERT INTO users SELECT `+id+`, 'User.' || substr(md5(i::text), 1, 8) || '@Example.com', 'name of user ' || i, i %% 7,
 			timestamptz '2020-01-01' + i * interval '1 minute', 0, 'note ' || md5((i * 7)::text)
 			FROM generate_series(1, %d) AS i`, t.rows),
 	}

@@ -46,6 +46,7 @@ type part struct {
 var parts = []part{
 	{"throughput", "one worker and four against one monolithic UPDATE", throughput, false},
 	{"indexed", "four workers against one monolithic UPDATE, with three secondary indexes", indexed, false},
+	{"random", "random keys: the order of the key against that of the blocks", randomKeys, true},
 	{"script", "against the usual script, without other traffic", script, false},
 	{"foreground", "against the usual script, beside an application", foreground, false},
 	{"fence", "what the ledger costs a batch", fenceCost, false},

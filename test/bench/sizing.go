@@ -26,7 +26,7 @@ const (
 // sizing measures what docs/sizing.md computes with: a range's bytes in the ledger and in the stream, the sessions that the fleet
 // holds, and what it takes to sum up a ledger. It takes one round, as sizes do not vary.
 func sizing(ctx context.Context, b *bench) error {
-	tr, err := b.fresh(ctx, table{"sizing", sizingRows, false})
+	tr, err := b.fresh(ctx, table{template: "sizing", rows: sizingRows})
 	if err != nil {
 		return err
 	}

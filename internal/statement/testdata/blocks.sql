@@ -1096,11 +1096,13 @@ DELETE FROM backfleet.quarantine WHERE job_id = $1 AND relation = $2 AND key = $
 UPDATE ONLY "public"."items" AS "items" SET "name_norm" = (
 lower(name)
 )
-  WHERE "items"."ctid" >= CAST($1 AS tid) AND "items"."ctid" <= CAST($2 AS tid) AND (
+  WHERE ("items"."shop", "items"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("items"."shop", "items"."id") <= (CAST($3 AS integer), CAST($4 AS uuid)) AND (
 name_norm IS NULL AND name IS NOT NULL
 );
 -- $1 = "7"
--- $2 = "7"
+-- $2 = "00000000-0000-0000-0000-000000000001"
+-- $3 = "7"
+-- $4 = "00000000-0000-0000-0000-000000000001"
 
 -- again, counted
 UPDATE backfleet.ranges SET rows = rows + $3 WHERE job_id = $1 AND index = $2;

@@ -85,6 +85,7 @@ func TestAnOldLeaderChangesNothing(t *testing.T) {
 		"EndLSN":          func() error { return only(old.EndLSN(ctx, id)) },
 		"Explain":         func() error { return old.Explain(ctx, id, "x") },
 		"Freeze":          func() error { return old.Freeze(ctx, sc.j, []Leaf{{OID: sc.relation, Schema: "public", Name: "t"}}) },
+		"NoteLastLook":    func() error { return old.NoteLastLook(ctx, id, job.LastLook{}) },
 		"Planned":         func() error { return old.Planned(ctx, id) },
 		"Release":         func() error { return only(old.Release(ctx, sc.j, 10)) },
 		"RememberReplica": func() error { return old.RememberReplica(ctx, "standby1") },

@@ -126,7 +126,7 @@ func rewritten(ctx context.Context, tx pgx.Tx, id job.ID, relation uint32, name 
 
 // Rewritten lists the relations of a job in block order that have another file now than the one that they are planned by.
 func (s *Store) Rewritten(ctx context.Context, id job.ID) ([]uint32, error) {
-	rows, err := s.pool.Query(ctx, q("files"), id)
+	rows, err := s.pool.Query(ctx, q("relations_rewritten"), id)
 	if err != nil {
 		return nil, s.explain("read the relations' files", err)
 	}

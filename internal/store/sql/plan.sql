@@ -13,7 +13,7 @@ UPDATE backfleet.relations SET name = $3, bound = $4, planned_to = NULL, planned
 UPDATE backfleet.ranges SET state = 'dropped', ended_at = clock_timestamp(), lease_until = NULL
  WHERE job_id = $1 AND relation = $2 AND file <> $3 AND state IN ('queued', 'released', 'running', 'failed')
 
--- name: files
+-- name: relations_rewritten
 -- Relations of a job that are planned by row addresses and have another file now.
 SELECT l.relation FROM backfleet.relations l JOIN pg_class c ON c.oid = l.relation
  WHERE l.job_id = $1 AND NOT l.dropped AND l.file <> pg_relation_filenode(c.oid)

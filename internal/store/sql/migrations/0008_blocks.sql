@@ -3,8 +3,8 @@
 
 ALTER TABLE backfleet.jobs ADD COLUMN walk text NOT NULL DEFAULT 'key'; -- or block
 ALTER TABLE backfleet.jobs ADD COLUMN last_look jsonb;                  -- the whole table as one snapshot saw it, after the round that it names
-ALTER TABLE backfleet.relations ADD COLUMN file oid;                    -- whose row addresses its plan is of; NULL: its plan is of keys
-ALTER TABLE backfleet.ranges ADD COLUMN file oid;                       -- the same, of a range
+ALTER TABLE backfleet.relations ADD COLUMN IF NOT EXISTS file oid;                    -- whose row addresses its plan is of; NULL: its plan is of keys
+ALTER TABLE backfleet.ranges ADD COLUMN IF NOT EXISTS file oid;                       -- the same, of a range
 
 -- backfleet.still_open is what becomes of a row that a batch wrote and that its `where` still takes: at its new place it would be done again.
 CREATE FUNCTION backfleet.still_open(key text[]) RETURNS boolean

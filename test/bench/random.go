@@ -18,7 +18,7 @@ var inKeyOrder = map[int]int{4: 0, 1: 4}
 // and each is written to the WAL as a whole once; and where the server's memory and what it may write between two checkpoints are less than
 // the table, as they are of the tables that one backfills by a fleet.
 func randomKeys(ctx context.Context, b *bench) error {
-	small, err := b.start(harness.WithSetting("shared_buffers", "32MB"), harness.WithSetting("max_wal_size", "96MB"), harness.WithSetting("min_wal_size", "80MB"))
+	small, err := b.start(harness.WithSetting("shared_buffers", "16MB"), harness.WithSetting("max_wal_size", "48MB"), harness.WithSetting("min_wal_size", "32MB"))
 	if err != nil {
 		return err
 	}

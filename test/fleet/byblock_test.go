@@ -282,9 +282,9 @@ func TestTheLastLookGivesWay(t *testing.T) {
 	f.exec("update t set n = 1000") // each row is asked by the gate now
 	f.exec("update backfleet.ranges set state = 'done', key = hi where kind = 'verify'")
 	looks := func() bool {
-		return f.number("select count(*) from pg_stat_activity where query like '%gate(i)%' and query like '%count(*)%' and state = 'active' and pid <> pg_backend_pid() and datname = current_database()") > 0
+		return f.number("select count(*) from pg_stat_activity where wait_event = 'PgSleep' and application_name = 'backfleet count' and datname = current_database()") > 0
 	}
-	f.until("the look is under way", looks)
+	f.until("the look is under way, and stands at the gate", looks)
 	strong := make(chan error, 1)
 	go func() {
 		_, err := f.admin.Exec(t.Context(), "alter table t add column more int")

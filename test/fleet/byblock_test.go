@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/ranges"
 	"github.com/backfleet/backfleet/test/harness"
 )
 
@@ -298,4 +299,26 @@ func TestTheLastLookGivesWay(t *testing.T) {
 	require.NoError(t, <-strong, "the look gives way")
 	f.until("another look is taken", func() bool { return f.number("select count(*) from backfleet.jobs where last_look is not null") > 0 })
 	require.Equal(t, 60_000, f.number("select (last_look->>'residual')::int from backfleet.jobs"))
+}
+
+// A row that a person sets aside is called by its key, and is left alone wherever it lies.
+func TestARowIsSkippedInBlockOrder(t *testing.T) {
+	f := started(t, scattered(9000)...)
+	j := f.submit(byBlock(1, 2000))
+	f.until("some rows are done", func() bool { return f.status(j).Rows > 500 })
+	_, err := f.store.Pause(t.Context(), j.ID, "ann", "")
+	require.NoError(t, err)
+	f.until("all is handed back", func() bool { return f.number("select count(*) from backfleet.ranges where state = 'running'") == 0 })
+	key := f.text("select id::text from t where n = 0 and i > 8000 limit 1")
+	_, err = f.store.SkipRow(t.Context(), j.ID, "ann", "", ranges.Key{key}, "later")
+	require.NoError(t, err)
+	f.exec("update t set pad = repeat('z', 90) where id = $1", key) // it moves
+	_, err = f.store.Resume(t.Context(), j.ID, "ann")
+	require.NoError(t, err)
+	f.faster(j)
+	r := f.ends(j, job.CompleteWithErrors)
+	require.Len(t, r.Quarantined, 1)
+	require.Equal(t, ranges.Key{key}, r.Quarantined[0].Key)
+	require.Equal(t, int64(8999), r.Rows)
+	require.Equal(t, 1, f.number("select count(*) from t where n <> 1"))
 }

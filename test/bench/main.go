@@ -29,6 +29,7 @@ type options struct {
 	indexedRows int
 	longRows    int
 	profile     time.Duration
+	profiles    []string // of lag, by name
 	window      time.Duration
 	calmFor     time.Duration
 	loops       bool
@@ -111,6 +112,7 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.rows, "rows", 2_000_000, "rows of the table that has a primary key only")
 	f.IntVar(&o.indexedRows, "indexed-rows", 700_000, "rows of the table with three secondary indexes")
 	f.IntVar(&o.longRows, "long-rows", 12_000_000, "rows of the table of the trials that must not come to its end")
+	courses := f.String("profiles", "", "the courses of a standby's replay in lag, comma-separated (default: all)")
 	f.DurationVar(&o.profile, "profile", 48*time.Second, "how long a standby's replay is slowed and sped up in each trial of lag")
 	f.DurationVar(&o.window, "window", 8*time.Second, "how long each trial against the usual script is measured")
 	f.DurationVar(&o.calmFor, "calm", 10*time.Second, "how long to wait before each trial until nothing else uses the machine; 0s: not at all")
@@ -128,6 +130,14 @@ func parse(args []string) (options, error) {
 			return o, fmt.Errorf("-parts: %q is none of %s", name, strings.Join(names, ", "))
 		}
 		o.parts = append(o.parts, name)
+	}
+	for _, p := range profiles {
+		if *courses == "" || slices.Contains(strings.Split(*courses, ","), p.name) {
+			o.profiles = append(o.profiles, p.name)
+		}
+	}
+	if len(o.profiles) == 0 {
+		return o, fmt.Errorf("-profiles: %q names none of 40-10-40, 60-8-25-60, full-quarter-full", *courses)
 	}
 	if o.out != "" {
 		if err := os.MkdirAll(o.out, 0o755); err != nil {

@@ -42,7 +42,7 @@ type governor struct {
 	seq       int64
 	budget    job.Budget // the last one
 	attended  time.Time  // when what changes rarely was read
-	moves     int64      // of the fleet, when leases were last shared out
+	moves     int64      // of the fleet, of growth and of the bell, when leases were last shared out
 	held      bool
 	set       job.DatabaseRules
 	probing   bool              // the foreground probe has a rule
@@ -135,7 +135,7 @@ func (g *governor) act(ctx context.Context, outer bool, active []job.Job, decisi
 		}
 		return
 	}
-	moves := g.c.roster.moved()
+	moves := g.c.roster.moved() + g.growth.moved() + g.rings()
 	if outer || moves != g.moves || g.budget.Hold && !decision.Hold {
 		g.moves = moves
 		g.share(ctx, active, decision)
@@ -267,6 +267,9 @@ func (g *governor) share(ctx context.Context, active []job.Job, decision throttl
 	for i, j := range active {
 		schedule, err := g.calendars.of(j)
 		all[i] = termsOf(j, schedule, err, now, decision, fleet)
+		if why, waits := g.growth.of(j.ID); waits {
+			all[i] = all[i].waits(why)
+		}
 	}
 	g.wanted.Store(int64(g.want(now, decision, active, holding, runnable, fleet)))
 	leases := g.shares.allocate(now, decision, all, slots, holding, runnable, fleet.perSlot)

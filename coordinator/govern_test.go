@@ -23,7 +23,7 @@ func governing(t *testing.T) (g *governor, active []job.Job, sent *[]job.Budget)
 	for _, w := range []string{"w1", "w2"} {
 		c.roster.hear(hello(w, 0))
 	}
-	l := &leadership{c: c, log: zap.NewNop(), ledger: &store.Leader{Store: store.New(nil, "main")}, jobs: []job.Job{j}, readJobs: true}
+	l := &leadership{c: c, log: zap.NewNop(), ledger: &store.Leader{Store: store.New(nil, "main")}, jobs: []job.Job{j}, readJobs: true, growth: &growth{}}
 	sent = &[]job.Budget{}
 	g = &governor{
 		leadership: l, ledger: l.ledger, progress: newProgress(), shares: &shares{}, control: throttle.NewGovernor(throttle.Rules{}),

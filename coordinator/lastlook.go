@@ -14,6 +14,7 @@ import (
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/postgres"
 	"github.com/backfleet/backfleet/internal/statement"
+	"github.com/backfleet/backfleet/internal/store"
 	"github.com/backfleet/backfleet/ranges"
 )
 
@@ -45,6 +46,20 @@ func newLooks(term context.Context, l *leadership) *looks {
 
 func (l *looks) wait() { l.all.Wait() }
 
+// prove leads a job in block order to its proof: rounds over all blocks that there are, which repair what they find, and after each a last look,
+// which alone counts.
+func (l *looks) prove(ctx context.Context, j job.Job) error {
+	if j.State == job.Running {
+		return l.startRound(ctx, j, 1)
+	}
+	look := j.LastLook
+	if look == nil || look.Round != j.Round {
+		l.begin(j)
+		return nil
+	}
+	return l.settle(ctx, j, store.RoundResult{Residual: look.Residual, CheckFails: look.CheckFails, Failing: look.Failing}, j.Round)
+}
+
 // begin takes a last look at a job's table, beside the loop, unless one is under way. What it finds stands in the ledger. One that could not
 // come to its end has found nothing.
 func (l *looks) begin(j job.Job) {
@@ -67,6 +82,7 @@ func (l *looks) begin(j job.Job) {
 			err = l.ledger.NoteLastLook(l.term, j.ID, found)
 		}
 		if err == nil {
+			l.ring()
 			l.log.Info("last look taken", zap.String("job", j.Name), zap.Int("round", found.Round), zap.Int64("rows", found.Rows),
 				zap.Int64("residual", found.Residual), zap.Int64("check_failures", found.CheckFails), zap.Duration("took", found.Took.D()))
 			return

@@ -60,7 +60,7 @@ func (c *Coordinator) lead(ctx context.Context, log *zap.Logger, leader *store.L
 	l := newLeadership(c, log, leader, db)
 	c.governs(leader.Database(), l.gov)
 	var loops sync.WaitGroup
-	for _, loop := range []func(context.Context){l.watchJobs, l.plan, l.deliver, l.govern, l.verify, l.record, l.notify, l.watchDivergence} {
+	for _, loop := range []func(context.Context){l.watchJobs, l.plan, l.deliver, l.govern, l.verify, l.watchGrowth, l.record, l.notify, l.watchDivergence} {
 		loops.Go(func() { loop(term) })
 	}
 	every(term, store.LeaderRenewal, func(ctx context.Context) {
@@ -95,6 +95,7 @@ type leadership struct {
 	log    *zap.Logger
 	ledger *store.Leader
 	gov    *governor
+	growth *growth
 	// noConsumer says that a job's consumer was deleted by somebody else.
 	noConsumer atomic.Bool
 	care       care
@@ -104,10 +105,13 @@ type leadership struct {
 	jobs     []job.Job
 	readJobs bool
 	stir     stir
+	bell     chan struct{} // closed to have the loops take their turn at once, and then replaced
+	rung     int64
 }
 
 func newLeadership(c *Coordinator, log *zap.Logger, leader *store.Leader, db Database) *leadership {
-	l := &leadership{c: c, log: log, ledger: leader}
+	l := &leadership{c: c, log: log, ledger: leader, bell: make(chan struct{})}
+	l.growth = &growth{leadership: l, jobs: map[job.ID]*grown{}, reasons: map[job.ID]job.Reason{}}
 	l.gov = newGovernor(l, db)
 	return l
 }

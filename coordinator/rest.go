@@ -33,17 +33,36 @@ func works(jobs []job.Job) bool {
 	return slices.ContainsFunc(jobs, func(j job.Job) bool { return j.State == job.Planning || j.State.Active() })
 }
 
-// rest is how long a loop of an interval waits for its next turn, and what ends that wait early; nil: nothing.
+// rest is how long a loop of an interval waits for its next turn, and what ends that wait early.
 func (l *leadership) rest(interval time.Duration) (time.Duration, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stir.working {
-		return interval, nil
+		return interval, l.bell
 	}
 	return max(interval, restEvery), l.stir.begins
 }
 
-// turns calls fn at once and then after each interval, until ctx ends; while no job is at work less often, and at once when one is.
+// ring has every loop take its turn at once: there is something to do that nobody waits for yet, as after the last range of a round.
+func (l *leadership) ring() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.bell != nil {
+		close(l.bell)
+	}
+	l.bell = make(chan struct{})
+	l.rung++
+}
+
+// rings counts them.
+func (l *leadership) rings() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rung
+}
+
+// turns calls fn at once and then after each interval, until ctx ends; while no job is at work less often, and at once when one is, or when
+// somebody rings.
 func (l *leadership) turns(ctx context.Context, interval time.Duration, fn func(context.Context)) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()

@@ -37,6 +37,26 @@ func TestLoopsRestWithoutWork(t *testing.T) {
 	})
 }
 
+// Who rings has every loop take its turn at once, also one that is at work; its pace goes on from there.
+func TestABellEndsTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, end := context.WithCancel(t.Context())
+		l := &leadership{bell: make(chan struct{})}
+		l.note([]job.Job{{State: job.Running}})
+		var turns []time.Duration
+		began := time.Now()
+		go l.turns(ctx, 100*time.Millisecond, func(context.Context) { turns = append(turns, time.Since(began)) })
+		time.Sleep(130 * time.Millisecond)
+		l.ring()
+		time.Sleep(110 * time.Millisecond)
+		end()
+		synctest.Wait()
+		ms := time.Millisecond
+		require.Equal(t, []time.Duration{0, 100 * ms, 130 * ms, 230 * ms}, turns)
+		require.Equal(t, int64(1), l.rings())
+	})
+}
+
 func TestWorkIsToPlanAndToRun(t *testing.T) {
 	for state, want := range map[job.State]bool{
 		job.Planning: true, job.Running: true, job.Verifying: true,

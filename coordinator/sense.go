@@ -182,7 +182,7 @@ func (s *sense) look(ctx context.Context, busy bool) throttle.Sample {
 		}
 	}
 	s.last = s.lag.Read(ctx)
-	s.last.Role = pgx.Identifier{s.pool.Config().ConnConfig.User}.Sanitize()
+	s.last.Role = s.role()
 	s.last.Signals = append(s.last.Signals, s.sampler.Readings()...)
 	for _, m := range s.last.Members {
 		if !s.known[m.Name] && !m.Missing {
@@ -193,6 +193,9 @@ func (s *sense) look(ctx context.Context, busy bool) throttle.Sample {
 	}
 	return s.last
 }
+
+// role is whom the fleet's sessions are, as SQL writes it.
+func (s *sense) role() string { return pgx.Identifier{s.pool.Config().ConnConfig.User}.Sanitize() }
 
 // costs is what reading took so far, the replicas with their heartbeat first.
 func (s *sense) costs() []job.ReadCost {

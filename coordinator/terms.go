@@ -86,6 +86,12 @@ func termsOf(j job.Job, schedule throttle.Schedule, err error, now time.Time, d 
 	return t
 }
 
+// waits are the terms of a job that has to wait, whatever else may limit it.
+func (t terms) waits(why job.Reason) terms {
+	t.factor, t.reasons = 0, append([]job.Reason{why}, t.reasons...)
+	return t
+}
+
 // explain says what holds the job back, the binding cause first, and what part of what it could do is lost to that.
 func (t terms) explain(d throttle.Decision, given int, rate float64, s supply) (why []job.Reason, lost float64) {
 	shared := reasons(d.Reasons)

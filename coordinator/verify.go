@@ -15,66 +15,92 @@ import (
 )
 
 const (
-	verifyEvery = 200 * time.Millisecond
-	mostRounds  = 3 // of verification and repair
+	verifyEvery = 50 * time.Millisecond
+	mostRounds  = 3 // of verification and repair that walk keys
 )
 
 // verify leads each job whose ranges are done to its proof: coverage without gaps, and residual and check counted through the fleet
-// until a round finds nothing. In block order a row that moves may be missed by a round, so the last word is that of one snapshot of the
-// whole table after it. `complete` means that, and that every replica has it.
+// until a round finds nothing. `complete` means that, and that every replica has it.
+//
+// The first round reads the blocks of the heap in one snapshot: rows that move meanwhile have one place in it. If it finds nothing, that
+// is the proof. Where it finds rows, or cannot come to its end, the rounds that walk keys follow, which repair what they find. A job in
+// block order has rounds of its own: see looks.prove.
 func (l *leadership) verify(ctx context.Context) {
-	looks := newLooks(ctx, l)
-	defer looks.wait()
+	v := &verification{leadership: l, held: map[job.ID]*snapshot{}}
+	v.looks = newLooks(ctx, l)
+	defer v.looks.wait()
+	defer v.letGo(func(job.ID) bool { return true })
 	l.turns(ctx, verifyEvery, within(longestTick, func(ctx context.Context) {
+		v.drop()
 		l.each(ctx, func(j job.Job) bool { return j.State.Active() && j.Planned }, func(j job.Job) {
-			if err := l.prove(ctx, looks, j); err != nil {
+			if err := v.prove(ctx, j); err != nil {
 				l.complain(ctx, "verification stopped for now", err, zap.String("job", j.Name))
 			}
 		})
 	}))
 }
 
-func (l *leadership) prove(ctx context.Context, looks *looks, j job.Job) error {
-	open, err := l.ledger.HasOpen(ctx, j.ID)
-	if err != nil || open {
+// verification is what one term's verifier holds.
+type verification struct {
+	*leadership
+	held  map[job.ID]*snapshot // the rounds that read blocks in them
+	looks *looks
+}
+
+func (v *verification) prove(ctx context.Context, j job.Job) error {
+	open, err := v.ledger.HasOpen(ctx, j.ID)
+	if err != nil {
 		return err
+	}
+	if open {
+		return v.watch(ctx, j)
 	}
 	// The snapshot may be older than the last range: decide on the job as it stands.
-	if j, err = l.ledger.Get(ctx, j.ID); err != nil || !j.State.Active() || !j.Planned {
+	if j, err = v.ledger.Get(ctx, j.ID); err != nil || !j.State.Active() || !j.Planned {
 		return err
 	}
-	if failed, err := l.ledger.FailedRanges(ctx, j.ID); err != nil || len(failed) > 0 {
+	if j.Snapshot != "" {
+		why, err := v.ledger.BlocksLeft(ctx, j.ID, j.Round)
 		if err != nil {
 			return err
 		}
-		_, err = l.ledger.Pause(ctx, j.ID, "backfleet", fmt.Sprintf("ranges failed: %s; `backfleet retry %s` tries them again", strings.Join(failed, "; "), j.Name))
+		if why != "" {
+			return v.giveUp(ctx, j, why)
+		}
+		v.letGo(func(id job.ID) bool { return id == j.ID }) // all is read
+	} else if failed, err := v.ledger.FailedRanges(ctx, j.ID); err != nil || len(failed) > 0 {
+		if err != nil {
+			return err
+		}
+		_, err = v.ledger.Pause(ctx, j.ID, "backfleet", fmt.Sprintf("ranges failed: %s; `backfleet retry %s` tries them again", strings.Join(failed, "; "), j.Name))
 		return err
 	}
-	attached, err := l.newLeaves(ctx, j)
+	attached, err := v.newLeaves(ctx, j)
 	if err != nil {
 		return err
 	}
 	if len(attached) > 0 {
-		l.log.Info("leaf partitions attached since the plan", zap.String("job", j.Name), zap.Int("leaves", len(attached)))
-		return l.ledger.Freeze(ctx, j, attached)
+		v.log.Info("leaf partitions attached since the plan", zap.String("job", j.Name), zap.Int("leaves", len(attached)))
+		return v.ledger.Freeze(ctx, j, attached)
 	}
-	if j.State == job.Running {
-		return l.startRound(ctx, j, 1)
+	if j.Order == job.OrderBlock {
+		return v.looks.prove(ctx, j)
 	}
-	result, err := l.ledger.RoundResult(ctx, j.ID, j.Round)
+	byKey := j.Round - j.BlockRounds
+	if byKey == 0 && j.Snapshot == "" {
+		return v.startBlocks(ctx, j)
+	}
+	result, err := v.ledger.RoundResult(ctx, j.ID, j.Round)
 	if err != nil {
 		return err
 	}
-	if j.Order == job.OrderBlock {
-		look := j.LastLook
-		if look == nil || look.Round != j.Round {
-			looks.begin(j)
-			return nil
-		}
-		result = store.RoundResult{Residual: look.Residual, CheckFails: look.CheckFails, Failing: look.Failing}
-	}
+	return v.settle(ctx, j, result, byKey)
+}
+
+// settle goes by what a round found, after so many that could repair: another one, or the job's end.
+func (l *leadership) settle(ctx context.Context, j job.Job, result store.RoundResult, rounds int) error {
 	left := result.Residual + result.CheckFails
-	if left > 0 && j.Round < mostRounds {
+	if left > 0 && rounds < mostRounds {
 		return l.startRound(ctx, j, j.Round+1)
 	}
 	if left > 0 {
@@ -88,6 +114,7 @@ func (l *leadership) startRound(ctx context.Context, j job.Job, round int) error
 	j, err := l.ledger.StartRound(ctx, j.ID, round)
 	if err == nil && j.Round == round {
 		l.log.Info("verification round begins", zap.String("job", j.Name), zap.Int("round", j.Round))
+		l.ring()
 	}
 	return err
 }

@@ -70,6 +70,7 @@ type carrier struct {
 	poison   isolation
 	found    *statement.Step // a proof found open rows in it, and they are not repaired yet
 	exclude  bool
+	perBlock float64 // rows of a block, as last counted; 0: not known
 	rows     int64
 	batches  int64
 	lastBeat atomic.Int64 // unix nanoseconds of the last batch or renewal
@@ -185,10 +186,10 @@ func (c *carrier) prepare(ctx context.Context) error {
 	}
 	c.limits = c.job.Limits
 	c.target = statement.For(c.claim.Schema, c.claim.Table, c.job.Key, c.job.Spec, alias)
-	c.target.Blocks = c.claim.File != 0
+	c.target.Blocks = c.claim.File != 0 && c.job.Order == job.OrderBlock
 	c.exclude = c.claim.Quarantine > 0
 	c.at = c.claim.Checkpoint
-	c.sizer = c.slot.sizerFor(c.claim, c.limits)
+	c.sizer = c.slot.sizerFor(c.claim, c.limits, c.counts())
 	if !c.target.Blocks {
 		return nil
 	}
@@ -215,8 +216,12 @@ func (c *carrier) permit(stop context.Context) error {
 			return errStopped
 		}
 		c.limits = limits
-		if target := c.desk.batchTarget(limits.Batch.Target.D()); target != c.aim || limits.Batch.MaxRows != c.most {
-			c.aim, c.most = target, limits.Batch.MaxRows
+		most := limits.Batch.MaxRows
+		if c.counts() {
+			most = countMost
+		}
+		if target := c.desk.batchTarget(limits.Batch.Target.D()); target != c.aim || most != c.most {
+			c.aim, c.most = target, most
 			c.sizer.SetLimits(c.aim, c.most)
 		}
 		now := c.slot.w.cfg.Now()

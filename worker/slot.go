@@ -37,17 +37,22 @@ type slot struct {
 
 // sizing is what a batch size was learned on.
 type sizing struct {
-	id   job.ID
-	kind job.Kind
+	id     job.ID
+	kind   job.Kind
+	blocks bool
 }
 
 // sizerFor returns the slot's sizer if it has learned on this kind of work, else a new one.
-func (s *slot) sizerFor(c job.Claim, limits job.Limits) *throttle.Sizer {
-	if on := (sizing{c.Ref.Job, c.Kind}); s.sizer == nil || s.sized != on {
-		s.sized = on
-		s.sizer = throttle.NewSizer(throttle.SizerConfig{Target: limits.Batch.Target.D(), Max: limits.Batch.MaxRows})
+func (s *slot) sizerFor(c job.Claim, limits job.Limits, counts bool) *throttle.Sizer {
+	most := limits.Batch.MaxRows
+	if counts {
+		most = countMost
 	}
-	s.sizer.SetLimits(limits.Batch.Target.D(), limits.Batch.MaxRows)
+	if on := (sizing{c.Ref.Job, c.Kind, counts}); s.sizer == nil || s.sized != on {
+		s.sized = on
+		s.sizer = throttle.NewSizer(throttle.SizerConfig{Target: limits.Batch.Target.D(), Max: most})
+	}
+	s.sizer.SetLimits(limits.Batch.Target.D(), most)
 	return s.sizer
 }
 

@@ -16,6 +16,9 @@ import (
 // step carries one batch: the limiter, the boundary, and one transaction in one round trip that also finds where the next batch
 // ends. finished: the range's end is committed.
 func (c *carrier) step(ctx, stop context.Context) (finished bool, err error) {
+	if c.counts() {
+		return c.count(ctx, stop)
+	}
 	want := c.size()
 	keys, err := c.slot.limiter.Wait(stop, want)
 	if err != nil {
@@ -147,7 +150,7 @@ func (c *carrier) transact(ctx context.Context, t transaction, dest ...any) (too
 	b.Queue(postgres.Begin)
 	set, args := settings.Statement()
 	b.Queue(set, args...)
-	look := !s.Last && !c.target.Blocks && !c.poison.active && !s.To.Strided() && c.passes() == 1
+	look := !s.Last && c.claim.File == 0 && !c.poison.active && !s.To.Strided() && c.passes() == 1
 	if look {
 		ahead.keys = c.sizer.Next(c.limits.Batch.MaxRows)
 		find := c.target.Boundary(s.To.Left(c.claim.Span), s.To.Turn(), ahead.keys)

@@ -11,7 +11,6 @@ type Claim struct {
 	Ref        Ref
 	Kind       Kind
 	Relation   uint32 // OID of the table or leaf partition
-	File       uint32 // the file of the relation whose row addresses the range spans; 0: it spans keys
 	Schema     string // the relation's present name
 	Table      string
 	Span       ranges.Span
@@ -20,7 +19,10 @@ type Claim struct {
 	Token      string // random, made by this claim; a failover may take the fence back, never this
 	Attempts   int    // claims of this range, this one included
 	Quarantine int    // rows of this relation in quarantine at the claim: 0 saves their exclusion
-	Owner      string
+	// File is the file of the relation whose blocks the span is: its keys are TIDs. 0: they are keys.
+	File  uint32
+	Bound ranges.Key // the relation's frozen bound
+	Owner string
 }
 
 // Batch is what one committed batch did.

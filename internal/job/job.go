@@ -83,10 +83,13 @@ type Job struct {
 	FreezeWait []string // write transactions that the first batch waits for
 	Planned    bool     // every range is in the ledger; until then totals are estimates
 	Round      int      // the verification pass under way, from 1; 0 before
-	By         string
-	Submitted  time.Time
-	Started    time.Time // first batch allowed; zero before
-	Ended      time.Time // zero before
+	// Snapshot is what the present round reads blocks in; empty: it walks keys, or there is none.
+	Snapshot    string
+	BlockRounds int // of the rounds; those that walk keys follow them
+	By          string
+	Submitted   time.Time
+	Started     time.Time // first batch allowed; zero before
+	Ended       time.Time // zero before
 
 	ResumeState State // where `resume` returns to; set while paused or failed
 	Forecast    *Forecast

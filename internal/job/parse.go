@@ -22,7 +22,7 @@ const maxSpec = 128 << 10
 
 // specFields are the fields at the top of a spec, in the order in which they are documented.
 var specFields = []string{"name", "database", "table", "set", "statement", "alias", "where", "key", "order", "check", "late_rows", "rows_per_range",
-	"weight", "workers", "batch", "throttle", "on_error"}
+	"weight", "workers", "batch", "throttle", "on_error", "verify"}
 
 // ParseSpec reads a job file, applies the defaults and validates what can be validated without the database. It is strict: an
 // unknown field, a field given twice and a value of the wrong type are errors. JSON is read too, as the YAML that it is.

@@ -29,6 +29,7 @@ throttle:
   lag: {target: 2s, soft: 3s, hard: 4s}
   max_rows_per_second: 50000
   max_wal_bytes_per_second: 20MiB
+  max_growth: 1.3
   replicas: {reporting: ignore, "stand.by": hold}
   windows:
     - {cron: "0 22 * * *", tz: Europe/Berlin, for: 8h, rate: 1.0}
@@ -47,6 +48,7 @@ throttle:
       hard: 1000000
       below: true
 on_error: {quarantine_rows: 0}
+verify: {snapshot: 0s}
 `
 
 func TestParseSpecWhole(t *testing.T) {
@@ -68,7 +70,7 @@ func TestParseSpecWhole(t *testing.T) {
 	case l.Weight != 3, l.Workers.Max != 4, l.Batch.Target.D() != 50*time.Millisecond, l.Batch.MaxRows != 500,
 		l.Batch.SynchronousCommit != "local", l.Throttle.Lag != LagRules{Duration(2 * time.Second), Duration(3 * time.Second), Duration(4 * time.Second)},
 		l.Throttle.MaxRowsPerSecond != 50000, l.Throttle.MaxWALBytesPerSecond != 20<<20, l.Throttle.Replicas["reporting"] != "ignore", l.Throttle.Replicas["stand.by"] != "hold",
-		l.OnError.QuarantineRows != 0,
+		l.OnError.QuarantineRows != 0, l.Throttle.MaxGrowth != 1.3, l.Verify.Snapshot != 0,
 		!slices.Equal(l.Throttle.Windows, []Window{{"0 22 * * *", "Europe/Berlin", Duration(8 * time.Hour), 1}, {"0 9 * * 1-5", "UTC", Duration(90 * time.Minute), 0}}),
 		l.Throttle.DefaultRate == nil || *l.Throttle.DefaultRate != 0.3,
 		!maps.Equal(l.Throttle.Signals, map[string]SignalRule{"archive_queue": {"10", "21"}, "autovacuum": {"off", "off"}, "oldest_transaction": {Hard: "1h"}, "disk_free": {"25%", "off"}}),

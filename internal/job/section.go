@@ -10,7 +10,7 @@ import (
 )
 
 // sectionFields are the fields of a spec that a section of another file may hold: how a table is walked, not what is done to it.
-var sectionFields = []string{"where", "key", "order", "check", "late_rows", "rows_per_range", "weight", "workers", "batch", "throttle", "on_error"}
+var sectionFields = []string{"where", "key", "order", "check", "late_rows", "rows_per_range", "weight", "workers", "batch", "throttle", "on_error", "verify"}
 
 // ParseDocument reads YAML as [ParseSpec] does, with the same bounds, and returns its one mapping. The error is a [Refusals].
 func ParseDocument(text []byte, file string) (*ast.MappingNode, error) {

@@ -33,8 +33,10 @@ var limits = settings[Limits]{
 		span("throttle.lag.hard", "10s", 10*time.Millisecond, time.Hour, func(l *Limits) *Duration { return &l.Throttle.Lag.Hard }),
 		whole("throttle.max_rows_per_second", "0", 0, maxRowsCap, func(l *Limits) *int { return &l.Throttle.MaxRowsPerSecond }),
 		bytesCap("throttle.max_wal_bytes_per_second", minWALCap, maxWALCap, func(l *Limits) *Bytes { return &l.Throttle.MaxWALBytesPerSecond }),
+		growthBound("throttle.max_growth", func(l *Limits) *float64 { return &l.Throttle.MaxGrowth }),
 	}, throttleSettings(), []setting[Limits]{
 		whole("on_error.quarantine_rows", "100", 0, 1_000_000, func(l *Limits) *int { return &l.OnError.QuarantineRows }),
+		span("verify.snapshot", "10m", 0, 24*time.Hour, func(l *Limits) *Duration { return &l.Verify.Snapshot }),
 	}),
 	named: namedLimit,
 	more:  func() []string { return append(signalPaths(), replicaPath+"<name>") },

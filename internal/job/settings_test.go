@@ -39,6 +39,8 @@ func TestLimitsSet(t *testing.T) {
 		{"throttle.signals.oldest_transaction.hard", "1h", ""},
 		{"throttle.signals.disk_free.soft", "25%", ""},
 		{"on_error.quarantine_rows", "0", "100"},
+		{"throttle.max_growth", "1.3", "0"},
+		{"verify.snapshot", "0s", "10m0s"},
 	} {
 		next, old, err := set(base, c.path, c.value)
 		if err != nil || old != c.old {

@@ -30,6 +30,13 @@ type Limits struct {
 	Batch    BatchLimits   `yaml:"batch,omitempty" json:"batch"`
 	Throttle ThrottleRules `yaml:"throttle,omitempty" json:"throttle"`
 	OnError  ErrorRules    `yaml:"on_error,omitempty" json:"on_error"`
+	Verify   VerifyLimits  `yaml:"verify,omitempty" json:"verify,omitzero"`
+}
+
+// VerifyLimits bounds what a verification may cost.
+type VerifyLimits struct {
+	// Snapshot is how old the snapshot may become in which a verification reads the table's blocks; 0: it walks keys, in many.
+	Snapshot Duration `yaml:"snapshot,omitempty" json:"snapshot,omitempty"`
 }
 
 // WorkerLimits bounds how many slots carry a job at once.
@@ -49,10 +56,12 @@ type BatchLimits struct {
 
 // ThrottleRules bounds what a job may cost its database.
 type ThrottleRules struct {
-	Lag                  LagRules          `yaml:"lag,omitempty" json:"lag"`
-	MaxRowsPerSecond     int               `yaml:"max_rows_per_second,omitempty" json:"max_rows_per_second,omitempty"`           // 0: no cap
-	MaxWALBytesPerSecond Bytes             `yaml:"max_wal_bytes_per_second,omitempty" json:"max_wal_bytes_per_second,omitempty"` // 0: no cap
-	Replicas             map[string]string `yaml:"replicas,omitempty" json:"replicas,omitempty"`                                 // name: hold | ignore
+	Lag                  LagRules `yaml:"lag,omitempty" json:"lag"`
+	MaxRowsPerSecond     int      `yaml:"max_rows_per_second,omitempty" json:"max_rows_per_second,omitempty"`           // 0: no cap
+	MaxWALBytesPerSecond Bytes    `yaml:"max_wal_bytes_per_second,omitempty" json:"max_wal_bytes_per_second,omitempty"` // 0: no cap
+	// MaxGrowth is how large the table may become, as a multiple of its heap at the freeze. 0: no bound.
+	MaxGrowth float64           `yaml:"max_growth,omitempty" json:"max_growth,omitempty"`
+	Replicas  map[string]string `yaml:"replicas,omitempty" json:"replicas,omitempty"` // name: hold | ignore
 
 	Windows     []Window              `yaml:"windows,omitempty" json:"windows,omitempty"`
 	DefaultRate *float64              `yaml:"default_rate,omitempty" json:"default_rate,omitempty"` // outside of windows; nil: 0, and 1 without windows

@@ -218,6 +218,28 @@ func fraction[T any](path, fallback string, at func(*T) *float64) setting[T] {
 		}}
 }
 
+// growthBound is a multiple of a size; nothing keeps a table exactly as large as it was.
+func growthBound[T any](path string, at func(*T) *float64) setting[T] {
+	const least, most = 1.05, 100
+	within := func(v float64) error {
+		if v != 0 && !(v >= least && v <= most) {
+			return fmt.Errorf("is out of bounds; write a multiple of the table's size from %g to %d, like 1.3, or 0 for no bound", least, most)
+		}
+		return nil
+	}
+	return setting[T]{path: path, number: true, fallback: "0",
+		get:   func(v T) string { return strconv.FormatFloat(*at(&v), 'g', -1, 64) },
+		check: func(v T) error { return within(*at(&v)) },
+		set: func(v *T, text string) error {
+			bound, err := strconv.ParseFloat(text, 64)
+			if err != nil {
+				return within(-1)
+			}
+			*at(v) = bound
+			return within(bound)
+		}}
+}
+
 func parseFraction(text string) (float64, error) {
 	rate, err := strconv.ParseFloat(text, 64)
 	if err != nil || !(rate >= 0 && rate <= 1) {

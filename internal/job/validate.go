@@ -23,9 +23,12 @@ var namePattern = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
 // ValidName reports whether a job or a database may be called so.
 func ValidName(name string) bool { return namePattern.MatchString(name) }
 
-// WithDefaults returns the spec with its schema named and every zero limit replaced by its default. Two zeros keep their
-// meaning and stay: throttle.max_rows_per_second (no cap) and on_error.quarantine_rows (pause at the first row);
-// [ParseSpec] alone can tell an absent quarantine_rows from a zero, and fills it in.
+// zeroes are the limits whose zero says something else than their default.
+var zeroes = []string{"on_error.quarantine_rows", "verify.snapshot"}
+
+// WithDefaults returns the spec with its schema named and every zero limit replaced by its default. Some zeros keep their
+// meaning and stay: throttle.max_rows_per_second (no cap), throttle.max_growth (no bound), on_error.quarantine_rows (pause at the first row) and
+// verify.snapshot (walk keys); [ParseSpec] alone can tell an absent value of the last two from a zero, and fills it in.
 func (s Spec) WithDefaults() Spec {
 	if schema, _, err := SplitTable(s.Table); err == nil && schema == "" {
 		s.Table = "public." + s.Table
@@ -35,7 +38,7 @@ func (s Spec) WithDefaults() Spec {
 	}
 	zero := Limits{}
 	for _, f := range limits.all {
-		if f.fallback != "" && f.path != "on_error.quarantine_rows" && f.get(s.Limits) == f.get(zero) {
+		if f.fallback != "" && !slices.Contains(zeroes, f.path) && f.get(s.Limits) == f.get(zero) {
 			_ = f.set(&s.Limits, f.fallback) // a default is valid: see defaultLimits
 		}
 	}

@@ -111,10 +111,10 @@ type check struct {
 // run goes from what makes all else moot to what only costs, and stops at the end of a stage that refused.
 func (c *check) run(ctx context.Context) error {
 	c.plan.Triggers, c.plan.ForeignKeys = []Trigger{}, []ForeignKey{}
-	work := []func(context.Context) error{c.columns, c.privileges, c.rowSecurity, c.publications, c.lateRows, c.generatedKey, c.expressions, c.replicaNames}
+	work := []func(context.Context) error{c.columns, c.privileges, c.rowSecurity, c.publications, c.lateRows, c.generatedKey, c.expressions, c.replicaNames, c.mayVacuum}
 	costs := []func(context.Context) error{c.indexes, c.triggers, c.foreignKeys, c.residual}
 	if c.spec.Statement != "" {
-		work = []func(context.Context) error{c.privileges, c.rowSecurity, c.lateRows, c.expressions, c.statement, c.replicaNames}
+		work = []func(context.Context) error{c.privileges, c.rowSecurity, c.lateRows, c.expressions, c.statement, c.replicaNames, c.mayVacuum}
 		costs = []func(context.Context) error{c.written}
 	}
 	for _, stage := range [][]func(context.Context) error{

@@ -125,18 +125,6 @@ func (t Target) Proof(s Step) SQL {
 	return SQL{text + outcome + ", (SELECT residual FROM backfleet_proof), (SELECT check_fails FROM backfleet_proof)", p.args}
 }
 
-// counts counts, over rows, those that still match `where` and those whose `check` is not true.
-func (t Target) counts() (residual, failing string) {
-	residual, failing = "0::bigint", "0::bigint"
-	if t.Where != "" {
-		residual = "count(*) FILTER (WHERE " + Paren(t.Where) + ")"
-	}
-	if t.Check != "" {
-		failing = "count(*) FILTER (WHERE " + Paren(t.Check) + " IS NOT TRUE)"
-	}
-	return residual, failing
-}
-
 // open is the predicate of rows that a verification repairs: the residual and, where doing a row again is harmless, rows that
 // fail their check. Empty: none.
 func (t Target) open(withCheck bool) string {

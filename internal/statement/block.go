@@ -13,13 +13,10 @@ const (
 	Rewritten = "BF002"
 )
 
-// address is the column that a relation is walked by in block order.
-var address = []job.Column{{Name: "ctid", Type: "tid"}}
-
 // walk are the columns whose values spans are made of.
 func (t Target) walk() []job.Column {
 	if t.Blocks {
-		return address
+		return tidKey
 	}
 	return t.Key
 }

@@ -207,6 +207,10 @@ func (s subject) statements() []named {
 		add("repair the residual"+v.name, t.Repair(v.step, false))
 		add("repair what fails its check too"+v.name, t.Repair(v.step, true))
 		add("failing"+v.name, t.Failing(v.step))
+		blocks := v.step
+		blocks.Span = ranges.Span{Lo: ranges.Block(7), Hi: ranges.Block(9), HiClosed: v.step.Last}
+		add("count of blocks"+v.name, t.Count(blocks, s.hi))
+		add("counted"+v.name, t.Counted(v.step, 2, 0, 1))
 		add("quarantine"+v.name, t.Quarantine(v.step, row, 100, "23514", "violates a check", true))
 	}
 	// The batch that opens a chunk of four passes, one within its third pass, and the last of them all.

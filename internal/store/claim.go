@@ -27,7 +27,7 @@ func (s *Store) Claim(ctx context.Context, ref job.Ref, owner, replySubject stri
 		err := tx.QueryRow(ctx, q("claim"), ref.Job, ref.Index, ref.Generation, owner, replySubject, fence, token).Scan(
 			&c.Kind, &c.Relation, (*[]string)(&c.Span.Lo), (*[]string)(&c.Span.Hi), &c.Span.HiClosed,
 			(*[]string)(&cp.ChunkLo), (*[]string)(&cp.ChunkHi), &cp.K, &cp.Pass, (*[]string)(&cp.Key),
-			&c.Fence, &c.Token, &c.Attempts, &c.Quarantine, &leaf, &c.File)
+			&c.Fence, &c.Token, &c.Attempts, &c.Quarantine, &leaf, &c.File, (*[]string)(&c.Bound))
 		if errors.Is(err, pgx.ErrNoRows) {
 			return s.whyNot(ctx, tx, ref, prior)
 		}
@@ -38,7 +38,7 @@ func (s *Store) Claim(ctx context.Context, ref job.Ref, owner, replySubject stri
 		if errors.Is(err, pgx.ErrNoRows) || (err == nil && leaf && !isPartition) {
 			return job.ErrRelationGone
 		}
-		if err == nil && c.File != 0 && c.File != file {
+		if err == nil && c.Kind == job.Fill && c.File != 0 && c.File != file {
 			return job.ErrRewritten // as far as can be seen without a lock: each batch looks again
 		}
 		return err

@@ -20,7 +20,7 @@ func TestABatchThatWaitedBehindAClaimTouchesNothing(t *testing.T) {
 	claiming := sc.begin()
 	var none any
 	require.NoError(t, claiming.QueryRow(t.Context(), q("claim"), sc.j.ID, 0, 1, "successor", "reply", -1, "00000000-0000-0000-0000-000000000000").
-		Scan(&none, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil))
+		Scan(&none, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil))
 	late := start(func() (batch, error) { return sc.fillOn(sc.s.pool, to(zombie, key(10), true)) })
 	sc.waitsForLock()
 	require.NoError(t, claiming.Commit(t.Context()))

@@ -208,6 +208,8 @@ type jobRow struct {
 	FreezeWait   []string   `db:"freeze_wait"`
 	PlannedAt    *time.Time `db:"planned_at"`
 	VerifyRound  int        `db:"verify_round"`
+	Snapshot     *string    `db:"snapshot"`
+	BlockRounds  int        `db:"block_rounds"`
 	SubmittedBy  string     `db:"submitted_by"`
 	SubmittedAt  time.Time  `db:"submitted_at"`
 	StartedAt    *time.Time `db:"started_at"`
@@ -234,6 +236,7 @@ func scanJob(row pgx.CollectableRow) (job.Job, error) {
 		Revision: r.Revision, Idempotent: r.Idempotent, Order: job.Order(r.Walk), Passes: r.Passes, SearchPath: r.SearchPath, Estimate: r.Estimate, EstimateBy: r.EstimateBy,
 		Frozen: r.FreezeWait != nil, FreezeWait: r.FreezeWait, Planned: r.PlannedAt != nil, Round: r.VerifyRound,
 		By: r.SubmittedBy, Submitted: r.SubmittedAt, EndLSN: r.EndLSN, StreamClear: r.StreamClear,
+		Snapshot: text(r.Snapshot), BlockRounds: r.BlockRounds,
 	}
 	if r.ResumeState != nil {
 		j.ResumeState = job.State(*r.ResumeState)

@@ -291,9 +291,22 @@ func (l *Leader) DropRelation(ctx context.Context, id job.ID, rel Relation) erro
 	})
 }
 
-// StartRound adds the ranges of a verification round and returns the job in it. A round that is there already is not added again,
-// and none begins while a range is open.
+// StartRound adds the ranges of a verification round that walks keys, and returns the job in it. A round that is there already is not
+// added again, and none begins while a range is open.
 func (l *Leader) StartRound(ctx context.Context, id job.ID, round int) (job.Job, error) {
+	return l.startRound(ctx, id, round, nil, func(tx pgx.Tx, j job.Job) error {
+		if j.Spec.Where == "" && j.Spec.Check == "" {
+			return nil
+		}
+		if _, err := tx.Exec(ctx, q("verify_insert"), id, round, j.Round == j.BlockRounds); err != nil {
+			return err
+		}
+		return l.verifyBlocks(ctx, tx, j, round)
+	})
+}
+
+// startRound begins a round, with the ranges that add writes, unless it is there already or a range is open.
+func (l *Leader) startRound(ctx context.Context, id job.ID, round int, snapshot *string, add func(pgx.Tx, job.Job) error) (job.Job, error) {
 	var out job.Job
 	err := l.tx(ctx, "verify", func(tx pgx.Tx) error {
 		j, err := lockJob(ctx, tx, id)
@@ -306,15 +319,10 @@ func (l *Leader) StartRound(ctx context.Context, id job.ID, round int) (job.Job,
 		if open, err := unsettled(ctx, tx, id); err != nil || open {
 			return err // a retry was faster: what it queued must be part of the round
 		}
-		if j.Spec.Where != "" || j.Spec.Check != "" {
-			if _, err := tx.Exec(ctx, q("verify_insert"), id, round); err != nil {
-				return err
-			}
-			if err := l.verifyBlocks(ctx, tx, j, round); err != nil {
-				return err
-			}
+		if err := add(tx, j); err != nil {
+			return err
 		}
-		rows, err := tx.Query(ctx, q("verify_round"), id, round)
+		rows, err := tx.Query(ctx, q("verify_round"), id, round, snapshot)
 		if err != nil {
 			return err
 		}

@@ -27,6 +27,7 @@ func refScanner(j job.Job) pgx.RowToFunc[job.Ref] {
 	return func(row pgx.CollectableRow) (job.Ref, error) {
 		ref := job.Ref{Database: j.Database, Job: j.ID, Name: j.Name}
 		err := row.Scan(&ref.Index, &ref.Generation, &ref.Blocks)
+		ref.Blocks = ref.Blocks && j.Order == job.OrderBlock // a proof by block that an older worker passes counts for nothing
 		return ref, err
 	}
 }

@@ -22,13 +22,13 @@ import (
 var sqlFiles embed.FS
 
 // queries holds every static statement by name.
-var queries = mustLoad("sql/divergence.sql", "sql/flags.sql", "sql/jobs.sql", "sql/phases.sql", "sql/plan.sql", "sql/ranges.sql", "sql/shown.sql")
+var queries = mustLoad("sql/divergence.sql", "sql/flags.sql", "sql/growth.sql", "sql/jobs.sql", "sql/phases.sql", "sql/plan.sql", "sql/ranges.sql", "sql/shown.sql")
 
 // jobColumns stands for @job in the statements: the columns of a jobRow by name, so that a later version's column is no concern of
 // this one.
 const jobColumns = "id, name, database, spec, spec_hash, limits, state, resume_state, reason, revision, key_columns, idempotent," +
 	" auto_passes, search_path, estimate, estimate_by, freeze_wait, planned_at, verify_round, submitted_by, submitted_at, started_at, ended_at," +
-	" forecast, end_lsn, stream_clear, report, submitted_as, plan_hash, approved_as, approved_at, walk, last_look"
+	" forecast, end_lsn, stream_clear, report, submitted_as, plan_hash, approved_as, approved_at, walk, last_look, snapshot, block_rounds"
 
 // mustLoad reads "-- name: x" sections; a mistake in an embedded file is a mistake in the program.
 func mustLoad(files ...string) map[string]string {

@@ -73,7 +73,7 @@ type table struct {
 	template string
 	rows     int
 	indexed  bool
-	random   bool // its keys lie in another order than its rows
+	uuid     bool // its key is random
 }
 
 func (b *bench) plain() table { return table{template: "plain", rows: b.rows} }
@@ -101,13 +101,13 @@ func (b *bench) prepare(ctx context.Context, c *harness.Cluster, t table) error 
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	kind, id := "bigint", "i"
-	if t.random {
-		kind, id = "uuid", "md5(i::text)::uuid"
+	idType, id := "bigint", "i"
+	if t.uuid {
+		idType, id = "uuid", "md5(i::text)::uuid"
 	}
 	statements := []string{
 		"CREATE EXTENSION pg_prewarm",
-		`CREATE TABLE users (id ` + kind + ` PRIMARY KEY, email text NOT NULL, name text NOT NULL, status int NOT NULL,
+		`CREATE TABLE users (id ` + idType + ` PRIMARY KEY, email text NOT NULL, name text NOT NULL, status int NOT NULL,
 			created_at timestamptz NOT NULL, visits int NOT NULL, note text NOT NULL, email_norm text)`,
 		fmt.Sprintf(`INSERT INTO users SELECT `+id+`, 'User.' || substr(md5(i::text), 1, 8) || '@Example.com', 'name of user ' || i, i %% 7,
 			timestamptz '2020-01-01' + i * interval '1 minute', 0, 'note ' || md5((i * 7)::text)

@@ -192,15 +192,20 @@ func (b *bench) monolithic(ctx context.Context, t table) (rate float64, cost tol
 
 // backfill does the same by a fleet.
 func (b *bench) backfill(ctx context.Context, t table, c muster) (outcome, toll, error) {
+	return b.fill(ctx, t, c.workers, alone+c.more)
+}
+
+// fill does so with a whole spec of its own.
+func (b *bench) fill(ctx context.Context, t table, workers int, spec string) (outcome, toll, error) {
 	tr, err := b.fresh(ctx, t)
 	if err != nil {
 		return outcome{}, toll{}, err
 	}
 	defer tr.end(ctx)
-	if err := tr.fleetOf(c.workers); err != nil {
+	if err := tr.fleetOf(workers); err != nil {
 		return outcome{}, toll{}, err
 	}
-	if err := tr.submit(alone + c.more); err != nil {
+	if err := tr.submit(spec); err != nil {
 		return outcome{}, toll{}, err
 	}
 	o, err := tr.complete(ctx)

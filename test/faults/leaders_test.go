@@ -74,7 +74,7 @@ func TestLeaderCutOff(t *testing.T) {
 func TestStopLeader(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, shape{rows: 60_000, perRange: 500, rate: 8_000})
-	f.beginLinked(slowPlan...)
+	f.beginLinked(append(slowPlan, heldProof...)...)
 	heard := f.listen()
 	f.awaitSQL("the plan is in the middle of a transaction", `SELECT (SELECT count(*) FROM backfleet.ranges) BETWEEN 1 AND 100 AND EXISTS (
 		SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database())`)
@@ -88,19 +88,29 @@ func TestStopLeader(t *testing.T) {
 	f.resume(first)
 
 	f.awaitSQL("the verification is under way", "SELECT state = 'verifying' FROM backfleet.jobs")
-	f.exec("SELECT backfleet.hold('10 minutes')") // it takes less than a second
 	var open int
 	require.NoError(t, f.pool.QueryRow(t.Context(), "SELECT count(*) FROM backfleet.ranges WHERE kind = 'verify' AND state <> 'done'").Scan(&open))
 	require.Positive(t, open, "it was over too soon")
 	second := f.reign()
 	verified := f.replace(second, heard)
+	f.awaitSQL("the snapshot of the one that is frozen ends", "SELECT count(*) <= 1 FROM pg_stat_activity WHERE application_name LIKE 'backfleet proof of%' AND datname = current_database()")
 	f.resume(second)
 	f.exec("SELECT backfleet.release()")
 	f.prove(fmt.Sprintf("frozen while planning: another led after %s, the rest of the plan, from %d ranges, took %s; while verifying, %d ranges to go: after %s",
 		short(planned), before, short(whole), open, short(verified)))
 	var rounds int
 	require.NoError(t, f.pool.QueryRow(t.Context(), "SELECT verify_round FROM backfleet.jobs").Scan(&rounds))
-	require.Equal(t, 1, rounds, "the verification went on where it was")
+	require.Equal(t, 2, rounds, "a snapshot is nobody else's: the round began anew in another")
+}
+
+// heldProof has backfleet.hold() stand from the moment in which the first verification begins.
+var heldProof = []string{
+	`CREATE FUNCTION public.hold_proof() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		IF NEW.kind = 'verify' AND NEW.round = 1 THEN PERFORM backfleet.hold('10 minutes'); END IF;
+		RETURN NULL;
+	END $$`,
+	`CREATE TRIGGER hold_proof AFTER INSERT ON backfleet.ranges FOR EACH ROW EXECUTE FUNCTION public.hold_proof()`,
 }
 
 // slowPlan makes each step of a plan sleep before its commit.

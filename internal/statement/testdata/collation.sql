@@ -324,6 +324,50 @@ n = length(word)
 -- $1 = ""
 -- $2 = "it's \"quoted\""
 
+-- count of blocks
+SELECT '"public"."words"'::regclass::oid, pg_catalog.pg_relation_filenode('"public"."words"'::regclass), count(*), 0::bigint, count(*) FILTER (WHERE (
+n = length(word)
+) IS NOT TRUE)
+ FROM ONLY "public"."words" AS "words"
+ WHERE "words"."ctid" >= CAST($1 AS tid) AND "words"."ctid" < CAST($2 AS tid) AND "words"."word" COLLATE "pg_catalog"."C" <= CAST($3 AS text);
+-- $1 = "(7,0)"
+-- $2 = "(9,0)"
+-- $3 = "it's \"quoted\""
+
+-- counted
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $13::text[], batches = batches + 1,
+  walked = walked + $14, residual = residual + $10, check_fails = check_fails + $11, blocks_left = blocks_left - $12, attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $15 AND index = $16 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"it's \"quoted\""}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{""}
+-- $10 = 0
+-- $11 = 1
+-- $12 = 2
+-- $13 = []string{"it's \"quoted\""}
+-- $14 = 200
+-- $15 = "01JD8Z7Q4T0000000000000001"
+-- $16 = 3
+
 -- quarantine
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
@@ -534,6 +578,53 @@ n = length(word)
 -- $2 = "it's \"quoted\""
 -- $3 = "01JD8Z7Q4T0000000000000001"
 -- $4 = 0x4000
+
+-- count of blocks, last, with rows in quarantine
+SELECT '"public"."words"'::regclass::oid, pg_catalog.pg_relation_filenode('"public"."words"'::regclass), count(*), 0::bigint, count(*) FILTER (WHERE (
+n = length(word)
+) IS NOT TRUE)
+ FROM ONLY "public"."words" AS "words"
+ WHERE "words"."ctid" >= CAST($1 AS tid) AND "words"."ctid" <= CAST($2 AS tid) AND "words"."word" COLLATE "pg_catalog"."C" <= CAST($3 AS text)
+  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $4 AND backfleet_q.relation = CAST($5 AS oid) AND backfleet_q.key = ARRAY["words"."word"::text]);
+-- $1 = "(7,0)"
+-- $2 = "(9,0)"
+-- $3 = "it's \"quoted\""
+-- $4 = "01JD8Z7Q4T0000000000000001"
+-- $5 = 0x4000
+
+-- counted, last, with rows in quarantine
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"public"."words"'::regclass THEN true ELSE false END
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $13::text[], batches = batches + 1,
+  walked = walked + $14, residual = residual + $10, check_fails = check_fails + $11, blocks_left = blocks_left - $12, attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
+  WHERE job_id = $15 AND index = $16 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"it's \"quoted\""}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{""}
+-- $10 = 0
+-- $11 = 1
+-- $12 = 2
+-- $13 = []string{"it's \"quoted\""}
+-- $14 = 0
+-- $15 = "01JD8Z7Q4T0000000000000001"
+-- $16 = 3
 
 -- quarantine, last, with rows in quarantine
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),

@@ -1,6 +1,6 @@
 -- name: relation_insert
-INSERT INTO backfleet.relations (job_id, ordinal, relation, name, leaf, bound, planned, file)
-VALUES ($1, (SELECT coalesce(max(ordinal), -1) + 1 FROM backfleet.relations WHERE job_id = $1), $2, $3, $4, $5, $5::text[] IS NULL, $6)
+INSERT INTO backfleet.relations (job_id, ordinal, relation, name, leaf, bound, planned, size, file)
+VALUES ($1, (SELECT coalesce(max(ordinal), -1) + 1 FROM backfleet.relations WHERE job_id = $1), $2, $3, $4, $5, $5::text[] IS NULL, pg_relation_size($2::oid), $6)
 ON CONFLICT (job_id, relation) DO NOTHING
 
 -- name: relation_rewritten
@@ -79,14 +79,14 @@ UPDATE backfleet.ranges SET state = 'dropped', ended_at = clock_timestamp(), lea
  WHERE job_id = $1 AND relation = $2 AND state IN ('queued', 'released', 'running', 'failed')
 
 -- name: verify_insert
--- The ranges of verification round $2: every fill range for the first, those that found something for a later one. A relation that is
--- gone has nothing to prove.
+-- The ranges of verification round $2, which walks keys: every fill range if it is the first that does ($3), those that found something for a
+-- later one. A relation that is gone has nothing to prove.
 INSERT INTO backfleet.ranges (job_id, index, kind, round, relation, lo, hi, hi_inclusive, chunk_lo, chunk_hi, key)
 SELECT r.job_id, (SELECT max(index) FROM backfleet.ranges WHERE job_id = $1) + row_number() OVER (ORDER BY r.index),
        'verify', $2::int, r.relation, r.lo, r.hi, r.hi_inclusive, r.lo, r.hi, r.lo
   FROM backfleet.ranges r JOIN backfleet.relations l USING (job_id, relation)
  WHERE r.job_id = $1 AND r.state = 'done' AND NOT l.dropped AND l.file IS NULL
-   AND CASE WHEN $2::int = 1 THEN r.kind = 'fill' ELSE r.kind = 'verify' AND r.round = $2::int - 1 AND r.residual + r.check_fails > 0 END
+   AND CASE WHEN $3 THEN r.kind = 'fill' ELSE r.kind = 'verify' AND r.round = $2::int - 1 AND r.residual + r.check_fails > 0 END
 
 -- name: verify_blocks
 -- Ranges of a verification round over all blocks that a relation has now: $4 of them in each, up to $5.
@@ -100,7 +100,33 @@ SELECT $1, (SELECT coalesce(max(index), -1) FROM backfleet.ranges WHERE job_id =
 UPDATE backfleet.jobs SET last_look = $3 WHERE id = $1 AND state = 'verifying' AND verify_round = $2
 
 -- name: verify_round
-UPDATE backfleet.jobs SET verify_round = $2, state = 'verifying', revision = revision + 1 WHERE id = $1 RETURNING @job
+UPDATE backfleet.jobs SET verify_round = $2, state = 'verifying', snapshot = $3, block_rounds = block_rounds + ($3::text IS NOT NULL)::int,
+       revision = revision + 1
+ WHERE id = $1 RETURNING @job
+
+-- name: files
+-- The blocks of each relation that a round in block order reads. Of a file that is replaced meanwhile, no size.
+SELECT l.relation, pg_relation_filenode(l.relation), pg_relation_size(l.relation) / current_setting('block_size')::bigint,
+       pg_relation_filenode(l.relation)
+  FROM backfleet.relations l WHERE l.job_id = $1 AND NOT l.dropped AND l.bound IS NOT NULL ORDER BY l.ordinal
+
+-- name: any_skipped
+SELECT EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND state = 'skipped')
+
+-- name: blocks_forgotten
+-- Whoever was faster has taken this round back.
+UPDATE backfleet.jobs SET snapshot = NULL, revision = revision + 1
+ WHERE id = $1 AND snapshot = $2 RETURNING verify_round
+
+-- name: blocks_dropped
+-- The fence keeps who is at work on one from committing it.
+UPDATE backfleet.ranges SET state = 'dropped', ended_at = clock_timestamp(), lease_until = NULL
+ WHERE job_id = $1 AND kind = 'verify' AND round = $2
+
+-- name: blocks_left
+-- Whether a round in block order proves nothing: a range was given up, or passed by a program that does not know of blocks.
+SELECT coalesce((SELECT coalesce(last_error, 'range ' || index || ' was not read') FROM backfleet.ranges
+  WHERE job_id = $1 AND kind = 'verify' AND round = $2 AND state <> 'dropped' AND (state <> 'done' OR blocks_left <> 0) ORDER BY index LIMIT 1), '')
 
 -- name: unsettled
 -- Whether a range is still to be done: open, or given up until a person decides.
@@ -125,7 +151,7 @@ UPDATE backfleet.jobs SET end_lsn = coalesce(end_lsn, pg_current_wal_lsn()::text
 RETURNING end_lsn
 
 -- name: forget_round
-UPDATE backfleet.jobs SET verify_round = 0, end_lsn = NULL, last_look = NULL WHERE id = $1
+UPDATE backfleet.jobs SET verify_round = 0, end_lsn = NULL, snapshot = NULL, block_rounds = 0, last_look = NULL WHERE id = $1
 
 -- name: forget_ranges
 DELETE FROM backfleet.ranges WHERE job_id = $1 AND kind = 'verify'

@@ -60,7 +60,8 @@ UPDATE backfleet.ranges r
 RETURNING r.kind, r.relation, r.lo, r.hi, r.hi_inclusive, r.chunk_lo, r.chunk_hi, r.k, r.pass, r.key,
           r.fence, r.claim_token::text, r.attempts,
           (SELECT count(*) FROM backfleet.quarantine q WHERE q.job_id = r.job_id AND q.relation = r.relation),
-          (SELECT l.leaf FROM backfleet.relations l WHERE l.job_id = r.job_id AND l.relation = r.relation), coalesce(r.file, 0)
+          (SELECT l.leaf FROM backfleet.relations l WHERE l.job_id = r.job_id AND l.relation = r.relation), coalesce(r.file, 0::oid),
+          (SELECT l.bound FROM backfleet.relations l WHERE l.job_id = r.job_id AND l.relation = r.relation)
 
 -- name: claim_refused
 SELECT r.state, r.generation, coalesce(extract(epoch FROM r.lease_until - clock_timestamp()), 0)::float8,

@@ -82,6 +82,7 @@ export const skipRow = (job) => ask({
 const common = [
   ['throttle.max_rows_per_second', 'Most rows a second (0: no cap)', (l) => l.throttle.max_rows_per_second ?? 0],
   ['throttle.max_wal_bytes_per_second', 'Most WAL a second (20MiB; 0: no cap)', (l) => l.throttle.max_wal_bytes_per_second ?? 0],
+  ['throttle.max_growth', 'Most growth of the table (1.3; 0: no bound)', (l) => l.throttle.max_growth ?? 0],
   ['throttle.lag.target', 'Lag target', (l) => l.throttle.lag.target],
   ['workers.max', 'Most workers', (l) => l.workers.max],
   ['batch.target', 'Time of a batch', (l) => l.batch.target],

@@ -107,7 +107,11 @@ func (l *looks) take(ctx context.Context, j job.Job) (job.LastLook, error) {
 	if err != nil {
 		return found, fmt.Errorf("begin: %w", err)
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // nothing was written
+	defer func() {
+		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookLock)
+		defer cancel()
+		_ = tx.Rollback(back) // nothing was written
+	}()
 	// The locks come before the snapshot: one that is older than a rewrite would see the new file empty.
 	names := make([]string, len(targets))
 	for i, t := range targets {

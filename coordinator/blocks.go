@@ -13,7 +13,7 @@ import (
 const (
 	blocksRange     = 2_048      // 16 MB: a few tens of milliseconds
 	blocksMost      = 40_000_000 // 300 GB: more takes longer than a snapshot may stand
-	mostBlockRounds = 3          // begun, of which none came to its end
+	mostBlockRounds = 2          // begun, of which none came to its end
 )
 
 // startBlocks begins a round that reads blocks, or where that cannot be, one that walks keys.

@@ -5,7 +5,7 @@ import "time"
 const (
 	growthEarly = 0.4                    // of the room: a vacuum is begun there, so that it may be over before a hold
 	growthStep  = 0.02                   // of the room, that a table may grow after a vacuum before the next is due
-	growthLead  = 300 * time.Millisecond // until a hold has stopped the last batch
+	growthLead  = 500 * time.Millisecond // until a hold has stopped the last batch
 	growthSpan  = 200 * time.Millisecond // over which growth is measured
 )
 

@@ -30,13 +30,13 @@ type Limits struct {
 	Batch    BatchLimits   `yaml:"batch,omitempty" json:"batch"`
 	Throttle ThrottleRules `yaml:"throttle,omitempty" json:"throttle"`
 	OnError  ErrorRules    `yaml:"on_error,omitempty" json:"on_error"`
-	Verify   VerifyLimits  `yaml:"verify,omitempty" json:"verify,omitzero"`
+	Verify   VerifyLimits  `yaml:"verify,omitempty" json:"verify"`
 }
 
 // VerifyLimits bounds what a verification may cost.
 type VerifyLimits struct {
 	// Snapshot is how old the snapshot may become in which a verification reads the table's blocks; 0: it walks keys, in many.
-	Snapshot Duration `yaml:"snapshot,omitempty" json:"snapshot,omitempty"`
+	Snapshot Duration `yaml:"snapshot,omitempty" json:"snapshot"`
 }
 
 // WorkerLimits bounds how many slots carry a job at once.

@@ -95,7 +95,7 @@ func (f *fleet) proveRows(want job.State) (report job.Report) {
 
 	var open int
 	require.NoError(f.t, f.pool.QueryRow(ctx, `SELECT count(*) FROM backfleet.ranges
-		WHERE state <> 'done' AND job_id = $1`, report.Job).Scan(&open))
+		WHERE state <> 'done' AND NOT (kind = 'verify' AND state = 'dropped') AND job_id = $1`, report.Job).Scan(&open)) // a round in a lost snapshot is taken back
 	require.Zero(f.t, open, "ranges that are not done")
 	return report
 }

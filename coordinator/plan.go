@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,6 +49,7 @@ func (l *leadership) plan(ctx context.Context) {
 type plannerKey struct {
 	id       job.ID
 	relation uint32
+	file     uint32
 }
 
 type planning struct {
@@ -81,6 +83,9 @@ func (p *planning) advance(ctx context.Context, j job.Job) error {
 		p.looked[j.ID] = time.Now()
 		if err := p.dropGone(ctx, j); err != nil {
 			return err
+		}
+		if again, err := p.replanned(ctx, j); err != nil || again {
+			return err // the snapshot is older than that
 		}
 	}
 	if !j.Planned {
@@ -127,10 +132,14 @@ func (p *planning) extend(ctx context.Context, j job.Job) error {
 	}
 	next, room := counts.Next, planAhead-counts.Queued
 	for _, rel := range rels {
-		key := plannerKey{j.ID, rel.OID}
+		key := plannerKey{j.ID, rel.OID, rel.File}
 		planner := p.planners[key]
 		if planner == nil {
-			planner = ranges.NewPlanner(stepper{p.ledger.Store, j}, j.Spec.RowsPerRange, time.Now)
+			s, err := p.stepper(ctx, j, rel)
+			if err != nil {
+				return err
+			}
+			planner = ranges.NewPlanner(s, j.Spec.RowsPerRange, time.Now)
 			p.planners[key] = planner
 		}
 		from := rel.PlannedTo
@@ -147,7 +156,7 @@ func (p *planning) extend(ctx context.Context, j job.Job) error {
 				}
 				return err
 			}
-			err := p.ledger.AddRanges(ctx, j.ID, rel.OID, found, planned)
+			err := p.ledger.AddRanges(ctx, j.ID, rel.OID, rel.File, found, planned)
 			p.c.traced(ctx, "plan", began, j, err, observe.TraceRanges.Int(len(found)))
 			if err != nil {
 				return err
@@ -227,6 +236,25 @@ func (p *planning) dropGone(ctx context.Context, j job.Job) error {
 	return nil
 }
 
+// replanned plans the relations anew that are walked by row addresses and have another file than these are of. The ranges of the old one can
+// do no harm meanwhile: their batches look at the file themselves.
+func (p *planning) replanned(ctx context.Context, j job.Job) (again bool, err error) {
+	if j.Order != job.OrderBlock {
+		return false, nil
+	}
+	rewritten, err := p.ledger.Rewritten(ctx, j.ID)
+	if err != nil || len(rewritten) == 0 {
+		return false, err
+	}
+	leaves, err := p.leaves(ctx, j)
+	if err != nil {
+		return false, err
+	}
+	leaves = slices.DeleteFunc(leaves, func(l store.Leaf) bool { return !slices.Contains(rewritten, l.OID) })
+	p.log.Warn("table written anew; its row addresses are planned anew", zap.String("job", j.Name), zap.Int("relations", len(leaves)))
+	return true, p.ledger.Freeze(ctx, j, leaves)
+}
+
 // newLeaves lists leaf partitions that were attached after the plan.
 func (l *leadership) newLeaves(ctx context.Context, j job.Job) ([]store.Leaf, error) {
 	rels, err := l.ledger.Relations(ctx, j.ID)
@@ -270,6 +298,16 @@ func (l *leadership) pauseRefused(ctx context.Context, j job.Job, err error) err
 		return pauseErr
 	}
 	return err
+}
+
+// stepper finds the boundaries of a relation's ranges: in the table, or between its blocks.
+func (p *planning) stepper(ctx context.Context, j job.Job, rel store.Relation) (ranges.Stepper, error) {
+	if rel.File == 0 {
+		return stepper{p.ledger.Store, j}, nil
+	}
+	s := ranges.BlockStepper{}
+	err := p.ledger.Pool().QueryRow(ctx, statement.RowsPerBlock, rel.OID).Scan(&s.RowsPerBlock)
+	return s, err
 }
 
 // stepper searches boundaries in the target table, under a job's pinned settings.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/observe"
+	"github.com/backfleet/backfleet/internal/store"
 	"github.com/backfleet/backfleet/ranges"
 )
 
@@ -22,9 +23,12 @@ const (
 // until a round finds nothing. `complete` means that, and that every replica has it.
 //
 // The first round reads the blocks of the heap in one snapshot: rows that move meanwhile have one place in it. If it finds nothing, that
-// is the proof. Where it finds rows, or cannot come to its end, the rounds that walk keys follow, which repair what they find.
+// is the proof. Where it finds rows, or cannot come to its end, the rounds that walk keys follow, which repair what they find. A job in
+// block order has rounds of its own: see looks.prove.
 func (l *leadership) verify(ctx context.Context) {
 	v := &verification{leadership: l, held: map[job.ID]*snapshot{}}
+	v.looks = newLooks(ctx, l)
+	defer v.looks.wait()
 	defer v.letGo(func(job.ID) bool { return true })
 	l.turns(ctx, verifyEvery, within(longestTick, func(ctx context.Context) {
 		v.drop()
@@ -39,7 +43,8 @@ func (l *leadership) verify(ctx context.Context) {
 // verification is what one term's verifier holds.
 type verification struct {
 	*leadership
-	held map[job.ID]*snapshot // the rounds that read blocks in them
+	held  map[job.ID]*snapshot // the rounds that read blocks in them
+	looks *looks
 }
 
 func (v *verification) prove(ctx context.Context, j job.Job) error {
@@ -78,6 +83,9 @@ func (v *verification) prove(ctx context.Context, j job.Job) error {
 		v.log.Info("leaf partitions attached since the plan", zap.String("job", j.Name), zap.Int("leaves", len(attached)))
 		return v.ledger.Freeze(ctx, j, attached)
 	}
+	if j.Order == job.OrderBlock {
+		return v.looks.prove(ctx, j)
+	}
 	byKey := j.Round - j.BlockRounds
 	if byKey == 0 && j.Snapshot == "" {
 		return v.startBlocks(ctx, j)
@@ -86,15 +94,20 @@ func (v *verification) prove(ctx context.Context, j job.Job) error {
 	if err != nil {
 		return err
 	}
+	return v.settle(ctx, j, result, byKey)
+}
+
+// settle goes by what a round found, after so many that could repair: another one, or the job's end.
+func (l *leadership) settle(ctx context.Context, j job.Job, result store.RoundResult, rounds int) error {
 	left := result.Residual + result.CheckFails
-	if left > 0 && byKey < mostRounds {
-		return v.startRound(ctx, j, j.Round+1)
+	if left > 0 && rounds < mostRounds {
+		return l.startRound(ctx, j, j.Round+1)
 	}
 	if left > 0 {
-		return v.end(ctx, j, job.Failed, fmt.Sprintf("after %d rounds of verification %d rows still match `where` and %d fail `check`; among them %s",
+		return l.end(ctx, j, job.Failed, fmt.Sprintf("after %d rounds of verification %d rows still match `where` and %d fail `check`; among them %s",
 			j.Round, result.Residual, result.CheckFails, keys(result.Failing)))
 	}
-	return v.finish(ctx, j)
+	return l.finish(ctx, j)
 }
 
 func (l *leadership) startRound(ctx context.Context, j job.Job, round int) error {

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/zap"
 
+	"github.com/backfleet/backfleet/internal/job"
 	"github.com/backfleet/backfleet/internal/postgres"
 	"github.com/backfleet/backfleet/internal/statement"
 	"github.com/backfleet/backfleet/ranges"
@@ -21,6 +22,12 @@ const (
 	timedOut     = "57014"
 	beginCounted = "begin isolation level repeatable read, read write" // an expression may call what writes, as in any other proof
 )
+
+// counts reports whether the range is one of a round that counts blocks in a snapshot. In a job in block order ranges of blocks are walked, and
+// proved, as those of keys are.
+func (c *carrier) counts() bool {
+	return c.claim.Kind == job.Verify && c.claim.File != 0 && c.job.Order != job.OrderBlock
+}
 
 // count proves one piece of a range of blocks: it counts what is open in the round's snapshot, and then moves the checkpoint with what it
 // found. Nothing is repaired here: where a round finds rows, one that walks keys follows. What keeps the snapshot from being read ends the

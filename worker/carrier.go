@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/zap"
 
@@ -61,7 +62,9 @@ type carrier struct {
 	at    ranges.Checkpoint
 	marks marks
 	heat  heat
-	short bool // no chunk is to be opened in this range: what is left of it is too short, or takes too long to look through
+	// density is about how many rows a block holds, in block order.
+	density float64
+	short   bool // no chunk is to be opened in this range: what is left of it is too short, or takes too long to look through
 
 	next     boundary // found ahead, for the batch that begins where the walk stands
 	poison   isolation
@@ -117,6 +120,12 @@ func (c *carrier) carry(ctx, stop context.Context) error {
 				return err
 			}
 			continue
+		}
+		switch postgres.SQLState(err) {
+		case statement.Rewritten:
+			return job.ErrRewritten
+		case statement.StillOpen:
+			return c.endJob(ctx, err)
 		}
 		class := postgres.Classify(err)
 		c.journey.rolledBack(err)
@@ -177,10 +186,19 @@ func (c *carrier) prepare(ctx context.Context) error {
 	}
 	c.limits = c.job.Limits
 	c.target = statement.For(c.claim.Schema, c.claim.Table, c.job.Key, c.job.Spec, alias)
+	c.target.Blocks = c.claim.File != 0 && c.job.Order == job.OrderBlock
 	c.exclude = c.claim.Quarantine > 0
 	c.at = c.claim.Checkpoint
-	c.sizer = c.slot.sizerFor(c.claim, c.limits)
-	return nil
+	c.sizer = c.slot.sizerFor(c.claim, c.limits, c.counts())
+	if !c.target.Blocks {
+		return nil
+	}
+	return c.read(ctx, statement.SQL{Text: statement.RowsPerBlock, Args: []any{c.claim.Relation}}, func(rows pgx.Rows, err error) error {
+		if err == nil {
+			c.density, err = pgx.CollectExactlyOneRow(rows, pgx.RowTo[float64])
+		}
+		return err
+	})
 }
 
 // permit waits until a batch may start: a fresh budget that does not hold, and a job that may run. It returns why not once the range
@@ -199,7 +217,7 @@ func (c *carrier) permit(stop context.Context) error {
 		}
 		c.limits = limits
 		most := limits.Batch.MaxRows
-		if c.claim.File != 0 {
+		if c.counts() {
 			most = countMost
 		}
 		if target := c.desk.batchTarget(limits.Batch.Target.D()); target != c.aim || most != c.most {
@@ -243,7 +261,7 @@ func (c *carrier) reclaim(ctx, stop context.Context, cause error) (finished bool
 			return true, nil
 		case errors.Is(err, job.ErrNotRunnable):
 			return false, errStopped
-		case errors.Is(err, job.ErrFenced), errors.Is(err, job.ErrRelationGone):
+		case errors.Is(err, job.ErrFenced), errors.Is(err, job.ErrRelationGone), errors.Is(err, job.ErrRewritten):
 			return false, err
 		}
 		c.log.Debug("not claimed yet", zap.String("cause", postgres.Describe(err)))
@@ -310,9 +328,14 @@ func (c *carrier) failJob(ctx context.Context, cause error) error {
 		c.log.Warn("relation renamed", zap.String("from", before), zap.String("to", now))
 		return nil
 	}
+	return c.endJob(ctx, cause)
+}
+
+// endJob ends the job for what a batch met.
+func (c *carrier) endJob(ctx context.Context, cause error) error {
 	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
-	reason := fmt.Sprintf("a batch of %s: %s; once that is mended, `backfleet retry %s` goes on", before, postgres.Describe(cause), c.claim.Ref.Name)
+	reason := fmt.Sprintf("a batch of %s: %s; once that is mended, `backfleet retry %s` goes on", c.target.Relation(), postgres.Describe(cause), c.claim.Ref.Name)
 	if _, err := c.desk.db.Ledger.Fail(ctx, c.claim.Ref.Job, c.claim.Owner, reason); err != nil {
 		return fmt.Errorf("end the job (%s): %w", postgres.Describe(cause), err)
 	}

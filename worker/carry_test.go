@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"testing"
 	"time"
 
@@ -57,17 +56,20 @@ func walkingOver(t *testing.T, spec job.Spec, rows int) *walk {
 	w.exec("create table t (id bigint primary key, n int not null default 0) partition by range (id)")
 	w.exec("create table leaf partition of t default")
 	w.exec("insert into t select i, 0 from generate_series(1, $1::int) i", rows)
+	w.exec("analyze leaf")
 	spec.Name, spec.Database, spec.Table, spec.LateRows = "walk", "main", "public.t", "ignore"
 	spec.OnError.QuarantineRows = 100
 	w.job, err = w.ledger.Submit(ctx, "ann", store.NewJob{Spec: spec.WithDefaults(), Key: []job.Column{{Name: "id", Type: "bigint"}},
-		Idempotent: true, Passes: 4, SearchPath: "public", Estimate: int64(rows), EstimateBy: "the test"})
+		Idempotent: true, Order: spec.Order, Passes: 4, SearchPath: "public", Estimate: int64(rows), EstimateBy: "the test"})
 	require.NoError(t, err)
 	w.leader, err = w.ledger.Lead(ctx, "coordinator")
 	require.NoError(t, err)
 	leaf := uint32(w.one("select 'leaf'::regclass::oid::bigint"))
 	require.NoError(t, w.leader.Freeze(ctx, w.job, []store.Leaf{{OID: leaf, Schema: "public", Name: "leaf", Leaf: true}}))
-	whole := ranges.Range{Relation: leaf, Span: ranges.Span{Hi: ranges.Key{strconv.Itoa(rows)}, HiClosed: true}}
-	require.NoError(t, w.leader.AddRanges(ctx, w.job.ID, leaf, []ranges.Range{whole}, true))
+	rels, err := w.ledger.Relations(ctx, w.job.ID)
+	require.NoError(t, err)
+	whole := ranges.Range{Relation: leaf, Span: ranges.Span{Hi: rels[0].Bound, HiClosed: true}}
+	require.NoError(t, w.leader.AddRanges(ctx, w.job.ID, leaf, rels[0].File, []ranges.Range{whole}, true))
 	require.NoError(t, w.leader.Planned(ctx, w.job.ID))
 	w.job, err = w.leader.Start(ctx, w.job.ID)
 	require.NoError(t, err)

@@ -68,6 +68,10 @@ func (c *carrier) passes() int {
 // opens one, which the chunk's first batch stores with its own rows; one that was begun keeps the order in which it was. Where a chunk
 // takes longer to look through than a statement may, one that was begun is walked without marks, and none is opened in this range.
 func (c *carrier) enter(ctx context.Context) error {
+	if c.target.Blocks {
+		c.enterBlocks()
+		return nil
+	}
 	if c.at.Strided() {
 		if c.marks.known {
 			return nil
@@ -126,6 +130,9 @@ func (c *carrier) steps(ctx context.Context, s ranges.Span, most int) (found []r
 
 // bound finds where a batch of at most so many keys ends that begins where the walk stands.
 func (c *carrier) bound(ctx context.Context, keys int) (boundary, error) {
+	if c.target.Blocks {
+		return c.blockBound(ctx, keys)
+	}
 	if b, ok := c.marked(keys); ok {
 		return b, nil
 	}

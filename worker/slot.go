@@ -43,12 +43,12 @@ type sizing struct {
 }
 
 // sizerFor returns the slot's sizer if it has learned on this kind of work, else a new one.
-func (s *slot) sizerFor(c job.Claim, limits job.Limits) *throttle.Sizer {
+func (s *slot) sizerFor(c job.Claim, limits job.Limits, counts bool) *throttle.Sizer {
 	most := limits.Batch.MaxRows
-	if c.File != 0 {
+	if counts {
 		most = countMost
 	}
-	if on := (sizing{c.Ref.Job, c.Kind, c.File != 0}); s.sizer == nil || s.sized != on {
+	if on := (sizing{c.Ref.Job, c.Kind, counts}); s.sizer == nil || s.sized != on {
 		s.sized = on
 		s.sizer = throttle.NewSizer(throttle.SizerConfig{Target: limits.Batch.Target.D(), Max: most})
 	}
@@ -190,7 +190,7 @@ func (s *slot) receive(ctx, stop context.Context, cancel context.CancelCauseFunc
 	case errors.As(err, &busy):
 		s.nak(log, delivery, busy.Remaining)
 		return
-	case errors.Is(err, job.ErrRelationGone):
+	case errors.Is(err, job.ErrRelationGone), errors.Is(err, job.ErrRewritten):
 		s.nak(log, delivery, 2*time.Second) // the coordinator is about to drop its ranges
 		return
 	default:

@@ -16,7 +16,7 @@ import (
 // step carries one batch: the limiter, the boundary, and one transaction in one round trip that also finds where the next batch
 // ends. finished: the range's end is committed.
 func (c *carrier) step(ctx, stop context.Context) (finished bool, err error) {
-	if c.claim.File != 0 {
+	if c.counts() {
 		return c.count(ctx, stop)
 	}
 	want := c.size()

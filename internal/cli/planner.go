@@ -59,7 +59,7 @@ func (p planner) Submit(ctx context.Context, s api.Submission) (j job.Job, warni
 		return job.Job{}, nil, err
 	}
 	j, err = p.st.Submit(ctx, s.By, store.NewJob{
-		Spec: plan.Spec, Key: plan.Key, Idempotent: plan.Idempotent, Passes: plan.HOT.Passes, SearchPath: plan.SearchPath,
+		Spec: plan.Spec, Key: plan.Key, Idempotent: plan.Idempotent, Order: plan.Walk.Order, Passes: plan.HOT.Passes, SearchPath: plan.SearchPath,
 		Estimate: plan.Rows, EstimateBy: plan.RowsBy, Forecast: plan.Forecast, Again: s.Again,
 		As: s.As, Request: s.Request, Plan: plan, PlanHash: plan.Hash(),
 	})

@@ -117,7 +117,7 @@ func proofText(w io.Writer, r job.Report) {
 		case c.Bound == nil:
 			row("coverage", "%s: was empty", c.Relation)
 		default:
-			row("coverage", "%s: %s, no gap, no overlap, all done up to key %s", c.Relation, words.Plural(c.Ranges, "range"), c.Bound)
+			row("coverage", "%s: %s, no gap, no overlap, all done up to %s %s", c.Relation, words.Plural(c.Ranges, "range"), boundOf(r), c.Bound)
 		}
 	}
 	if len(r.Coverage) == 0 {
@@ -135,6 +135,9 @@ func proofText(w io.Writer, r job.Report) {
 	row("residual", "%s", left(r.Residual, "the spec has no `where`", "left that match `where`"))
 	row("check", "%s", left(r.CheckFails, "the spec has no `check`", "failing"))
 	row("verified", "%s, %s repaired", words.Plural(r.Rounds, "round"), words.Plural(r.Repaired, "row"))
+	if look := r.LastLook; look != nil {
+		row("last look", "the whole table in one snapshot, %s in %s blocks at %s", words.Plural(look.Rows, "row"), words.Count(look.Blocks), words.At(look.At))
+	}
 	row("quarantine", "%s", words.Plural(int64(len(r.Quarantined)), "row"))
 	for _, d := range r.Dropped {
 		row("dropped", "%s", d)
@@ -147,6 +150,14 @@ func proofText(w io.Writer, r job.Report) {
 		row("skipped", "range %s", s)
 	}
 	_ = tw.Flush()
+}
+
+// boundOf says what a bound of the report is.
+func boundOf(r job.Report) string {
+	if r.Order == job.OrderBlock {
+		return "the table's end, row address"
+	}
+	return "key"
 }
 
 func figuresText(w io.Writer, r job.Report) {

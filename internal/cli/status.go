@@ -55,7 +55,7 @@ known to the coordinator that leads the database.`,
 func statusText(w io.Writer, s job.Status, now time.Time) {
 	line := func(key, format string, args ...any) { say(w, "%-11s %s", key, fmt.Sprintf(format, args...)) }
 	line("job", "%s (%s)", s.Name, s.ID)
-	line("table", "%s in database %s", s.Table, s.Database)
+	line("table", "%s in database %s%s", s.Table, s.Database, words.Order(s))
 	line("state", "%s", stateText(s, now))
 	if s.Reason != "" {
 		line("reason", "%s", s.Reason)

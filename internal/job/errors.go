@@ -14,6 +14,8 @@ var (
 	ErrNotRunnable = errors.New("job not runnable")
 	// ErrFenced: another claim took the range over. Stop, and leave the message alone.
 	ErrFenced = errors.New("fenced off: another claim took the range over")
+	// ErrRewritten: the table has another file than the range's row addresses are of; the coordinator plans it anew.
+	ErrRewritten = errors.New("table rewritten")
 	// ErrRelationGone: the leaf partition was dropped or detached; its ranges are dropped.
 	ErrRelationGone = errors.New("relation gone")
 )

@@ -23,6 +23,7 @@ type identity struct {
 	// Left out of the JSON where empty, so that a job of before there were statements keeps its hash.
 	Statement string `json:"statement,omitempty"`
 	Alias     string `json:"alias,omitempty"`
+	Order     Order  `json:"order,omitempty"`
 }
 
 func (s Spec) identity() identity {
@@ -35,11 +36,15 @@ func (s Spec) identity() identity {
 	if alias == table {
 		alias = "" // what it is without being said
 	}
-	return identity{s.Name, s.Database, schema, table, s.Set, s.Where, s.Key, s.Check, s.LateRows, s.RowsPerRange, s.Statement, alias}
+	order := s.Order
+	if order == OrderAuto {
+		order = "" // what it is without being said
+	}
+	return identity{s.Name, s.Database, schema, table, s.Set, s.Where, s.Key, s.Check, s.LateRows, s.RowsPerRange, s.Statement, alias, order}
 }
 
 // Hash returns the sha256, in hex, of what makes this job itself: name, database, table, set or statement and alias, where, key,
-// check, late_rows and rows_per_range with defaults applied. `users` and `public.users` are one table, so they hash alike.
+// order, check, late_rows and rows_per_range with defaults applied. `users` and `public.users` are one table, so they hash alike.
 func (s Spec) Hash() string {
 	text, err := json.Marshal(s.identity()) // object keys come sorted
 	if err != nil {
@@ -65,6 +70,7 @@ func Diff(a, b Spec) []string {
 		{"alias", x.Alias == y.Alias},
 		{"where", x.Where == y.Where},
 		{"key", slices.Equal(x.Key, y.Key)},
+		{"order", x.Order == y.Order},
 		{"check", x.Check == y.Check},
 		{"late_rows", x.LateRows == y.LateRows},
 		{"rows_per_range", x.RowsPerRange == y.RowsPerRange},

@@ -74,6 +74,7 @@ type Job struct {
 	Revision   int64  // raised by every change of state or limits
 	Key        []Column
 	Idempotent bool     // doing a row again leaves what doing it once leaves
+	Order      Order    // OrderKey or OrderBlock
 	Passes     int      // of a chunk, where batch.passes is auto; 0 is 1
 	SearchPath string   // pinned at submit
 	Estimate   int64    // rows in the table at submit
@@ -92,8 +93,9 @@ type Job struct {
 
 	ResumeState State // where `resume` returns to; set while paused or failed
 	Forecast    *Forecast
-	EndLSN      *string // WAL position that every replica must have flushed before `complete`
-	StreamClear bool    // it ended and left nothing in the stream
+	LastLook    *LastLook // of the present round; nil: not taken yet, or the job is not in block order
+	EndLSN      *string   // WAL position that every replica must have flushed before `complete`
+	StreamClear bool      // it ended and left nothing in the stream
 
 	SubmittedAs string // the API's token that submitted it; empty where it was none's
 	PlanHash    string // what its plan came down to at the submit; empty for jobs of before
@@ -108,4 +110,6 @@ type Ref struct {
 	Name       string `json:"name"` // the job's name: part of the subject
 	Index      int    `json:"range"`
 	Generation int    `json:"gen"`
+	// Blocks says that the range spans row addresses: a worker of before these leaves it to others.
+	Blocks bool `json:"blocks,omitempty"`
 }

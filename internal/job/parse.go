@@ -21,7 +21,7 @@ import (
 const maxSpec = 128 << 10
 
 // specFields are the fields at the top of a spec, in the order in which they are documented.
-var specFields = []string{"name", "database", "table", "set", "statement", "alias", "where", "key", "check", "late_rows", "rows_per_range",
+var specFields = []string{"name", "database", "table", "set", "statement", "alias", "where", "key", "order", "check", "late_rows", "rows_per_range",
 	"weight", "workers", "batch", "throttle", "on_error", "verify"}
 
 // ParseSpec reads a job file, applies the defaults and validates what can be validated without the database. It is strict: an
@@ -166,7 +166,8 @@ func (r *specReader) syntax(err error) Refusal {
 func (r *specReader) top(root *ast.MappingNode) {
 	r.each(root, "", func(name string, v ast.Node) {
 		texts := map[string]*string{"name": &r.spec.Name, "database": &r.spec.Database, "table": &r.spec.Table,
-			"statement": &r.spec.Statement, "alias": &r.spec.Alias, "where": &r.spec.Where, "check": &r.spec.Check, "late_rows": &r.spec.LateRows}
+			"statement": &r.spec.Statement, "alias": &r.spec.Alias, "where": &r.spec.Where, "check": &r.spec.Check, "late_rows": &r.spec.LateRows,
+			"order": (*string)(&r.spec.Order)}
 		switch into, isText := texts[name]; {
 		case isText:
 			r.text(v, name, into)

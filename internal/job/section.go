@@ -10,7 +10,7 @@ import (
 )
 
 // sectionFields are the fields of a spec that a section of another file may hold: how a table is walked, not what is done to it.
-var sectionFields = []string{"where", "key", "check", "late_rows", "rows_per_range", "weight", "workers", "batch", "throttle", "on_error", "verify"}
+var sectionFields = []string{"where", "key", "order", "check", "late_rows", "rows_per_range", "weight", "workers", "batch", "throttle", "on_error", "verify"}
 
 // ParseDocument reads YAML as [ParseSpec] does, with the same bounds, and returns its one mapping. The error is a [Refusals].
 func ParseDocument(text []byte, file string) (*ast.MappingNode, error) {
@@ -34,7 +34,8 @@ func Syntax(err error, file string) Refusal {
 func ParseSection(n ast.Node, file, path string) (Spec, error) {
 	r := specReader{file: file, lines: map[string]int{}, spec: Spec{RowsPerRange: DefaultRowsPerRange, Limits: defaultLimits()}}
 	r.each(n, path, func(name string, v ast.Node) {
-		texts := map[string]*string{"where": &r.spec.Where, "check": &r.spec.Check, "late_rows": &r.spec.LateRows}
+		texts := map[string]*string{"where": &r.spec.Where, "check": &r.spec.Check, "late_rows": &r.spec.LateRows,
+			"order": (*string)(&r.spec.Order)}
 		switch into, isText := texts[name]; {
 		case isText:
 			r.text(v, join(path, name), into)

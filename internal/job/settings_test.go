@@ -138,6 +138,7 @@ func TestHashAndDiff(t *testing.T) {
 		"key":            func(s *Spec) { s.Key = []string{"id"} },
 		"check":          func(s *Spec) { s.Check = "a = 1" },
 		"late_rows":      func(s *Spec) { s.LateRows = "ignore" },
+		"order":          func(s *Spec) { s.Order = OrderKey },
 		"rows_per_range": func(s *Spec) { s.RowsPerRange = 7 },
 	} {
 		other := base

@@ -12,7 +12,9 @@ type Spec struct {
 	Alias string   `yaml:"alias,omitempty" json:"alias,omitempty"`
 	Where string   `yaml:"where,omitempty" json:"where,omitempty"`
 	Key   []string `yaml:"key,omitempty" json:"key,omitempty"`
-	Check string   `yaml:"check,omitempty" json:"check,omitempty"`
+	// Order is in which order the rows are walked: that of the key, or of the table's blocks. Empty is OrderAuto.
+	Order Order  `yaml:"order,omitempty" json:"order,omitempty"`
+	Check string `yaml:"check,omitempty" json:"check,omitempty"`
 
 	// LateRows "ignore" accepts that rows inserted below the frozen bound after the freeze are not this job's.
 	LateRows     string `yaml:"late_rows,omitempty" json:"late_rows,omitempty"`

@@ -106,6 +106,9 @@ func (s Spec) refusals() Refusals {
 	if s.LateRows != "" && s.LateRows != "ignore" {
 		add("late_rows", s.LateRows, "is not known", "write ignore, or leave it out")
 	}
+	if why, fix := s.orderFault(); why != "" {
+		add("order", string(s.Order), why, fix)
+	}
 	if s.RowsPerRange < 1 || s.RowsPerRange > maxRowsPerRange {
 		add("rows_per_range", strconv.Itoa(s.RowsPerRange), "is out of bounds",
 			"write a whole number from 1 to "+strconv.Itoa(maxRowsPerRange))

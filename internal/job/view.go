@@ -16,6 +16,7 @@ type Status struct {
 	Reason     string         `json:"reason,omitempty"`
 	Revision   int64          `json:"revision"`
 	Limits     Limits         `json:"limits"`
+	Order      Order          `json:"order"` // in which the rows are walked: key or block
 	Estimate   int64          `json:"rows_estimated"`
 	EstimateBy string         `json:"rows_estimated_by"`
 	Planned    bool           `json:"planned"` // false: Ranges.Total still grows
@@ -211,6 +212,8 @@ type Report struct {
 	Reason      string        `json:"reason,omitempty"`
 	SpecHash    string        `json:"spec_hash"`
 	Verified    bool          `json:"verified"`
+	Order       Order         `json:"order"`               // in which the rows were walked: key or block
+	LastLook    *LastLook     `json:"last_look,omitempty"` // in block order: the whole table in one snapshot, after the last round
 	Coverage    []Coverage    `json:"coverage"`
 	Residual    *int64        `json:"residual,omitempty"`       // nil: the job has no `where`
 	CheckFails  *int64        `json:"check_failures,omitempty"` // nil: the job has no `check`

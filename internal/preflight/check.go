@@ -61,7 +61,9 @@ func Check(ctx context.Context, db Database, spec job.Spec, opt Options) (Plan, 
 		return Plan{}, err
 	}
 	if opt.Sample != nil {
-		sample(ctx, db, &plan, *opt.Sample)
+		if err := sample(ctx, db, &plan, *opt.Sample); err != nil {
+			return Plan{}, err
+		}
 	}
 	return plan, nil
 }
@@ -102,6 +104,7 @@ type check struct {
 	plan    Plan
 	refused Refusals
 
+	falsified  bool     // the sample showed that `set` makes `where` false
 	configured []string // replicas that are asked directly
 }
 
@@ -119,7 +122,7 @@ func (c *check) run(ctx context.Context) error {
 		{c.load},
 		work,
 		costs,
-		{c.size, c.batchIndex, c.replication, c.capacity, c.vacuum, c.otherJobs},
+		{c.size, c.walk, c.batchIndex, c.replication, c.capacity, c.vacuum, c.otherJobs},
 	} {
 		for _, step := range stage {
 			if err := step(ctx); err != nil {

@@ -36,6 +36,7 @@ type Plan struct {
 	Index        string         `json:"index"` // that a batch will use, by EXPLAIN; empty where the table is empty
 	Columns      []Written      `json:"columns"`
 	Statement    *Effects       `json:"statement,omitempty"` // of a job that has one instead of columns to set
+	Walk         Walk           `json:"walk"`
 	HOT          HOT            `json:"hot"`
 	Triggers     []Trigger      `json:"triggers"`
 	ForeignKeys  []ForeignKey   `json:"foreign_keys"`

@@ -99,7 +99,7 @@ func (p Plan) Render(w io.Writer, color bool) error {
 		}
 	}
 	d.line("")
-	d.line("%s", choose(p.Statement == nil, Promise, StatementPromise))
+	d.line("%s", p.promise())
 	takes := ""
 	if p.Forecast != nil {
 		takes = ", " + DurationText(p.Forecast.Duration)
@@ -186,11 +186,19 @@ func newRows(p Plan) string {
 
 // order says in which order a batch takes its rows.
 func order(p Plan) string {
+	if p.blocks() {
+		return "by block, as the rows lie in the table: " + p.Walk.Why + "; " + passes(p, "one pass")
+	}
+	return passes(p, "that of the key")
+}
+
+// passes says in how many passes a chunk is walked; plain is the word for one.
+func passes(p Plan, plain string) string {
 	switch asked := p.Spec.Batch.Passes; {
 	case asked == "1", asked == "auto" && p.HOT.Passes == 1:
-		return "that of the key"
+		return plain
 	case asked == "auto":
-		return fmt.Sprintf("%d passes over each chunk, so that most updates can be HOT; that of the key where few are", p.HOT.Passes)
+		return fmt.Sprintf("%d passes over each chunk, so that most updates can be HOT; %s where few are", p.HOT.Passes, plain)
 	default:
 		return asked + " passes over each chunk, as batch.passes says"
 	}
@@ -201,6 +209,19 @@ const Promise = "Each row that its batch can see, and whose key does not change,
 
 // StatementPromise is the same for a job with a statement.
 const StatementPromise = "Each row that its batch can see, and whose key does not change, is given to the statement exactly once. Rows that come later belong to dual-write."
+
+// BlockPromise is the same for a job in block order.
+const BlockPromise = "Each row that matches `where` is updated exactly once, for it matches no longer; the whole table is looked at in one snapshot after that. Rows that come later belong to dual-write."
+
+func (p Plan) promise() string {
+	switch {
+	case p.Statement != nil:
+		return StatementPromise
+	case p.blocks():
+		return BlockPromise
+	}
+	return Promise
+}
 
 func choose(b bool, yes, no string) string {
 	if b {

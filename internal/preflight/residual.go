@@ -32,6 +32,7 @@ func (c *check) residual(ctx context.Context) error {
 	pe := sqlError(err)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
+		c.falsified = true
 	case tooSlow(err):
 		c.warn(Note, "where", "could not be held against `set` in time: too few rows match it where the table begins", "")
 	case pe != nil && pe.Code == "42501":

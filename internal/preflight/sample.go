@@ -70,8 +70,9 @@ type sampler struct {
 	opt      Sampling
 	ends     time.Time // no batch begins later
 	lockWait time.Duration
-	heap     int64 // bytes of the rows alone, without TOAST
-	keys     int   // of the next batch
+	heap     int64   // bytes of the rows alone, without TOAST
+	density  float64 // rows a block, about
+	keys     int     // of the next batch
 	got      []sampled
 	failed   []string
 }
@@ -82,8 +83,9 @@ type spot struct {
 	key  ranges.Key
 }
 
-// sample fills in the plan's forecast. What stands in the way is a finding and never a refusal.
-func sample(ctx context.Context, db Database, plan *Plan, opt Sampling) {
+// sample fills in the plan's forecast. What stands in the way is a finding; a refusal is only that block order was asked for, and that a
+// batch shows that rows could be done twice in it.
+func sample(ctx context.Context, db Database, plan *Plan, opt Sampling) error {
 	s := &sampler{db: db, plan: plan, opt: opt, ends: time.Now().Add(opt.Within), keys: warmupKeys}
 	began := time.Now()
 	spots, why, err := s.spots(ctx)
@@ -93,10 +95,10 @@ func sample(ctx context.Context, db Database, plan *Plan, opt Sampling) {
 	switch {
 	case err != nil:
 		plan.warn(Warning, "forecast", "was not made: "+postgres.Describe(err), "")
-		return
+		return nil
 	case why != "":
 		plan.warn(Note, "forecast", "was not made: "+why, "")
-		return
+		return nil
 	}
 	for i := range len(spots) + 1 {
 		if ctx.Err() != nil || time.Now().After(s.ends) || len(s.failed) >= mostFailing {
@@ -122,17 +124,21 @@ func sample(ctx context.Context, db Database, plan *Plan, opt Sampling) {
 		if len(s.failed) == 0 {
 			plan.warn(Note, "forecast", "was not made: no sample batch found a row", "")
 		}
-		return
+		return nil
 	}
-	var open, keys float64
+	var open, keys, rows float64
 	for _, b := range s.got {
-		open, keys = open+b.open, keys+b.keys
+		open, keys, rows = open+b.open, keys+b.keys, rows+b.rows
+	}
+	if open > 0 && plan.blocks() {
+		return plan.unproved(int64(open), int64(rows))
 	}
 	if open > 0 {
 		plan.warn(Danger, "where", fmt.Sprintf("still matched %.0f of %.0f rows of the sample batches after the statement: as long as it does, the residual cannot reach zero and the job fails at its verification", open, keys),
 			"write a where that the statement makes false, or leave it out to do every row once")
 	}
 	plan.Forecast = s.forecast(time.Now(), time.Since(began))
+	return nil
 }
 
 // errNothing says that a batch held no key: its rows went meanwhile.
@@ -204,6 +210,7 @@ func (s *sampler) spots(ctx context.Context) (spots []spot, why string, err erro
 			}
 			s.heap, all = s.heap+n, all+blocks[i]
 		}
+		s.density = max(float64(p.Rows)/float64(max(all, 1)), 1)
 		count := min(int64(s.opt.Batches)-1, all, p.Rows/usualKeys+1)
 		for i := range count {
 			at, leaf := all*(2*i+1)/(2*count), 0
@@ -212,6 +219,10 @@ func (s *sampler) spots(ctx context.Context) (spots []spot, why string, err erro
 				leaf++
 			}
 			l := p.Leaves[leaf]
+			if p.blocks() {
+				spots = append(spots, spot{l, ranges.BlockKey(at)})
+				continue
+			}
 			near := s.target(l).Near(at, nearBlocks)
 			key, err := statement.OneKey(tx.Query(ctx, near.Text, pgx.QueryExecModeDescribeExec))
 			if err != nil {
@@ -263,7 +274,9 @@ func held(ctx context.Context, tx pgx.Tx) (string, error) {
 }
 
 func (s *sampler) target(l catalog.Leaf) statement.Target {
-	return statement.For(l.Schema, l.Name, s.plan.Key, s.plan.Spec, s.plan.Table.Name)
+	t := statement.For(l.Schema, l.Name, s.plan.Key, s.plan.Spec, s.plan.Table.Name)
+	t.Blocks = s.plan.blocks()
+	return t
 }
 
 // batch updates the rows from a key on, measures that, and rolls it back. Its row locks are held no longer than a batch's.
@@ -280,19 +293,15 @@ func (s *sampler) batch(ctx context.Context, at spot) (b sampled, err error) {
 		}
 		b.fixed = since(began)
 
-		span := ranges.Span{Lo: at.key}
-		find := t.Boundary(span, ranges.Pass{}, s.keys)
-		began = time.Now()
-		if span.Hi, err = statement.OneKey(tx.Query(ctx, find.Text, append([]any{pgx.QueryExecModeDescribeExec}, find.Args...)...)); err != nil {
-			return err
-		}
-		b.fill = since(began)
-		if span.Hi == nil {
-			last := t.Bound()
-			if span.Hi, err = statement.OneKey(tx.Query(ctx, last.Text, pgx.QueryExecModeDescribeExec)); err != nil {
+		span := s.stretch(at)
+		if !t.Blocks {
+			began = time.Now()
+			if span, err = s.keySpan(ctx, tx, t, at); err != nil {
 				return err
 			}
-			span.HiClosed = true
+			b.fill = since(began)
+		} else if err := b.before(ctx, tx, t, span); err != nil {
+			return err
 		}
 
 		if t.Form != nil { // which may delete the rows, or write elsewhere
@@ -331,6 +340,12 @@ func (s *sampler) batch(ctx context.Context, at spot) (b sampled, err error) {
 			_, b.open, err = look(ctx, tx, t, span)
 			return err
 		}
+		if t.Blocks {
+			if err := before.Rollback(ctx); err != nil {
+				return err
+			}
+			return b.tried(ctx, tx, t, span)
+		}
 		began = time.Now()
 		if b.keys, _, err = look(ctx, tx, t, span); err != nil {
 			return err
@@ -355,6 +370,19 @@ func (s *sampler) batch(ctx context.Context, at spot) (b sampled, err error) {
 		err = errNothing
 	}
 	return b, err
+}
+
+// keySpan is the span of a sample batch from a key on.
+func (s *sampler) keySpan(ctx context.Context, tx pgx.Tx, t statement.Target, at spot) (span ranges.Span, err error) {
+	span.Lo = at.key
+	find := t.Boundary(span, ranges.Pass{}, s.keys)
+	if span.Hi, err = statement.OneKey(tx.Query(ctx, find.Text, append([]any{pgx.QueryExecModeDescribeExec}, find.Args...)...)); err != nil || span.Hi != nil {
+		return span, err
+	}
+	last := t.Bound()
+	span.Hi, err = statement.OneKey(tx.Query(ctx, last.Text, pgx.QueryExecModeDescribeExec))
+	span.HiClosed = true
+	return span, err
 }
 
 // warn adds a finding in its rank.

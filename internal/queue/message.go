@@ -16,8 +16,18 @@ type message struct {
 	job.Ref
 }
 
+// blocksVersion is that of a message whose range spans row addresses. Releases of before these leave it to newer workers.
+const blocksVersion = job.ProtocolVersion + 1
+
 func encode(r job.Ref) ([]byte, error) {
-	return json.Marshal(message{Version: job.ProtocolVersion, Ref: r})
+	return json.Marshal(message{Version: versionOf(r), Ref: r})
+}
+
+func versionOf(r job.Ref) int {
+	if r.Blocks {
+		return blocksVersion
+	}
+	return job.ProtocolVersion
 }
 
 // decode reads a message that was stored under subject. ErrVersion marks one that a newer release can read; every other
@@ -28,10 +38,10 @@ func decode(n names, subject string, data []byte) (job.Ref, error) {
 		return job.Ref{}, fmt.Errorf("not a range message: %w", err)
 	}
 	switch {
-	case m.Version > job.ProtocolVersion:
-		return job.Ref{}, fmt.Errorf("%w: version %d over %d; upgrade this worker", ErrVersion, m.Version, job.ProtocolVersion)
-	case m.Version < job.ProtocolVersion:
-		return job.Ref{}, fmt.Errorf("message version %d is not %d", m.Version, job.ProtocolVersion)
+	case m.Version > blocksVersion:
+		return job.Ref{}, fmt.Errorf("%w: version %d over %d; upgrade this worker", ErrVersion, m.Version, blocksVersion)
+	case m.Version != versionOf(m.Ref):
+		return job.Ref{}, fmt.Errorf("message version %d is not %d", m.Version, versionOf(m.Ref))
 	case m.Job == "":
 		return job.Ref{}, errors.New("the message names no job")
 	case m.Index < 0 || m.Generation < 0:

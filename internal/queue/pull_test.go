@@ -132,7 +132,7 @@ func TestUnreadableMessagesAreTerminatedAndThePullGoesOn(t *testing.T) {
 func TestAMessageOfANewerReleaseIsPutBack(t *testing.T) {
 	_, c := embed(t)
 	consumer(t, c, 10)
-	body := fmt.Sprintf(`{"v":%d,"something":"new"}`, job.ProtocolVersion+1)
+	body := fmt.Sprintf(`{"v":%d,"something":"new"}`, blocksVersion+1)
 	if _, err := c.js.Publish(t.Context(), c.names.rangeOf(ref(1, 1)), []byte(body)); err != nil {
 		t.Fatal(err)
 	}
@@ -143,6 +143,26 @@ func TestAMessageOfANewerReleaseIsPutBack(t *testing.T) {
 	mentions(t, err, "users", "upgrade this worker")
 	if len(inventory(t, c)) != 1 {
 		t.Error("the message is gone")
+	}
+}
+
+// A range of row addresses is of a version of its own: releases that know of keys alone leave it to others.
+func TestARangeOfBlocksIsLeftByOlderReleases(t *testing.T) {
+	_, c := embed(t)
+	consumer(t, c, 10)
+	r := ref(1, 1)
+	r.Blocks = true
+	want(t, c, Published, r)
+	m, err := c.message(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var version struct{ V int }
+	if err := json.Unmarshal(m.Data, &version); err != nil || version.V <= job.ProtocolVersion {
+		t.Errorf("version %d, %v: a release before would take it", version.V, err)
+	}
+	if d := pull(t, c); d.Ref != r {
+		t.Errorf("pulled %+v", d.Ref)
 	}
 }
 

@@ -35,7 +35,7 @@ backfleet_lock AS MATERIALIZED (
 		p.add([]string(c.Checkpoint.ChunkLo)) + `::text[], ` + p.add([]string(c.Checkpoint.ChunkHi)) + `::text[], ` +
 		p.add(int16(c.Checkpoint.K)) + `::smallint, ` + p.add(int16(c.Checkpoint.Pass)) + `::smallint, ` +
 		p.add([]string(c.Checkpoint.Key)) + `::text[])
-   AND relation = ` + regclass(Target{Schema: c.Schema, Name: c.Table}) + ` THEN true ELSE false END
+   AND relation = ` + regclass(Target{Schema: c.Schema, Name: c.Table}) + ` THEN ` + s.sameFile(p) + ` ELSE false END
    AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
   FOR NO KEY UPDATE)`
 }
@@ -87,17 +87,27 @@ func (t Target) fill(s Step, rows string, values texts) SQL {
 		rows += "\n  AND " + t.notQuarantined(&values, s.Claim.Ref.Job, s.Claim.Relation)
 	}
 	work := t.work(rows)
+	if t.Blocks {
+		work += t.unless()
+	}
 	from, to := s.Claim.Checkpoint, s.To
-	return SQL{fillSQL, []any{
+	args := []any{
 		string(s.Claim.Ref.Job), s.Claim.Ref.Index, s.Claim.Fence, s.Claim.Token,
 		[]string(from.ChunkLo), []string(from.ChunkHi), int16(from.K), int16(from.Pass), []string(from.Key),
 		[]string(to.ChunkLo), []string(to.ChunkHi), int16(to.K), int16(to.Pass), []string(to.Key),
 		s.Keys, s.Last, Target{Schema: s.Claim.Schema, Name: s.Claim.Table}.Relation(), work, []string(values),
-	}}
+	}
+	if t.Blocks {
+		return SQL{fillBlocksSQL, append(args, s.Claim.File)}
+	}
+	return SQL{fillSQL, args}
 }
 
 const fillSQL = "SELECT held, moved, written FROM backfleet.fill($1, $2, $3, $4, $5, $6, $7, $8, $9," +
 	" $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)"
+
+const fillBlocksSQL = "SELECT held, moved, written FROM backfleet.fill_blocks($1, $2, $3, $4, $5, $6, $7, $8, $9," +
+	" $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"
 
 // Proof is one step of a verification: it counts, in one pass over the span, the rows that still match `where` and those whose
 // `check` is not true, and moves the checkpoint. It returns (held, moved, residual, check failures).
@@ -205,6 +215,7 @@ type Again struct {
 // Again returns the parts for a row.
 func (t Target) Again(id job.ID, relation uint32, key ranges.Key) Again {
 	var take, work params
+	t.Blocks = false // the row is named by its key
 	return Again{
 		Take: SQL{"DELETE FROM backfleet.quarantine WHERE job_id = " + take.add(string(id)) + " AND relation = " + take.add(relation) +
 			" AND key = " + take.add([]string(key)) + "::text[] RETURNING range_index", take.args},
@@ -217,10 +228,13 @@ func (t Target) Again(id job.ID, relation uint32, key ranges.Key) Again {
 
 // Ahead looks for the row of a key, in whatever form the key is written, and whether its batch is still to come: no checkpoint of the
 // job has passed it, which in a strided chunk is a matter of its pass. It returns (the key as the ledger writes it, ahead); no row where
-// there is none.
+// there is none. In block order any row may be ahead, at a place that it is yet to come to.
 func (t Target) Ahead(id job.ID, relation uint32, key ranges.Key) SQL {
 	var p params
 	row := t.keyRow()
+	if t.Blocks {
+		return SQL{"SELECT " + t.keyText() + ", true FROM " + t.from() + " WHERE " + row + " = " + t.key(&p, key), p.args}
+	}
 	turn := t.hash() + " & (backfleet_r.k - 1)"
 	return SQL{"SELECT " + t.keyText() + ", EXISTS (SELECT 1 FROM backfleet.ranges AS backfleet_r\n  WHERE backfleet_r.job_id = " + p.add(string(id)) +
 		" AND backfleet_r.relation = " + p.add(relation) + "\n   AND backfleet_r.kind = 'fill' AND backfleet_r.state NOT IN ('done', 'dropped')" +

@@ -26,11 +26,16 @@ func (t Target) Measured(s ranges.Span) SQL {
 // Widths sums up how many bytes the columns that the job writes take in the rows of a span.
 func (t Target) Widths(s ranges.Span) SQL {
 	var p params
+	return SQL{"SELECT coalesce(sum(" + t.width() + "), 0)::float8 FROM " + t.from() + " WHERE " + t.within(&p, s), p.args}
+}
+
+// width is how many bytes the columns that the job writes take in a row.
+func (t Target) width() string {
 	cols := slices.Sorted(maps.Keys(t.Set))
 	for i, c := range cols {
 		cols[i] = "coalesce(pg_column_size(" + t.alias() + "." + Quote(c) + "), 0)"
 	}
-	return SQL{"SELECT coalesce(sum(" + strings.Join(cols, " + ") + "), 0)::float8 FROM " + t.from() + " WHERE " + t.within(&p, s), p.args}
+	return strings.Join(cols, " + ")
 }
 
 // Look counts the keys of a span, and of those the rows that match `where` and the rows whose `check` is not true, as a proof does.

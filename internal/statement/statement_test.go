@@ -27,6 +27,7 @@ type subject struct {
 	create []string
 	target statement.Target
 	lo, hi ranges.Key
+	row    ranges.Key // a row of the span; nil: that of lo
 }
 
 func subjects() []subject {
@@ -40,6 +41,17 @@ func subjects() []subject {
 				Check: "email_norm = lower(email)",
 			},
 			lo: ranges.Key{"-5"}, hi: ranges.Key{"1000"},
+		},
+		{
+			name:   "blocks",
+			create: []string{`create table items (shop int, id uuid, name text, name_norm text, primary key (shop, id))`},
+			target: statement.Target{
+				Schema: "public", Name: "items", Blocks: true,
+				Key: []job.Column{{Name: "shop", Type: "integer"}, {Name: "id", Type: "uuid"}},
+				Set: map[string]string{"name_norm": "lower(name)"}, Where: "name_norm IS NULL AND name IS NOT NULL",
+				Check: "name_norm IS NOT DISTINCT FROM lower(name)",
+			},
+			lo: ranges.Key{"(3,0)"}, hi: ranges.Key{"(7,0)"}, row: ranges.Key{"7", "00000000-0000-0000-0000-000000000001"},
 		},
 		{
 			name:   "composite",
@@ -145,24 +157,39 @@ type named struct {
 // statements builds every statement there is for a subject.
 func (s subject) statements() []named {
 	t := s.target
+	row, id, file := s.lo, job.ID("01JD8Z7Q4T0000000000000001"), uint32(0)
+	if t.Blocks {
+		row, file = s.row, 16390
+	}
 	var all []named
 	add := func(name string, sql statement.SQL) { all = append(all, named{name, sql}) }
 	for _, shape := range s.spans() {
 		add("update, "+shape.name, t.Update(shape.span))
 		add("boundary, "+shape.name, t.Boundary(shape.span, ranges.Pass{}, 200))
-		add("steps, "+shape.name, t.Steps(shape.span, 50_000, 100))
+		if t.Blocks {
+			add("tried, "+shape.name, t.Tried(shape.span))
+			add("open, "+shape.name, t.Open(shape.span))
+			add("last look, "+shape.name, t.LastLook(id, 16384, shape.span))
+		} else {
+			add("steps, "+shape.name, t.Steps(shape.span, 50_000, 100))
+		}
 		add("look, "+shape.name, t.Look(shape.span))
 	}
 	add("measured", t.Measured(ranges.Span{Lo: s.lo, Hi: s.hi}))
 	if t.Form == nil {
 		add("widths", t.Widths(ranges.Span{Lo: s.lo, Hi: s.hi}))
 	}
-	add("near", t.Near(7, 64))
-	add("bound", t.Bound())
+	if t.Blocks {
+		add("file", statement.SQL{Text: statement.File, Args: []any{uint32(16384)}})
+		add("rows in a block", statement.SQL{Text: statement.RowsPerBlock, Args: []any{uint32(16384)}})
+	} else {
+		add("near", t.Near(7, 64))
+		add("bound", t.Bound())
+	}
 	add("first key", t.FirstKey(ranges.Span{Lo: s.lo, Hi: s.hi}, ranges.Pass{}))
 	step := statement.Step{
 		Claim: job.Claim{
-			Ref: job.Ref{Database: "main", Job: "01JD8Z7Q4T0000000000000001", Name: "fill", Index: 3, Generation: 1}, Relation: 16384, Schema: t.Schema, Table: t.Name,
+			Ref: job.Ref{Database: "main", Job: "01JD8Z7Q4T0000000000000001", Name: "fill", Index: 3, Generation: 1}, Relation: 16384, File: file, Schema: t.Schema, Table: t.Name,
 			Checkpoint: ranges.Checkpoint{ChunkLo: nil, ChunkHi: s.hi, K: 1, Key: s.lo}, Owner: "worker-1",
 			Fence: 2, Token: "11111111-2222-3333-4444-555555555555",
 		},
@@ -184,7 +211,7 @@ func (s subject) statements() []named {
 		blocks.Span = ranges.Span{Lo: ranges.Block(7), Hi: ranges.Block(9), HiClosed: v.step.Last}
 		add("count of blocks"+v.name, t.Count(blocks, s.hi))
 		add("counted"+v.name, t.Counted(v.step, 2, 0, 1))
-		add("quarantine"+v.name, t.Quarantine(v.step, s.lo, 100, "23514", "violates a check", true))
+		add("quarantine"+v.name, t.Quarantine(v.step, row, 100, "23514", "violates a check", true))
 	}
 	// The batch that opens a chunk of four passes, one within its third pass, and the last of them all.
 	opening, third, end := step, step, last
@@ -200,15 +227,15 @@ func (s subject) statements() []named {
 		step statement.Step
 	}{{"that opens a chunk", opening}, {"of a pass", third}, {"that ends the last pass, with rows in quarantine", end}} {
 		add("fill "+v.name, t.Fill(v.step))
-		add("quarantine "+v.name, t.Quarantine(v.step, s.lo, 100, "23514", "violates a check", true))
+		add("quarantine "+v.name, t.Quarantine(v.step, row, 100, "23514", "violates a check", true))
 	}
 	add("boundary of a pass", t.Boundary(step.Span, chunk.Turn(), 200))
 	add("first key of a pass", t.FirstKey(step.Span, chunk.Turn()))
 	add("heat", statement.Heat(16384))
-	add("quarantine, without a move", t.Quarantine(step, s.lo, 100, "23514", "violates a check", false))
+	add("quarantine, without a move", t.Quarantine(step, row, 100, "23514", "violates a check", false))
 	add("quarantine, its turn", statement.QuarantineTurn("01JD8Z7Q4T0000000000000001"))
-	add("ahead", t.Ahead("01JD8Z7Q4T0000000000000001", 16384, s.lo))
-	again := t.Again("01JD8Z7Q4T0000000000000001", 16384, s.lo)
+	add("ahead", t.Ahead(id, 16384, row))
+	again := t.Again(id, 16384, row)
 	add("again, its turn", again.Take)
 	add("again", again.Work)
 	add("again, counted", again.Count(3, 1))

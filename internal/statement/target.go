@@ -23,7 +23,9 @@ type Target struct {
 	// Alias is the name that the job's expressions may qualify columns with: the spec's table. Empty means Name.
 	Alias string
 	Key   []job.Column
-	Set   map[string]string
+	// Blocks says that spans are of row addresses: the relation is walked as its rows lie in it. Rows are still called by their key.
+	Blocks bool
+	Set    map[string]string
 	// Form is the job's own statement, in the place of an UPDATE by Set; nil: it has none.
 	Form  *job.Form
 	Where string // empty: every row
@@ -95,10 +97,11 @@ func (t Target) keyText() string {
 	return "ARRAY[" + strings.Join(cols, ", ") + "]"
 }
 
-// order is the key's ORDER BY list.
+// order is the walk's ORDER BY list.
 func (t Target) order(direction string) string {
-	cols := make([]string, len(t.Key))
-	for i, c := range t.Key {
+	walk := t.walk()
+	cols := make([]string, len(walk))
+	for i, c := range walk {
 		cols[i] = t.column(c) + direction
 	}
 	return strings.Join(cols, ", ")
@@ -141,6 +144,7 @@ func (t Target) key(b binder, k ranges.Key) string {
 
 // within is the predicate of a span; a span open on both ends is "true".
 func (t Target) within(b binder, s ranges.Span) string {
+	t.Key = t.walk()
 	var conds []string
 	if !s.Lo.Unbounded() {
 		conds = append(conds, t.keyRow()+" >= "+t.key(b, s.Lo))
@@ -215,12 +219,19 @@ func (t Target) Update(s ranges.Span) SQL {
 // Bare is the job's work with one condition in the place of all that a batch asks of its rows, for `plan` to prepare.
 func (t Target) Bare(condition string) SQL { return SQL{Text: t.work(condition)} }
 
-// Boundary finds the key that lies n keys of the pass into the span; no row where the span holds n of them or fewer.
+// Boundary finds the key that lies n keys of the pass into the span; no row where the span holds n of them or fewer. In block order it is
+// a row address, and all rows of the span are looked at.
 func (t Target) Boundary(s ranges.Span, pass ranges.Pass, n int) SQL {
+	walk := t
+	walk.Key = t.walk()
+	return t.nth(walk.keyText(), s, pass, n)
+}
+
+// nth finds what a text says of the row that lies n rows of the pass into the span.
+func (t Target) nth(text string, s ranges.Span, pass ranges.Pass, n int) SQL {
 	var p params
 	where := t.within(&p, s) + t.taken(&p, pass)
-	return SQL{fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s OFFSET %s LIMIT 1",
-		t.keyText(), t.from(), where, t.order(""), p.add(n)), p.args}
+	return SQL{fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s OFFSET %s LIMIT 1", text, t.from(), where, t.order(""), p.add(n)), p.args}
 }
 
 // Bound finds the highest key: the bound that a freeze stores. No row where the relation is empty.
@@ -228,8 +239,8 @@ func (t Target) Bound() SQL {
 	return SQL{fmt.Sprintf("SELECT %s FROM %s ORDER BY %s LIMIT 1", t.keyText(), t.from(), t.order(" DESC")), nil}
 }
 
-// FirstKey finds the lowest key of a pass over a span.
-func (t Target) FirstKey(s ranges.Span, pass ranges.Pass) SQL { return t.Boundary(s, pass, 0) }
+// FirstKey finds the key of the first row of a pass over a span.
+func (t Target) FirstKey(s ranges.Span, pass ranges.Pass) SQL { return t.nth(t.keyText(), s, pass, 0) }
 
 // Steps finds up to count boundaries, each rows keys after the one before, in one statement: a recursive walk of the index that
 // never sorts and returns only the boundaries.

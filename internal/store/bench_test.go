@@ -14,7 +14,7 @@ func planned(b *testing.B, n int) *scene {
 	b.Helper()
 	sc := submitted(b, n)
 	require.NoError(b, sc.l.Freeze(b.Context(), sc.j, []Leaf{{OID: sc.relation, Schema: "public", Name: "t"}}))
-	require.NoError(b, sc.l.AddRanges(b.Context(), sc.j.ID, sc.relation, ones(sc.relation, n), true))
+	require.NoError(b, sc.l.AddRanges(b.Context(), sc.j.ID, sc.relation, 0, ones(sc.relation, n), true))
 	require.NoError(b, sc.l.Planned(b.Context(), sc.j.ID))
 	var err error
 	sc.j, err = sc.l.Start(b.Context(), sc.j.ID)
@@ -41,7 +41,7 @@ func BenchmarkServerAddRanges(b *testing.B) {
 	rs := ones(sc.relation, n)
 	b.ReportAllocs()
 	for b.Loop() {
-		require.NoError(b, sc.l.AddRanges(b.Context(), sc.j.ID, sc.relation, rs, false))
+		require.NoError(b, sc.l.AddRanges(b.Context(), sc.j.ID, sc.relation, 0, rs, false))
 		for i := range rs {
 			rs[i].Index += n
 		}

@@ -22,6 +22,7 @@ func (s *Store) Claim(ctx context.Context, ref job.Ref, owner, replySubject stri
 	}
 	err := s.tx(ctx, "claim", func(tx pgx.Tx) error {
 		var leaf, isPartition bool
+		var file uint32
 		cp := &c.Checkpoint
 		err := tx.QueryRow(ctx, q("claim"), ref.Job, ref.Index, ref.Generation, owner, replySubject, fence, token).Scan(
 			&c.Kind, &c.Relation, (*[]string)(&c.Span.Lo), (*[]string)(&c.Span.Hi), &c.Span.HiClosed,
@@ -33,9 +34,12 @@ func (s *Store) Claim(ctx context.Context, ref job.Ref, owner, replySubject stri
 		if err != nil {
 			return err
 		}
-		err = tx.QueryRow(ctx, q("relation_name"), c.Relation).Scan(&c.Schema, &c.Table, &isPartition)
+		err = tx.QueryRow(ctx, q("relation_name"), c.Relation).Scan(&c.Schema, &c.Table, &isPartition, &file)
 		if errors.Is(err, pgx.ErrNoRows) || (err == nil && leaf && !isPartition) {
 			return job.ErrRelationGone
+		}
+		if err == nil && c.Kind == job.Fill && c.File != 0 && c.File != file {
+			return job.ErrRewritten // as far as can be seen without a lock: each batch looks again
 		}
 		return err
 	})

@@ -247,11 +247,7 @@ func (s *Store) SkipRow(ctx context.Context, id job.ID, by string, relation stri
 
 // skipRow finds the row of a key in the job's relations and sets it aside.
 func (s *Store) skipRow(ctx context.Context, tx pgx.Tx, j job.Job, by, relation string, key ranges.Key, reason string) (skipped int, err error) {
-	rows, err := tx.Query(ctx, q("relations"), j.ID)
-	if err != nil {
-		return 0, err
-	}
-	rels, err := pgx.CollectRows(rows, scanRelation)
+	rels, err := relations(ctx, tx, j.ID)
 	if err != nil {
 		return 0, err
 	}
@@ -264,6 +260,7 @@ func (s *Store) skipRow(ctx context.Context, tx pgx.Tx, j job.Job, by, relation 
 		if err != nil {
 			return 0, err
 		}
+		t.Blocks = rel.File != 0
 		sql := t.Ahead(j.ID, rel.OID, key)
 		var stored []string
 		var ahead bool

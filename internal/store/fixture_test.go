@@ -63,7 +63,7 @@ func begun(t testing.TB, rows, per int) *scene {
 		}
 		rs, lo = append(rs, r), r.Hi
 	}
-	require.NoError(t, sc.l.AddRanges(ctx, sc.j.ID, sc.relation, rs, true))
+	require.NoError(t, sc.l.AddRanges(ctx, sc.j.ID, sc.relation, 0, rs, true))
 	require.NoError(t, sc.l.Planned(ctx, sc.j.ID))
 	var err error
 	sc.j, err = sc.l.Start(ctx, sc.j.ID)

@@ -19,7 +19,8 @@ type NewJob struct {
 	Spec       job.Spec // with defaults
 	Key        []job.Column
 	Idempotent bool
-	Passes     int // that batch.passes auto stands for; 0 is 1
+	Order      job.Order // OrderBlock, or that of the key
+	Passes     int       // that batch.passes auto stands for; 0 is 1
 	SearchPath string
 	Estimate   int64
 	EstimateBy string
@@ -91,7 +92,7 @@ func (s *Store) submit(ctx context.Context, tx pgx.Tx, by string, n NewJob) (out
 	}
 	rows, err := tx.Query(ctx, q("job_insert"), ulid.Make().String(), n.Spec.Name, s.database, jsonb{n.Spec}, n.Spec.Hash(),
 		jsonb{n.Spec.Limits}, jsonb{n.Key}, n.Idempotent, max(n.Passes, 1), n.SearchPath, n.Estimate, n.EstimateBy, by, jsonb{n.Forecast},
-		orNull(n.As), jsonb{n.Plan}, orNull(n.PlanHash))
+		orNull(n.As), jsonb{n.Plan}, orNull(n.PlanHash), walk(n.Order))
 	if err != nil {
 		return out, false, err
 	}
@@ -221,6 +222,8 @@ type jobRow struct {
 	PlanHash     *string    `db:"plan_hash"`
 	ApprovedAs   *string    `db:"approved_as"`
 	ApprovedAt   *time.Time `db:"approved_at"`
+	Walk         string     `db:"walk"`
+	LastLook     []byte     `db:"last_look"`
 }
 
 func scanJob(row pgx.CollectableRow) (job.Job, error) {
@@ -230,7 +233,7 @@ func scanJob(row pgx.CollectableRow) (job.Job, error) {
 	}
 	j := job.Job{
 		ID: job.ID(r.ID), Name: r.Name, Database: r.Database, SpecHash: r.SpecHash, State: job.State(r.State), Reason: r.Reason,
-		Revision: r.Revision, Idempotent: r.Idempotent, Passes: r.Passes, SearchPath: r.SearchPath, Estimate: r.Estimate, EstimateBy: r.EstimateBy,
+		Revision: r.Revision, Idempotent: r.Idempotent, Order: job.Order(r.Walk), Passes: r.Passes, SearchPath: r.SearchPath, Estimate: r.Estimate, EstimateBy: r.EstimateBy,
 		Frozen: r.FreezeWait != nil, FreezeWait: r.FreezeWait, Planned: r.PlannedAt != nil, Round: r.VerifyRound,
 		By: r.SubmittedBy, Submitted: r.SubmittedAt, EndLSN: r.EndLSN, StreamClear: r.StreamClear,
 		Snapshot: text(r.Snapshot), BlockRounds: r.BlockRounds,
@@ -262,7 +265,20 @@ func scanJob(row pgx.CollectableRow) (job.Job, error) {
 			return j, fmt.Errorf("the forecast of job %s: %w", r.Name, err)
 		}
 	}
+	if r.LastLook != nil {
+		if err := json.Unmarshal(r.LastLook, &j.LastLook); err != nil {
+			return j, fmt.Errorf("the last look of job %s: %w", r.Name, err)
+		}
+	}
 	return j, nil
+}
+
+// walk is a job's order as the ledger has it.
+func walk(o job.Order) string {
+	if o == job.OrderBlock {
+		return string(o)
+	}
+	return string(job.OrderKey)
 }
 
 // text is a text of the ledger, empty where there is none.

@@ -75,7 +75,7 @@ func TestAnOldLeaderChangesNothing(t *testing.T) {
 	old := sc.l
 	only := func(_ any, err error) error { return err }
 	changes := map[string]func() error{
-		"AddRanges":       func() error { return old.AddRanges(ctx, id, sc.relation, []ranges.Range{{}}, true) },
+		"AddRanges":       func() error { return old.AddRanges(ctx, id, sc.relation, 0, []ranges.Range{{}}, true) },
 		"BeginNotices":    func() error { return old.BeginNotices(ctx, "slack") },
 		"NoticeFailed":    func() error { return only(old.NoticeFailed(ctx, Notice{Target: "slack"}, "x", time.Second)) },
 		"NoticeSent":      func() error { return old.NoticeSent(ctx, Notice{Target: "slack"}) },
@@ -85,6 +85,7 @@ func TestAnOldLeaderChangesNothing(t *testing.T) {
 		"EndLSN":          func() error { return only(old.EndLSN(ctx, id)) },
 		"Explain":         func() error { return old.Explain(ctx, id, "x") },
 		"Freeze":          func() error { return old.Freeze(ctx, sc.j, []Leaf{{OID: sc.relation, Schema: "public", Name: "t"}}) },
+		"NoteLastLook":    func() error { return old.NoteLastLook(ctx, id, job.LastLook{}) },
 		"GiveUpBlocks":    func() error { return old.GiveUpBlocks(ctx, id, "x", "y") },
 		"GrowthBase":      func() error { return old.GrowthBase(ctx, id) },
 		"StartBlocks":     func() error { return only(old.StartBlocks(ctx, id, 1, "x", nil, 1)) },

@@ -23,6 +23,7 @@ type Relation struct {
 	PlannedTo ranges.Key // where the next boundary search begins; nil: at the start
 	Planned   bool
 	Dropped   bool
+	File      uint32 // whose row addresses its plan is of; 0: it is planned by key
 }
 
 // Leaf names a relation to freeze.
@@ -49,12 +50,14 @@ func (l *Leader) Freeze(ctx context.Context, j job.Job, leaves []Leaf) error {
 		oids := make([]uint32, 0, len(leaves))
 		for _, leaf := range leaves {
 			t := statement.For(leaf.Schema, leaf.Name, j.Key, j.Spec, alias)
-			sql := t.Bound()
-			bound, err := statement.OneKey(tx.Query(ctx, sql.Text, sql.Args...))
+			bound, file, err := bound(ctx, tx, now, t, leaf.OID)
 			if err != nil {
-				return fmt.Errorf("highest key of %s: %w", t.Relation(), err)
+				return err
 			}
-			if _, err := tx.Exec(ctx, q("relation_insert"), j.ID, leaf.OID, t.Relation(), leaf.Leaf, []string(bound)); err != nil {
+			if _, err := tx.Exec(ctx, q("relation_insert"), j.ID, leaf.OID, t.Relation(), leaf.Leaf, []string(bound), file); err != nil {
+				return err
+			}
+			if err := rewritten(ctx, tx, j.ID, leaf.OID, t.Relation(), bound, file); err != nil {
 				return err
 			}
 			tag, err := tx.Exec(ctx, q("relation_back"), j.ID, leaf.OID, t.Relation())
@@ -87,6 +90,47 @@ func (l *Leader) Freeze(ctx context.Context, j job.Job, leaves []Leaf) error {
 		_, err = setState(ctx, tx, now, job.Planning, "", "backfleet", "freeze", "", nil)
 		return err
 	})
+}
+
+// bound reads the upper bound of a relation: its highest key or, in block order, its end and the file that it is the end of.
+func bound(ctx context.Context, tx pgx.Tx, j job.Job, t statement.Target, relation uint32) (bound ranges.Key, file *uint32, err error) {
+	if j.Order != job.OrderBlock {
+		sql := t.Bound()
+		if bound, err = statement.OneKey(tx.Query(ctx, sql.Text, sql.Args...)); err != nil {
+			return nil, nil, fmt.Errorf("highest key of %s: %w", t.Relation(), err)
+		}
+		return bound, nil, nil
+	}
+	var blocks int64
+	if err := tx.QueryRow(ctx, statement.File, relation).Scan(&file, &blocks); err != nil {
+		return nil, nil, fmt.Errorf("size of %s: %w", t.Relation(), err)
+	}
+	return ranges.BlockKey(blocks), file, nil
+}
+
+// rewritten begins the plan of a relation anew that is planned by the row addresses of another file. What is done stays done: those rows no
+// longer match `where`.
+func rewritten(ctx context.Context, tx pgx.Tx, id job.ID, relation uint32, name string, bound ranges.Key, file *uint32) error {
+	if file == nil {
+		return nil
+	}
+	tag, err := tx.Exec(ctx, q("relation_rewritten"), id, relation, name, []string(bound), *file)
+	if err != nil || tag.RowsAffected() == 0 {
+		return err
+	}
+	if _, err := tx.Exec(ctx, q("ranges_rewritten"), id, relation, *file); err != nil {
+		return err
+	}
+	return event(ctx, tx, id, "backfleet", "relation_rewritten", map[string]any{"relation": name})
+}
+
+// Rewritten lists the relations of a job in block order that have another file now than the one that they are planned by.
+func (s *Store) Rewritten(ctx context.Context, id job.ID) ([]uint32, error) {
+	rows, err := s.pool.Query(ctx, q("relations_rewritten"), id)
+	if err != nil {
+		return nil, s.explain("read the relations' files", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[uint32])
 }
 
 func openWriters(ctx context.Context, db querier, oids []uint32) ([]string, error) {
@@ -145,20 +189,24 @@ func transactionIDs(writer string) []string {
 
 // Relations lists a job's relations in planning order.
 func (s *Store) Relations(ctx context.Context, id job.ID) ([]Relation, error) {
-	rows, err := s.pool.Query(ctx, q("relations"), id)
-	if err != nil {
-		return nil, s.explain("list relations", err)
-	}
-	rels, err := pgx.CollectRows(rows, scanRelation)
+	rels, err := relations(ctx, s.pool, id)
 	if err != nil {
 		return nil, s.explain("list relations", err)
 	}
 	return rels, nil
 }
 
+func relations(ctx context.Context, db querier, id job.ID) ([]Relation, error) {
+	rows, err := db.Query(ctx, q("relations"), id)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanRelation)
+}
+
 func scanRelation(row pgx.CollectableRow) (Relation, error) {
 	var r Relation
-	err := row.Scan(&r.OID, &r.Name, &r.Leaf, (*[]string)(&r.Bound), (*[]string)(&r.PlannedTo), &r.Planned, &r.Dropped)
+	err := row.Scan(&r.OID, &r.Name, &r.Leaf, (*[]string)(&r.Bound), (*[]string)(&r.PlannedTo), &r.Planned, &r.Dropped, &r.File)
 	return r, err
 }
 
@@ -177,22 +225,26 @@ func (s *Store) PlanCounts(ctx context.Context, id job.ID) (PlanCounts, error) {
 	return c, nil
 }
 
-// AddRanges writes ranges of one relation and how far its plan now is, in one transaction.
-func (l *Leader) AddRanges(ctx context.Context, id job.ID, relation uint32, rs []ranges.Range, planned bool) error {
+// AddRanges writes ranges of one relation, of a file of it where they span row addresses, and how far its plan now is, in one transaction.
+func (l *Leader) AddRanges(ctx context.Context, id job.ID, relation, file uint32, rs []ranges.Range, planned bool) error {
 	return l.tx(ctx, "plan", func(tx pgx.Tx) error {
 		var to []string
 		if len(rs) > 0 {
 			to = rs[len(rs)-1].Hi
 		}
-		row := make([]any, 9) // CopyFrom encodes each before it asks for the next
+		var of any
+		if file != 0 {
+			of = file
+		}
+		row := make([]any, 10) // CopyFrom encodes each before it asks for the next
 		row[0] = string(id)
 		source := pgx.CopyFromSlice(len(rs), func(i int) ([]any, error) {
 			r := rs[i]
 			var lo, hi any = []string(r.Lo), []string(r.Hi)
-			row = append(row[:1], int32(r.Index), r.Relation, lo, hi, r.HiClosed, lo, hi, lo)
+			row = append(row[:1], int32(r.Index), r.Relation, lo, hi, r.HiClosed, lo, hi, lo, of)
 			return row, nil
 		})
-		columns := []string{"job_id", "index", "relation", "lo", "hi", "hi_inclusive", "chunk_lo", "chunk_hi", "key"}
+		columns := []string{"job_id", "index", "relation", "lo", "hi", "hi_inclusive", "chunk_lo", "chunk_hi", "key", "file"}
 		if _, err := tx.CopyFrom(ctx, pgx.Identifier{"backfleet", "ranges"}, columns, source); err != nil {
 			return err
 		}
@@ -251,7 +303,10 @@ func (l *Leader) StartRound(ctx context.Context, id job.ID, round int) (job.Job,
 		if j.Spec.Where == "" && j.Spec.Check == "" {
 			return nil
 		}
-		return addRound(ctx, tx, id, round, j.Round == j.BlockRounds)
+		if err := addRound(ctx, tx, id, round, j.Round == j.BlockRounds); err != nil {
+			return err
+		}
+		return l.verifyBlocks(ctx, tx, j, round)
 	})
 }
 
@@ -293,6 +348,41 @@ func addRound(ctx context.Context, tx pgx.Tx, id job.ID, round int, first bool) 
 		}
 	}
 	return nil
+}
+
+// verifyBlocks adds the ranges of a round over the relations that are planned by row addresses: all blocks that they have now, for a row may
+// have come to any of them.
+func (l *Leader) verifyBlocks(ctx context.Context, tx pgx.Tx, j job.Job, round int) error {
+	rels, err := relations(ctx, tx, j.ID)
+	if err != nil {
+		return err
+	}
+	for _, rel := range rels {
+		if rel.File == 0 || rel.Dropped {
+			continue
+		}
+		var file uint32
+		var blocks int64
+		if err := tx.QueryRow(ctx, statement.File, rel.OID).Scan(&file, &blocks); err != nil {
+			return fmt.Errorf("size of %s: %w", rel.Name, err)
+		}
+		var density float64
+		if err := tx.QueryRow(ctx, statement.RowsPerBlock, rel.OID).Scan(&density); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, q("verify_blocks"), j.ID, round, rel.OID, ranges.BlocksOf(j.Spec.RowsPerRange, density), blocks, rel.File); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// NoteLastLook keeps what the last look after a round found, unless the job is no longer in it.
+func (l *Leader) NoteLastLook(ctx context.Context, id job.ID, look job.LastLook) error {
+	return l.tx(ctx, "verify", func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, q("last_look"), id, look.Round, jsonb{look})
+		return err
+	})
 }
 
 // unsettled reports whether a range of the job, which the caller has locked, is not at its end.
@@ -393,7 +483,8 @@ func (s *Store) Target(ctx context.Context, tx pgx.Tx, j job.Job, relation uint3
 	}
 	var schema, name string
 	var partition bool
-	if err := tx.QueryRow(ctx, q("relation_name"), relation).Scan(&schema, &name, &partition); err != nil {
+	var file uint32
+	if err := tx.QueryRow(ctx, q("relation_name"), relation).Scan(&schema, &name, &partition, &file); err != nil {
 		return statement.Target{}, fmt.Errorf("relation %d: %w", relation, err)
 	}
 	return statement.For(schema, name, j.Key, j.Spec, alias), nil

@@ -26,7 +26,8 @@ func (l *Leader) Release(ctx context.Context, j job.Job, n int) ([]job.Ref, erro
 func refScanner(j job.Job) pgx.RowToFunc[job.Ref] {
 	return func(row pgx.CollectableRow) (job.Ref, error) {
 		ref := job.Ref{Database: j.Database, Job: j.ID, Name: j.Name}
-		err := row.Scan(&ref.Index, &ref.Generation)
+		err := row.Scan(&ref.Index, &ref.Generation, &ref.Blocks)
+		ref.Blocks = ref.Blocks && j.Order == job.OrderBlock // a proof by block that an older worker passes counts for nothing
 		return ref, err
 	}
 }

@@ -16,6 +16,10 @@ import (
 const promise = "Each row visible to its batch, whose key did not change, was updated exactly once, up to the frozen bound; " +
 	"rows inserted later belong to dual-write."
 
+// blockPromise is that of a job in block order.
+const blockPromise = "Each row that matched `where` was updated exactly once, for it matches no longer; the whole table was looked at in one snapshot after that. " +
+	"Rows inserted later belong to dual-write."
+
 // spanPage is how many ranges a coverage check reads at once.
 const spanPage = 20_000
 
@@ -41,8 +45,11 @@ func (s *Store) BuildReport(ctx context.Context, id job.ID) (job.Report, error) 
 		return job.Report{}, err
 	}
 	r := job.Report{
-		Job: j.ID, Name: j.Name, Database: j.Database, Table: j.Spec.Table, State: j.State, Reason: j.Reason, SpecHash: j.SpecHash,
+		Job: j.ID, Name: j.Name, Database: j.Database, Table: j.Spec.Table, State: j.State, Reason: j.Reason, SpecHash: j.SpecHash, Order: j.Order, LastLook: j.LastLook,
 		Rounds: j.Round, Submitted: j.Submitted, Promise: promise, Quarantined: []job.Quarantined{},
+	}
+	if j.Order == job.OrderBlock {
+		r.Promise = blockPromise
 	}
 	end := time.Now()
 	if !j.Ended.IsZero() {
@@ -72,6 +79,9 @@ func (s *Store) BuildReport(ctx context.Context, id job.ID) (job.Report, error) 
 		res, err := s.RoundResult(ctx, id, j.Round)
 		if err != nil {
 			return r, err
+		}
+		if look := j.LastLook; look != nil && look.Round == j.Round { // it is the last word
+			res.Residual, res.CheckFails, res.Failing = look.Residual, look.CheckFails, look.Failing
 		}
 		if j.Spec.Where != "" {
 			r.Residual = &res.Residual

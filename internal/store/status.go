@@ -63,7 +63,7 @@ func (s *Store) Status(ctx context.Context, id job.ID) (job.Status, error) {
 	}
 	st := job.Status{
 		ID: j.ID, Name: j.Name, Database: j.Database, Table: j.Spec.Table, State: j.State, Reason: j.Reason, Revision: j.Revision,
-		Limits: j.Limits, Estimate: j.Estimate, EstimateBy: j.EstimateBy, Planned: j.Planned, Round: j.Round,
+		Limits: j.Limits, Order: j.Order, Estimate: j.Estimate, EstimateBy: j.EstimateBy, Planned: j.Planned, Round: j.Round,
 		By: j.By, Submitted: j.Submitted, Forecast: j.Forecast,
 	}
 	if !j.Started.IsZero() {

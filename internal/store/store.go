@@ -28,7 +28,7 @@ var queries = mustLoad("sql/divergence.sql", "sql/flags.sql", "sql/growth.sql", 
 // this one.
 const jobColumns = "id, name, database, spec, spec_hash, limits, state, resume_state, reason, revision, key_columns, idempotent," +
 	" auto_passes, search_path, estimate, estimate_by, freeze_wait, planned_at, verify_round, submitted_by, submitted_at, started_at, ended_at," +
-	" forecast, end_lsn, stream_clear, report, submitted_as, plan_hash, approved_as, approved_at, snapshot, block_rounds"
+	" forecast, end_lsn, stream_clear, report, submitted_as, plan_hash, approved_as, approved_at, walk, last_look, snapshot, block_rounds"
 
 // mustLoad reads "-- name: x" sections; a mistake in an embedded file is a mistake in the program.
 func mustLoad(files ...string) map[string]string {

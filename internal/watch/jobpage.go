@@ -68,7 +68,7 @@ func (m model) headLines(st job.Status) []line {
 	if st.Round > 0 && st.State == job.Verifying {
 		head = append(head, say(plain, ", round %d", st.Round))
 	}
-	page := []line{apart(head, line{say(faint, "%s in %s", st.Table, st.Database)}, m.width)}
+	page := []line{apart(head, line{say(faint, "%s in %s%s", st.Table, st.Database, words.Order(st))}, m.width)}
 	if st.Reason != "" {
 		page = append(page, line{span{"reason      ", faint}, span{st.Reason, warn}})
 	}

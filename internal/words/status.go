@@ -99,3 +99,11 @@ func Lost(all []job.Loss) string {
 	}
 	return strings.Join(parts, ", ")
 }
+
+// Order tells in which order a job walks its table, where it is not that of the key.
+func Order(s job.Status) string {
+	if s.Order != job.OrderBlock {
+		return ""
+	}
+	return ", by block"
+}

@@ -203,7 +203,7 @@ func (r *ledgerRun) fill(ctx context.Context) error {
 			if err != nil {
 				return false, err
 			}
-			if err := r.leader.AddRanges(ctx, r.job.ID, rel.OID, found, planned); err != nil {
+			if err := r.leader.AddRanges(ctx, r.job.ID, rel.OID, rel.File, found, planned); err != nil {
 				return false, err
 			}
 			counts.Next, room, from = counts.Next+len(found), room-len(found), found[len(found)-1].Hi

@@ -60,6 +60,7 @@ var parts = []part{
 	{"compare", "against all that people would pick instead, on tables of many kinds, beside a standby and an application", versus, true},
 	{"throughput", "one worker and four against one monolithic UPDATE", throughput, false},
 	{"indexed", "four workers against one monolithic UPDATE, with three secondary indexes", indexed, false},
+	{"random", "random keys: the order of the key against that of the blocks", randomKeys, true},
 	{"proof", "from the last range's end to verified complete; proof by key and by block", proof, true},
 	{"growth", "rows/s and growth of the heap with max_growth and without", growth, true},
 	{"script", "against the usual script, without other traffic", script, false},

@@ -78,7 +78,7 @@ func (c *chaos) none(ctx context.Context, what, sql string, args ...any) error {
 
 // checkRows holds each row's counter against the number of jobs whose bound is not below it.
 func (c *chaos) checkRows(ctx context.Context) error {
-	return c.none(ctx, "a row's counter is wrong", `WITH bounds AS (SELECT bound[1]::bigint AS bound FROM backfleet.relations)
+	return c.none(ctx, "a row's counter is wrong", `WITH bounds AS (`+boundsSQL+`)
 		SELECT format('row %s has %s of %s', id, counter, owed) FROM (
 			SELECT id, counter, (SELECT count(*) FROM bounds WHERE bound >= id) AS owed FROM public.accounts) a WHERE counter <> owed ORDER BY id`)
 }
@@ -89,7 +89,7 @@ func (c *chaos) checkReport(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if r.State != job.Complete || !r.Verified || r.Repaired != 0 || len(r.Quarantined) != 0 || len(r.Coverage) != 1 || len(r.Coverage[0].Gaps) != 0 {
+	if r.State != job.Complete || !r.Verified || r.Repaired != 0 && r.Order == job.OrderKey || len(r.Quarantined) != 0 || len(r.Coverage) != 1 || len(r.Coverage[0].Gaps) != 0 {
 		c.violate("%s ended %s (%s), verified %t, repaired %d, quarantined %d, coverage %+v", name, r.State, r.Reason, r.Verified, r.Repaired, len(r.Quarantined), r.Coverage)
 	}
 	c.figures.rows += r.Rows
@@ -108,7 +108,7 @@ func (c *chaos) checkCoverage(ctx context.Context, name string) error {
 			WHERE j.name = $1 AND kind = 'fill' WINDOW o AS (ORDER BY index)) r
 		WHERE lo IS DISTINCT FROM before OR state <> 'done' OR hi_inclusive <> last OR last AND hi IS DISTINCT FROM bound`, name)
 	return errors.Join(err, c.none(ctx, name+" counts wrong", `SELECT format('the ledger has %s rows, the history %s', ledger, history)
-		FROM (SELECT coalesce(sum(rows), 0) AS ledger FROM backfleet.ranges r JOIN backfleet.jobs j ON j.id = r.job_id WHERE j.name = $1 AND kind = 'fill') l,
+		FROM (SELECT coalesce(sum(rows), 0) AS ledger FROM backfleet.ranges r JOIN backfleet.jobs j ON j.id = r.job_id WHERE j.name = $1) l,
 		(SELECT count(*) AS history FROM public.history WHERE job = $1) h WHERE ledger <> history`, name))
 }
 
@@ -116,7 +116,7 @@ func (c *chaos) checkCoverage(ctx context.Context, name string) error {
 // the job before left.
 func (c *chaos) checkHistory(ctx context.Context, name string) error {
 	return c.none(ctx, name+" did a row wrongly", `WITH bound AS (
-			SELECT bound[1]::bigint AS most FROM backfleet.relations r JOIN backfleet.jobs j ON j.id = r.job_id WHERE j.name = $1),
+			SELECT bound AS most FROM (`+boundsSQL+`) b WHERE name = $1),
 		seen AS (SELECT id, count(*) AS times, min(was) AS was, max(became) AS became, string_agg(slot || ' at ' || at, ', ') AS who
 			FROM public.history WHERE job = $1 GROUP BY id)
 		SELECT format('row %s %s times, from %s to %s, by %s', coalesce(s.id, a.id), coalesce(times, 0), was, became, who)

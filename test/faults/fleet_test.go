@@ -27,17 +27,18 @@ const (
 
 // fleet is one job on one database with the processes that carry it.
 type fleet struct {
-	t    *testing.T
-	bin  string
-	dsn  string
-	pool *pgxpool.Pool
-	nats *harness.NATSServer // nil: a cluster, or embedded in `backfleet run`
-	trio *harness.NATSCluster
-	dir  string
-	file string // the spec
-	job  string
-	rows int64 // loaded before any OLTP write
-	load *harness.Load
+	t      *testing.T
+	bin    string
+	dsn    string
+	pool   *pgxpool.Pool
+	nats   *harness.NATSServer // nil: a cluster, or embedded in `backfleet run`
+	trio   *harness.NATSCluster
+	dir    string
+	file   string // the spec
+	job    string
+	rows   int64 // loaded before any OLTP write
+	blocks bool  // the job is in block order
+	load   *harness.Load
 
 	workers      int // started so far: a process is never called like one before it
 	coordinators []*harness.Process
@@ -48,6 +49,7 @@ type shape struct {
 	rows, perRange int
 	rate           int    // rows a second while the fault is awaited
 	passes         int    // in which a chunk is walked; 0: as the table deserves
+	blocks         bool   // in block order
 	more           string // further lines of the spec
 }
 
@@ -61,7 +63,7 @@ func newFleet(t *testing.T, s shape) *fleet {
 func fleetOn(t *testing.T, dsn string, pool *pgxpool.Pool, s shape) *fleet {
 	t.Helper()
 	f := &fleet{
-		t: t, bin: harness.Backfleet(t), dsn: dsn, pool: pool, dir: t.TempDir(), rows: int64(s.rows),
+		t: t, bin: harness.Backfleet(t), dsn: dsn, pool: pool, dir: t.TempDir(), rows: int64(s.rows), blocks: s.blocks,
 		job: strings.ToLower(strings.NewReplacer("_", "-", "/", "-").Replace(strings.TrimPrefix(t.Name(), "Test"))),
 	}
 	f.job = f.job[:min(len(f.job), 40)]
@@ -78,19 +80,23 @@ func fleetOn(t *testing.T, dsn string, pool *pgxpool.Pool, s shape) *fleet {
 	if s.passes > 0 {
 		passes = fmt.Sprint(s.passes)
 	}
+	todo := "check: counter = 1" // no where: every row exactly once, and twice would show
+	if s.blocks {
+		todo = fmt.Sprintf("order: block\nwhere: counter = 0 AND id <= %[1]d\ncheck: counter = 1 OR id > %[1]d", s.rows)
+	}
 	spec := fmt.Sprintf(`name: %s
 database: main
 table: public.accounts
 set:
-  counter: counter + 1        # no where: every row exactly once, and twice would show
-check: counter = 1
+  counter: counter + 1
+%s
 rows_per_range: %d
 batch: {max_rows: 500, passes: %s}
 throttle:
   max_rows_per_second: %d
   lag: {target: 5s, soft: 20s, hard: 30s}
   signals: {foreground: off, probe: off, active_backends: off} # other fleets use this machine
-%s`, f.job, s.perRange, passes, s.rate, s.more)
+%s`, f.job, todo, s.perRange, passes, s.rate, s.more)
 	require.NoError(t, os.WriteFile(f.file, []byte(spec), 0o600))
 	return f
 }

@@ -80,10 +80,10 @@ func (f *fleet) awaitTaken(owner string) time.Duration {
 
 // A batch that the network kept until the range was redone by another reaches Postgres, and commits nothing.
 func TestBatchArrivesLate(t *testing.T) {
-	for name, passes := range orders {
+	for name, order := range orders {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newFleet(t, shape{rows: 250_000, perRange: perRange, rate: 8_000, passes: passes})
+			f := newFleet(t, shape{rows: 250_000, perRange: perRange, rate: 8_000, passes: order.passes, blocks: order.blocks})
 			dsn := f.dsn
 			var w1 *member
 			f.beginWith(func() {

@@ -17,16 +17,17 @@ import (
 func TestServers(t *testing.T) {
 	t.Parallel()
 	c := harness.Postgres(t, harness.WithStandby(1), harness.WithSetting("wal_writer_delay", "10s"), harness.WithSetting("wal_writer_flush_after", "1GB"))
-	on := func(test func(*testing.T, *harness.Cluster, *fleet)) func(*testing.T) {
+	on := func(test func(*testing.T, *harness.Cluster, *fleet), blocks bool) func(*testing.T) {
 		return func(t *testing.T) {
 			name := "db" + fmt.Sprint(len(t.Name()))
 			c.Exec(t, "postgres", "CREATE DATABASE "+name)
-			f := fleetOn(t, c.DSN(name), c.Pool(t, name), shape{rows: 200_000, perRange: 50_000, rate: 15_000})
+			f := fleetOn(t, c.DSN(name), c.Pool(t, name), shape{rows: 200_000, perRange: 50_000, rate: 15_000, blocks: blocks})
 			test(t, c, f)
 		}
 	}
-	t.Run("PostgresDies", on(postgresDies))
-	t.Run("StandbyAway", on(standbyAway))
+	t.Run("PostgresDies", on(postgresDies, false))
+	t.Run("PostgresDiesInBlockOrder", on(postgresDies, true))
+	t.Run("StandbyAway", on(standbyAway, false))
 }
 
 // Postgres may die and come back. Batches commit with synchronous_commit=off: the last ones are lost, rows and checkpoint together,

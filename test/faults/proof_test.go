@@ -66,7 +66,13 @@ func (f *fleet) proveRows(want job.State) (report job.Report) {
 	require.Empty(f.t, report.Coverage[0].Gaps, "the ranges tile the key space")
 	require.Len(f.t, report.Coverage[0].Bound, 1)
 	bound := report.Coverage[0].Bound[0]
-	require.Zero(f.t, report.Repaired, "nothing was left for the repair")
+	if f.blocks { // of row addresses; a row that moves while they are walked may be left for the repair
+		bound = strconv.FormatInt(f.rows, 10)
+		require.NotNil(f.t, report.LastLook)
+		require.Zero(f.t, *report.Residual)
+	} else {
+		require.Zero(f.t, report.Repaired, "nothing was left for the repair")
+	}
 	require.Empty(f.t, report.Quarantined)
 
 	rows, err := f.pool.Query(ctx, `SELECT id <= $1::text::bigint, counter, count(*), min(id), max(id) FROM public.accounts GROUP BY 1, 2`, bound)

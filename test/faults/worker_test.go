@@ -17,15 +17,15 @@ import (
 
 const perRange = 5_000 // short, so that a slot is soon free for what is given back
 
-// orders are the orders in which a range is walked: that of the key, and passes over it.
-var orders = map[string]int{"plain": 1, "passes": 4}
+// orders are the orders in which a range is walked: that of the key, passes over it, and passes over a stretch of blocks.
+var orders = map[string]shape{"plain": {passes: 1}, "passes": {passes: 4}, "blocks": {passes: 4, blocks: true}}
 
 // A worker that dies is replaced within its lease of ten seconds and two more.
 func TestKillOneWorker(t *testing.T) {
-	for name, passes := range orders {
+	for name, order := range orders {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newFleet(t, shape{rows: 200_000, perRange: perRange, rate: 12_000, passes: passes})
+			f := newFleet(t, shape{rows: 200_000, perRange: perRange, rate: 12_000, passes: order.passes, blocks: order.blocks})
 			_, workers := f.begin(3)
 			f.awaitShare(0.1)
 			g := f.awaitGrip("", perRange)
@@ -67,10 +67,10 @@ func TestKillAllWorkers(t *testing.T) {
 
 // A worker that was frozen beyond its lease finds its range done by another: it commits nothing, says so in one line, and works on.
 func TestZombie(t *testing.T) {
-	for name, passes := range orders {
+	for name, order := range orders {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newFleet(t, shape{rows: 200_000, perRange: perRange, rate: 10_000, passes: passes})
+			f := newFleet(t, shape{rows: 200_000, perRange: perRange, rate: 10_000, passes: order.passes, blocks: order.blocks})
 			_, workers := f.begin(2)
 			f.awaitShare(0.05)
 			g := f.awaitGrip("w1", perRange)

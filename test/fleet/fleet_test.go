@@ -183,7 +183,7 @@ func (f *fleet) submitOn(pool *pgxpool.Pool, spec string) job.Job {
 	plan, err := preflight.Check(f.Context(), pool, s, preflight.Options{Sample: f.sample})
 	require.NoError(f, err)
 	j, err := store.New(pool, "main").Submit(f.Context(), "ann", store.NewJob{
-		Spec: plan.Spec, Key: plan.Key, Idempotent: plan.Idempotent, Passes: plan.HOT.Passes, SearchPath: plan.SearchPath, Estimate: plan.Rows, EstimateBy: plan.RowsBy, Forecast: plan.Forecast,
+		Spec: plan.Spec, Key: plan.Key, Idempotent: plan.Idempotent, Order: plan.Walk.Order, Passes: plan.HOT.Passes, SearchPath: plan.SearchPath, Estimate: plan.Rows, EstimateBy: plan.RowsBy, Forecast: plan.Forecast,
 	})
 	require.NoError(f, err)
 	return j

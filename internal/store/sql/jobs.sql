@@ -1,8 +1,8 @@
 -- name: job_insert
 INSERT INTO backfleet.jobs (id, name, database, spec, spec_hash, limits, state, key_columns, idempotent, auto_passes,
-                            search_path, estimate, estimate_by, submitted_by, forecast, submitted_as, plan, plan_hash)
+                            search_path, estimate, estimate_by, submitted_by, forecast, submitted_as, plan, plan_hash, walk)
 VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN (SELECT approval FROM backfleet.policy) THEN 'awaiting_approval' ELSE 'planning' END,
-        $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+        $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
 RETURNING @job
 
 -- name: job_by_name

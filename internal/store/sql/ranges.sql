@@ -5,7 +5,7 @@ UPDATE backfleet.ranges SET state = 'released', generation = generation + 1, rel
        lease_until = NULL, reply_subject = NULL
  WHERE job_id = $1 AND index = ANY (ARRAY(
     SELECT index FROM backfleet.ranges WHERE job_id = $1 AND state = 'queued' ORDER BY index LIMIT $2 FOR UPDATE SKIP LOCKED))
-RETURNING index, generation
+RETURNING index, generation, file IS NOT NULL
 
 -- name: room
 -- How many ranges may still be released: none where nothing is queued, which is the usual answer and a cheap one.
@@ -31,7 +31,7 @@ UPDATE backfleet.ranges SET state = 'queued'
  WHERE job_id = $1 AND state = 'released' AND (index, generation) IN (SELECT * FROM unnest($2::int[], $3::int[]))
 
 -- name: released_list
-SELECT index, generation FROM backfleet.ranges
+SELECT index, generation, file IS NOT NULL FROM backfleet.ranges
  WHERE job_id = $1 AND state = 'released' AND state IN ('released', 'running') AND released_at < clock_timestamp() - make_interval(secs => $2)
 
 -- name: expired
@@ -74,7 +74,7 @@ SELECT r.state, r.generation, coalesce(extract(epoch FROM r.lease_until - clock_
   FROM backfleet.ranges r JOIN backfleet.jobs j ON j.id = r.job_id WHERE r.job_id = $1 AND r.index = $2
 
 -- name: relation_name
-SELECT n.nspname, c.relname, c.relispartition
+SELECT n.nspname, c.relname, c.relispartition, coalesce(pg_relation_filenode(c.oid), 0)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1
 
 -- name: renew
@@ -158,7 +158,7 @@ SELECT lo, hi, hi_inclusive FROM backfleet.ranges WHERE job_id = $1 AND state = 
 
 -- name: undone
 -- Where the first range of a job begins that is not done, else where its plan is to go on. NULL is at the least key.
-SELECT coalesce((SELECT count(*) FROM backfleet.relations WHERE job_id = $1), 0), EXISTS (SELECT 1 FROM backfleet.relations WHERE job_id = $1 AND NOT planned),
+SELECT coalesce((SELECT count(*) FROM backfleet.relations WHERE job_id = $1), 0), (SELECT walk = 'block' FROM backfleet.jobs WHERE id = $1), EXISTS (SELECT 1 FROM backfleet.relations WHERE job_id = $1 AND NOT planned),
        EXISTS (SELECT 1 FROM backfleet.ranges WHERE job_id = $1 AND kind = 'fill' AND state <> 'done'),
        (SELECT chunk_lo FROM backfleet.ranges WHERE job_id = $1 AND kind = 'fill' AND state <> 'done' ORDER BY index LIMIT 1),
        (SELECT planned_to FROM backfleet.relations WHERE job_id = $1 LIMIT 1)

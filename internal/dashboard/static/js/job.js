@@ -113,7 +113,7 @@ export class JobPage {
     document.title = `${v[1]} ${open ? percent(j.fraction) : ''} · ${j.name} · Backfleet`;
     patch(this.root,
       el('div', { class: 'head title', 'data-key': 'title' },
-        el('h1', null, j.name), el('span', { class: `state ${j.state}`, id: 'state' }, words(j.state)), el('span', { class: 'muted' }, `${j.table} of database ${j.database}`),
+        el('h1', null, j.name), el('span', { class: `state ${j.state}`, id: 'state' }, words(j.state)), el('span', { class: 'muted' }, `${j.table} of database ${j.database}${j.order === 'block' ? ', by block' : ''}`),
         el('div', { class: 'spacer' }), el('div', { class: 'buttons', role: 'group', 'aria-label': 'Controls' }, this.controls(j))),
       el('section', { class: `card summary ${v[0]}`, 'data-key': 'summary', 'aria-label': 'Summary' }, verdict(v, { id: 'verdict' }), this.summary(j, open, v[0] === 'held')),
       el('section', { class: 'card', 'data-key': 'map' }, el('div', { class: 'head' }, el('h2', null, 'Ranges'), slot('rounds', { class: 'buttons' })),

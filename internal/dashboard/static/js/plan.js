@@ -21,7 +21,7 @@ export function planView(p) {
     el('dl', { class: 'wide' },
       row('Table', `${p.table.schema}.${p.table.name} of database ${p.spec.database}, about ${count(p.rows)} rows, ${bytes(p.table_bytes)} and ${bytes(p.index_bytes)} of indexes`),
       row('Matches where', p.matching == null ? 'every row' : `about ${count(p.matching)} rows`),
-      row('Ranges', `${count(p.ranges)} by ${p.key.map((k) => k.name).join(', ')} (${p.key_index})`),
+      row('Ranges', p.walk?.order === 'block' ? `${count(p.ranges)} by block: ${p.walk.why}` : `${count(p.ranges)} by ${p.key.map((k) => k.name).join(', ')} (${p.key_index})`),
       row('Writes', p.columns.map((c) => el('div', null, el('code', null, `${c.name} = ${c.expression}`)))),
       p.statement && row('Statement', el('pre', null, p.spec.statement)),
       p.statement && row('Writes', p.statement.writes.map((w) => el('div', null, el('code', null, w.relation), `: ${w.operation}${w.on_conflict ? `, on conflict do ${w.on_conflict}` : ''}`))),

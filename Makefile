@@ -12,7 +12,7 @@ STAMP      = -X github.com/backfleet/backfleet/internal/observe.version=$(VERSIO
 PACKAGES   = $(shell $(GO) list ./... | grep -v '/backfleet/test/')
 
 .DEFAULT_GOAL := help
-.PHONY: help build image demo demo-phases test containers contained cluster lint fmt vuln bench chaos fuzz clean
+.PHONY: help build image demo demo-phases test containers contained cluster lint fmt vuln bench bench-parts chaos fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,9 +60,11 @@ lint: ## gofmt, go vet, staticcheck, golangci-lint with the import rules, govuln
 	if [ -n "$$unformatted" ]; then echo "not gofmt'd (run make fmt):"; echo "$$unformatted"; exit 1; fi
 	$(GO) mod tidy -diff
 	$(GO) -C test/browser mod tidy -diff
+	$(GO) -C test/bench/pgroll mod tidy -diff
 	$(GO) vet ./...
 	$(GO) -C test/containers vet ./...
 	$(GO) -C test/browser vet ./...
+	$(GO) -C test/bench/pgroll vet ./...
 	$(TOOL) staticcheck ./...
 	$(TOOL) golangci-lint run
 	@test/vuln.sh
@@ -70,7 +72,11 @@ lint: ## gofmt, go vet, staticcheck, golangci-lint with the import rules, govuln
 fmt: ## format all Go files
 	gofmt -w .
 
-bench: ## the benchmarks, as ratios within one run (test/bench)
+bench: ## against all that people would pick instead, into docs/benchmarks.md; goes on where it was ended (BENCHFLAGS="-reps 5 -only quiet/uuid")
+	@test/setup.sh
+	$(GO) run ./test/bench -parts compare -out test/bench/results -docs docs $(BENCHFLAGS)
+
+bench-parts: ## the other benchmarks, as ratios within one run (BENCHFLAGS="-parts throughput,fence -reps 5")
 	@test/setup.sh
 	$(GO) run ./test/bench $(BENCHFLAGS)
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/backfleet/backfleet/test/bench/compare"
 	"github.com/backfleet/backfleet/test/harness"
 )
 
@@ -24,8 +26,11 @@ type bench struct {
 	nats     *harness.NATSServer
 	bin      string
 	findings findings
-	trials   int
-	began    time.Time
+	run      compare.Run // of the part compare
+	// The programs that stand for the peers, in that part.
+	peersBin, pgrollBin string
+	trials              int
+	began               time.Time
 }
 
 func newBench(o options) (_ *bench, err error) {
@@ -73,7 +78,7 @@ type table struct {
 	template string
 	rows     int
 	indexed  bool
-	random   bool // its keys lie in another order than its rows
+	shape    // what else it is made of; the zero shape has a dense bigint key
 }
 
 func (b *bench) plain() table { return table{template: "plain", rows: b.rows} }
@@ -101,22 +106,7 @@ func (b *bench) prepare(ctx context.Context, c *harness.Cluster, t table) error 
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	kind, id := "bigint", "i"
-	if t.random {
-		kind, id = "uuid", "md5(i::text)::uuid"
-	}
-	statements := []string{
-		"CREATE EXTENSION pg_prewarm",
-		`CREATE TABLE users (id ` + kind + ` PRIMARY KEY, email text NOT NULL, name text NOT NULL, status int NOT NULL,
-			created_at timestamptz NOT NULL, visits int NOT NULL, note text NOT NULL, email_norm text)`,
-		fmt.Sprintf(`INSERT INTO users SELECT `+id+`, 'User.' || substr(md5(i::text), 1, 8) || '@Example.com', 'name of user ' || i, i %% 7,
-			timestamptz '2020-01-01' + i * interval '1 minute', 0, 'note ' || md5((i * 7)::text)
-			FROM generate_series(1, %d) AS i`, t.rows),
-	}
-	if t.indexed {
-		statements = append(statements, "CREATE INDEX ON users (email)", "CREATE INDEX ON users (created_at)", "CREATE INDEX ON users (status, name)")
-	}
-	for _, sql := range append(statements, "VACUUM (ANALYZE) users") {
+	for _, sql := range slices.Concat([]string{"CREATE EXTENSION pg_prewarm"}, t.statements(), []string{"VACUUM (ANALYZE) users"}) {
 		if _, err := conn.Exec(ctx, sql); err != nil {
 			return fmt.Errorf("%s: %w", firstLine(sql), err)
 		}

@@ -8,7 +8,7 @@ import (
 )
 
 // random is a table whose keys are random, so that the rows lie in another order.
-func (b *bench) random() table { return table{template: "random", rows: b.rows / 2, random: true} }
+func (b *bench) random() table { return table{template: "random", rows: b.rows / 2, shape: uuidKey} }
 
 // inKeyOrder is what each of the fleets of randomKeys is held against: one of as many workers in the order of the key.
 var inKeyOrder = map[int]int{4: 0, 1: 4}

@@ -4,10 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -138,30 +134,11 @@ const reaped = 200 * time.Millisecond
 
 // childTime is the processor time of the server's processes that have ended.
 func (t *trial) childTime() (time.Duration, error) {
-	const ticks = 100           // a second, on every Linux there is
-	const user, system = 13, 14 // of the children, counted after the name's parenthesis
-	pid, err := os.ReadFile(filepath.Join(t.cluster.Primary.DataDir(), "postmaster.pid"))
+	pid, err := postmaster(t.cluster.Primary)
 	if err != nil {
 		return 0, err
 	}
-	stat, err := os.ReadFile("/proc/" + firstLine(string(pid)) + "/stat")
-	if err != nil {
-		return 0, err
-	}
-	_, after, _ := strings.Cut(string(stat), ") ")
-	fields := strings.Fields(after)
-	if len(fields) <= system {
-		return 0, fmt.Errorf("read the server's processor time: %q", stat)
-	}
-	total := 0
-	for _, f := range []int{user, system} {
-		n, err := strconv.Atoi(fields[f])
-		if err != nil {
-			return 0, fmt.Errorf("read the server's processor time: %w", err)
-		}
-		total += n
-	}
-	return time.Duration(total) * time.Second / ticks, nil
+	return endedChildren(pid)
 }
 
 // monolithic updates all rows in one statement and returns the rate and the cost.

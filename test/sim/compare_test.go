@@ -107,13 +107,6 @@ func TestPlotEscapesNames(t *testing.T) {
 	require.NotContains(t, string(svg), "a<b")
 }
 
-func TestNice(t *testing.T) {
-	for v, want := range map[float64][2]float64{0: {1, 0.2}, 1: {1, 0.2}, 1.1: {2, 0.5}, 29.9: {30, 10}, 30: {30, 10}, 61000: {80000, 20000}, 81000: {100000, 20000}} {
-		top, step := nice(v)
-		require.InDeltaSlice(t, []float64{want[0], want[1]}, []float64{top, step}, 1e-9, "%v", v)
-	}
-}
-
 func TestSimRefusesWhatItDoesNotKnow(t *testing.T) {
 	for want, args := range map[string][]string{
 		`-policy: "ostrich" is not a policy; -list lists them`:   {"-policy", "backfleet,ostrich"},

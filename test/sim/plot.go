@@ -5,6 +5,8 @@ import (
 	"math"
 
 	"github.com/dustin/go-humanize"
+
+	"github.com/backfleet/backfleet/test/svg"
 )
 
 // Layout of a plot, in pixels: a column for each policy, of three panels one below the other.
@@ -47,13 +49,13 @@ func Plot(s Scenario, results []Result) ([]byte, error) {
 		x := left + float64(i%columnsInRow)*(columnWidth+columnGap)
 		y := top + float64(i/columnsInRow)*rowHeight
 		drawn = append(drawn,
-			label(x, y, "start", r.Policy, "font-weight", "bold", "fill", colour(i)),
-			label(x, y+15, "start", fmt.Sprintf("%.0f %% of an oracle's rows, %.1f %% of time over 5 s", 100*r.Rows, 100*r.Over5), "font-size", 11))
+			svg.Label(x, y, "start", r.Policy, "font-weight", "bold", "fill", colour(i)),
+			svg.Label(x, y+15, "start", fmt.Sprintf("%.0f %% of an oracle's rows, %.1f %% of time over 5 s", 100*r.Rows, 100*r.Over5), "font-size", 11))
 		for k, p := range panels {
 			drawn = append(drawn, p.draw(r, colour(i), x, y+headHeight+float64(k)*(panelHeight+panelGap), s.Seconds, i%columnsInRow == 0, k == len(panels)-1)...)
 		}
 	}
-	return drawing(width, height, drawn)
+	return svg.Drawing(width, height, drawn)
 }
 
 func colour(i int) string { return colours[i%len(colours)] }
@@ -68,8 +70,8 @@ func panelsFor(results []Result) []panel {
 			limitless = limitless || math.IsNaN(p.Budget)
 		}
 	}
-	lagTop, lagStep := nice(min(lag, lagAtMost))
-	rateTop, rateStep := nice(rate)
+	lagTop, lagStep := svg.Scale(min(lag, lagAtMost))
+	rateTop, rateStep := svg.Scale(rate)
 	lags := panel{name: "lag", unit: "s", top: lagTop, step: lagStep, mark: 5,
 		at: func(p Point) float64 { return p.Lag }, reference: func(p Point) float64 { return p.Idle }}
 	if lag > lagTop {
@@ -92,46 +94,32 @@ func panelsFor(results []Result) []panel {
 	return []panel{lags, budgets, rates}
 }
 
-// nice is the next round number, and the step of a grid below it.
-func nice(v float64) (top, step float64) {
-	if v <= 0 {
-		return 1, 0.2
-	}
-	power := math.Pow(10, math.Floor(math.Log10(v)))
-	for _, n := range [][2]float64{{1, 0.2}, {2, 0.5}, {3, 1}, {4, 1}, {5, 1}, {6, 2}, {8, 2}} {
-		if v <= n[0]*power {
-			return n[0] * power, n[1] * power
-		}
-	}
-	return 10 * power, 2 * power
-}
-
 // legend draws what stands above the columns, and returns where they begin.
-func legend(s Scenario, results []Result, mark, width float64) (drawn []element, end float64) {
-	drawn = []element{label(left, 26, "start", fmt.Sprintf("%s, %d workers, seed %d", s.Name, s.Workers, s.Seed), "font-size", 17, "font-weight", "bold")}
+func legend(s Scenario, results []Result, mark, width float64) (drawn []svg.Element, end float64) {
+	drawn = []svg.Element{svg.Label(left, 26, "start", fmt.Sprintf("%s, %d workers, seed %d", s.Name, s.Workers, s.Seed), "font-size", 17, "font-weight", "bold")}
 	x, y := left, 52.0
-	entry := func(text string, line element) {
+	entry := func(text string, line svg.Element) {
 		if length := 40 + 7*float64(len(text)); x+length > width {
 			x, y = left, y+18
 		}
-		line.Attrs = append(line.Attrs, el("", "x1", x, "x2", x+20, "y1", y-4, "y2", y-4).Attrs...)
-		drawn = append(drawn, line, label(x+25, y, "start", text))
+		line.Attrs = append(line.Attrs, svg.El("", "x1", x, "x2", x+20, "y1", y-4, "y2", y-4).Attrs...)
+		drawn = append(drawn, line, svg.Label(x+25, y, "start", text))
 		x += 40 + 7*float64(len(text))
 	}
 	for i, r := range results {
-		entry(r.Policy, el("line", "stroke", colour(i), "stroke-width", 3))
+		entry(r.Policy, svg.El("line", "stroke", colour(i), "stroke-width", 3))
 	}
-	entry("lag without backfill, rate of an oracle", el("line", "stroke", grey, "stroke-width", 1.5))
-	entry(fmt.Sprintf("lag of %v s", mark), el("line", "stroke", grey, "stroke-dasharray", "4 3"))
+	entry("lag without backfill, rate of an oracle", svg.El("line", "stroke", grey, "stroke-width", 1.5))
+	entry(fmt.Sprintf("lag of %v s", mark), svg.El("line", "stroke", grey, "stroke-dasharray", "4 3"))
 	return drawn, y + 36
 }
 
 // draw draws one panel with its upper left corner at x, y.
-func (p panel) draw(r Result, stroke string, x, y, seconds float64, first, last bool) []element {
+func (p panel) draw(r Result, stroke string, x, y, seconds float64, first, last bool) []svg.Element {
 	height := func(v float64) float64 { return y + panelHeight*(1-min(1, max(0, v/p.top))) }
-	var drawn []element
+	var drawn []svg.Element
 	for v := 0.0; v <= p.top*1.001; v += p.step {
-		drawn = append(drawn, el("line", "x1", x, "x2", x+columnWidth, "y1", height(v), "y2", height(v), "stroke", faint))
+		drawn = append(drawn, svg.El("line", "x1", x, "x2", x+columnWidth, "y1", height(v), "y2", height(v), "stroke", faint))
 		if !first {
 			continue
 		}
@@ -142,24 +130,24 @@ func (p panel) draw(r Result, stroke string, x, y, seconds float64, first, last 
 		case v >= 1000:
 			text = humanize.FtoaWithDigits(v/1000, 1) + "k"
 		}
-		drawn = append(drawn, label(x-6, height(v)+4, "end", text, "font-size", 11))
+		drawn = append(drawn, svg.Label(x-6, height(v)+4, "end", text, "font-size", 11))
 	}
 	if first {
 		turn := fmt.Sprintf("rotate(-90 %v %v)", x-56, y+panelHeight/2)
-		drawn = append(drawn, label(x-56, y+panelHeight/2, "middle", p.name+" ["+p.unit+"]", "transform", turn))
+		drawn = append(drawn, svg.Label(x-56, y+panelHeight/2, "middle", p.name+" ["+p.unit+"]", "transform", turn))
 	}
 	for i := range 5 {
 		at := x + columnWidth*float64(i)/4
-		drawn = append(drawn, el("line", "x1", at, "x2", at, "y1", y+panelHeight, "y2", y+panelHeight+4, "stroke", grey))
+		drawn = append(drawn, svg.El("line", "x1", at, "x2", at, "y1", y+panelHeight, "y2", y+panelHeight+4, "stroke", grey))
 		if last {
-			drawn = append(drawn, label(at, y+panelHeight+17, "middle", humanize.Ftoa(seconds*float64(i)/4), "font-size", 11))
+			drawn = append(drawn, svg.Label(at, y+panelHeight+17, "middle", humanize.Ftoa(seconds*float64(i)/4), "font-size", 11))
 		}
 	}
 	if last {
-		drawn = append(drawn, label(x+columnWidth/2, y+panelHeight+34, "middle", "time [s]"))
+		drawn = append(drawn, svg.Label(x+columnWidth/2, y+panelHeight+34, "middle", "time [s]"))
 	}
 	if p.mark > 0 && p.mark < p.top {
-		drawn = append(drawn, el("line", "x1", x, "x2", x+columnWidth, "y1", height(p.mark), "y2", height(p.mark), "stroke", grey, "stroke-dasharray", "4 3"))
+		drawn = append(drawn, svg.El("line", "x1", x, "x2", x+columnWidth, "y1", height(p.mark), "y2", height(p.mark), "stroke", grey, "stroke-dasharray", "4 3"))
 	}
 	line := func(of func(Point) float64, pairs ...any) {
 		values := make([]float64, len(r.Trace))
@@ -170,7 +158,7 @@ func (p panel) draw(r Result, stroke string, x, y, seconds float64, first, last 
 			values = smooth(values)
 		}
 		across := func(i int) int { return int(math.Round(x + columnWidth*r.Trace[i].T/seconds)) }
-		drawn = append(drawn, trace(pixels(values, across, height), append(pairs, "stroke-width", 1.5)...))
+		drawn = append(drawn, svg.Trace(pixels(values, across, height), append(pairs, "stroke-width", 1.5)...))
 	}
 	if p.reference != nil {
 		line(p.reference, "stroke", grey)

@@ -2,12 +2,15 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/backfleet/backfleet/internal/job"
+	"github.com/backfleet/backfleet/internal/store"
 )
 
 const (
@@ -37,11 +40,18 @@ func (v *verification) startBlocks(ctx context.Context, j job.Job) error {
 	} else if skipped {
 		return byKey("ranges were skipped: their rows have no part in it")
 	}
+	before, err := v.ledger.Files(ctx, j.ID)
+	if err != nil {
+		return err
+	}
 	s, err := v.takeSnapshot(ctx, j)
 	if err != nil {
 		return err
 	}
 	files, err := v.ledger.Files(ctx, j.ID)
+	if err == nil && !sameFiles(before, files) {
+		err = errors.New("a relation was rewritten or dropped while the snapshot was taken; it is taken anew")
+	}
 	if err != nil {
 		s.close()
 		return err
@@ -64,6 +74,12 @@ func (v *verification) startBlocks(ctx context.Context, j job.Job) error {
 	v.log.Info("verification round begins", zap.String("job", j.Name), zap.Int("round", began.Round), zap.Int64("blocks", blocks))
 	v.ring()
 	return nil
+}
+
+// sameFiles reports whether relations lie in the files that they lay in. A snapshot may see nothing of a file that an ALTER TABLE wrote after
+// it was taken, for that is not written as of old: only a file that was there before the snapshot is read in it.
+func sameFiles(before, after []store.File) bool {
+	return slices.EqualFunc(before, after, func(a, b store.File) bool { return a.Relation == b.Relation && a.Filenode == b.Filenode })
 }
 
 // watch sees to it that the snapshot of a round under way stands, and not for too long.

@@ -54,7 +54,7 @@ func (s *Store) AnySkipped(ctx context.Context, id job.ID) (bool, error) {
 }
 
 // StartBlocks begins a verification round that reads the blocks of files, in ranges of at most each of them, in a snapshot that the caller
-// holds and that was taken before the files were looked at. Otherwise it is as [Leader.StartRound].
+// holds and that was taken while they were these. Otherwise it is as [Leader.StartRound].
 func (l *Leader) StartBlocks(ctx context.Context, id job.ID, round int, snapshot string, files []File, each int64) (job.Job, error) {
 	return l.startRound(ctx, id, round, &snapshot, func(tx pgx.Tx, _ job.Job) error {
 		var counts PlanCounts

@@ -188,7 +188,8 @@ func TestARowThatStaysOpenStopsAJobInBlockOrder(t *testing.T) {
 	require.Contains(t, st.Reason, "still matches `where` after `set`")
 	require.Contains(t, st.Reason, f.text("select id::text from t where i = 4321"))
 	require.Zero(t, f.number("select count(*) from t where n > 1"))
-	require.Equal(t, int(st.Rows), f.number("select count(*) from t where n = 1"), "what the failed batch did is not kept")
+	require.Zero(t, f.number(`select (select count(*) from t where n = 1) - (select sum(rows) from backfleet.ranges where kind = 'fill')`),
+		"what the failed batch did is not kept; others may still commit theirs")
 
 	f.exec("drop trigger undo on t")
 	_, err := f.store.Retry(t.Context(), j.ID, "ann")

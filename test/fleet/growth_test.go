@@ -91,7 +91,7 @@ func TestMaxGrowthNamesWhoKeepsDeadRows(t *testing.T) {
 	})
 	require.Contains(t, why.Text, "of 1.30; dead rows of public.t are kept for pid")
 	require.Equal(t, 1.3, why.Threshold)
-	require.Greater(t, why.Observed, 1.2)
+	require.Greater(t, why.Observed, 1.05) // the fleet stops as far ahead of the bound as it writes in half a second
 	done := f.number("select coalesce(sum(rows), 0) from backfleet.ranges")
 	require.Less(t, done, grownRows/2)
 	f.still("the job waits", 2*time.Second, func() bool { return f.growth() <= 1.3+chunk && f.status(j).State == job.Running })

@@ -457,6 +457,54 @@ name_norm IS NOT DISTINCT FROM lower(name)
 -- $1 = "(3,0)"
 -- $2 = "(7,0)"
 
+-- count of blocks
+SELECT '"public"."items"'::regclass::oid, pg_catalog.pg_relation_filenode('"public"."items"'::regclass), count(*), count(*) FILTER (WHERE (
+name_norm IS NULL AND name IS NOT NULL
+)), count(*) FILTER (WHERE (
+name_norm IS NOT DISTINCT FROM lower(name)
+) IS NOT TRUE)
+ FROM ONLY "public"."items" AS "items"
+ WHERE "items"."ctid" >= CAST($1 AS tid) AND "items"."ctid" < CAST($2 AS tid) AND "items"."ctid" <= CAST($3 AS tid);
+-- $1 = "(7,0)"
+-- $2 = "(9,0)"
+-- $3 = "(7,0)"
+
+-- counted
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"public"."items"'::regclass THEN backfleet.same_file($10, $11) ELSE false END
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $15::text[], batches = batches + 1,
+  walked = walked + $16, residual = residual + $12, check_fails = check_fails + $13, blocks_left = blocks_left - $14, attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds'
+  WHERE job_id = $17 AND index = $18 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"(7,0)"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"(3,0)"}
+-- $10 = "\"public\".\"items\""
+-- $11 = 0x4006
+-- $12 = 0
+-- $13 = 1
+-- $14 = 2
+-- $15 = []string{"(7,0)"}
+-- $16 = 200
+-- $17 = "01JD8Z7Q4T0000000000000001"
+-- $18 = 3
+
 -- quarantine
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
 backfleet_lock AS MATERIALIZED (
@@ -685,6 +733,57 @@ name_norm IS NOT DISTINCT FROM lower(name)
 -- $2 = "(7,0)"
 -- $3 = "01JD8Z7Q4T0000000000000001"
 -- $4 = 0x4000
+
+-- count of blocks, last, with rows in quarantine
+SELECT '"public"."items"'::regclass::oid, pg_catalog.pg_relation_filenode('"public"."items"'::regclass), count(*), count(*) FILTER (WHERE (
+name_norm IS NULL AND name IS NOT NULL
+)), count(*) FILTER (WHERE (
+name_norm IS NOT DISTINCT FROM lower(name)
+) IS NOT TRUE)
+ FROM ONLY "public"."items" AS "items"
+ WHERE "items"."ctid" >= CAST($1 AS tid) AND "items"."ctid" <= CAST($2 AS tid) AND "items"."ctid" <= CAST($3 AS tid)
+  AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $4 AND backfleet_q.relation = CAST($5 AS oid) AND backfleet_q.key = ARRAY["items"."shop"::text, "items"."id"::text]);
+-- $1 = "(7,0)"
+-- $2 = "(9,0)"
+-- $3 = "(7,0)"
+-- $4 = "01JD8Z7Q4T0000000000000001"
+-- $5 = 0x4000
+
+-- counted, last, with rows in quarantine
+WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),
+backfleet_lock AS MATERIALIZED (
+ SELECT 1 FROM backfleet.ranges
+  WHERE job_id = $1 AND index = $2
+   AND CASE WHEN fence = $3 AND claim_token = $4 AND state = 'running'
+   AND (chunk_lo, chunk_hi, k, pass, key) IS NOT DISTINCT FROM ($5::text[], $6::text[], $7::smallint, $8::smallint, $9::text[])
+   AND relation = '"public"."items"'::regclass THEN backfleet.same_file($10, $11) ELSE false END
+   AND NOT EXISTS (SELECT 1 FROM backfleet_brake)
+  FOR NO KEY UPDATE),
+backfleet_move AS (
+ UPDATE backfleet.ranges SET key = $15::text[], batches = batches + 1,
+  walked = walked + $16, residual = residual + $12, check_fails = check_fails + $13, blocks_left = blocks_left - $14, attempts = 0,
+  lease_until = clock_timestamp() + interval '10 seconds', state = 'done', ended_at = clock_timestamp()
+  WHERE job_id = $17 AND index = $18 AND EXISTS (SELECT 1 FROM backfleet_lock)
+ RETURNING 1)
+SELECT EXISTS (SELECT 1 FROM backfleet_brake), (SELECT count(*) FROM backfleet_move);
+-- $1 = "01JD8Z7Q4T0000000000000001"
+-- $2 = 3
+-- $3 = 2
+-- $4 = "11111111-2222-3333-4444-555555555555"
+-- $5 = []string(nil)
+-- $6 = []string{"(7,0)"}
+-- $7 = 1
+-- $8 = 0
+-- $9 = []string{"(3,0)"}
+-- $10 = "\"public\".\"items\""
+-- $11 = 0x4006
+-- $12 = 0
+-- $13 = 1
+-- $14 = 2
+-- $15 = []string{"(7,0)"}
+-- $16 = 0
+-- $17 = "01JD8Z7Q4T0000000000000001"
+-- $18 = 3
 
 -- quarantine, last, with rows in quarantine
 WITH backfleet_brake AS MATERIALIZED (SELECT 1 FROM backfleet.brake WHERE until > clock_timestamp()),

@@ -85,7 +85,7 @@ func TestAnOldLeaderChangesNothing(t *testing.T) {
 		"EndLSN":          func() error { return only(old.EndLSN(ctx, id)) },
 		"Explain":         func() error { return old.Explain(ctx, id, "x") },
 		"Freeze":          func() error { return old.Freeze(ctx, sc.j, []Leaf{{OID: sc.relation, Schema: "public", Name: "t"}}) },
-		"NoteLastLook":    func() error { return old.NoteLastLook(ctx, id, job.LastLook{}) },
+		"NoteLastLook":    func() error { return old.NoteLastLook(ctx, id, 0, job.LastLook{}) },
 		"GiveUpBlocks":    func() error { return old.GiveUpBlocks(ctx, id, "x", "y") },
 		"GrowthBase":      func() error { return old.GrowthBase(ctx, id) },
 		"StartBlocks":     func() error { return only(old.StartBlocks(ctx, id, 1, "x", nil, 1)) },

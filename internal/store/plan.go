@@ -377,10 +377,20 @@ func (l *Leader) verifyBlocks(ctx context.Context, tx pgx.Tx, j job.Job, round i
 	return nil
 }
 
-// NoteLastLook keeps what the last look after a round found, unless the job is no longer in it.
-func (l *Leader) NoteLastLook(ctx context.Context, id job.ID, look job.LastLook) error {
+// Moved is how far a job has come in the audit log, changes of its limits apart. Where it is the same later, nobody has stopped the job,
+// planned it anew or taken its proof back meanwhile.
+func (s *Store) Moved(ctx context.Context, id job.ID) (event int64, err error) {
+	if err := s.pool.QueryRow(ctx, q("moved"), id).Scan(&event); err != nil {
+		return 0, s.explain("read how far a job has come", err)
+	}
+	return event, nil
+}
+
+// NoteLastLook keeps what the last look after a round found, unless the job is no longer in it, or has moved since the look began: it may have
+// come to a round of the same number with other partitions.
+func (l *Leader) NoteLastLook(ctx context.Context, id job.ID, moved int64, look job.LastLook) error {
 	return l.tx(ctx, "verify", func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, q("last_look"), id, look.Round, jsonb{look})
+		_, err := tx.Exec(ctx, q("last_look"), id, look.Round, jsonb{look}, moved)
 		return err
 	})
 }

@@ -267,41 +267,6 @@ func (f *fleet) text(sql string, args ...any) (s string) {
 	return s
 }
 
-// A last look holds the table's weakest lock. Where somebody waits for a strong one, the application waits behind them: the look gives way,
-// and begins anew. So it does while the database is held.
-func TestTheLastLookGivesWay(t *testing.T) {
-	f := stage(t, append(scattered(60_000),
-		`create function gate(i int) returns boolean stable language plpgsql as $$begin
-			if i % 5000 = 0 then while not pg_try_advisory_xact_lock_shared(7) loop perform pg_sleep(0.005); end loop; end if;
-			return true; end$$`)...)
-	j := f.submit("name: count\ntable: t\nset: {n: n + 1}\nwhere: n % 1000 = 0 and gate(i)\norder: block\nthrottle: {signals: {foreground: off}}")
-	f.exec("update t set n = 1")
-	gate := f.lock("select pg_advisory_xact_lock(7)")
-	f.run(map[string]func(context.Context) error{"coordinator": f.coordinator("coordinator-1").Run})
-	f.until("all is planned", func() bool { return f.status(j).Planned })
-	f.exec("update backfleet.ranges set state = 'done', key = hi")
-	f.until("round 1 begins", func() bool { return f.status(j).Round == 1 })
-	f.exec("update t set n = 1000") // each row is asked by the gate now
-	f.exec("update backfleet.ranges set state = 'done', key = hi where kind = 'verify'")
-	looks := func() bool {
-		return f.number("select count(*) from pg_stat_activity where wait_event = 'PgSleep' and application_name = 'backfleet count' and datname = current_database()") > 0
-	}
-	f.until("the look is under way, and stands at the gate", looks)
-	strong := make(chan error, 1)
-	go func() {
-		_, err := f.admin.Exec(t.Context(), "alter table t add column more int")
-		strong <- err
-	}()
-	f.until("somebody waits for the table", func() bool {
-		return f.number("select count(*) from pg_locks where relation = 't'::regclass and not granted") > 0
-	})
-	f.exec("update backfleet.jobs set last_look = null")
-	gate()
-	require.NoError(t, <-strong, "the look gives way")
-	f.until("another look is taken", func() bool { return f.number("select count(*) from backfleet.jobs where last_look is not null") > 0 })
-	require.Equal(t, 60_000, f.number("select (last_look->>'residual')::int from backfleet.jobs"))
-}
-
 // A row that a person sets aside is called by its key, and is left alone wherever it lies.
 func TestARowIsSkippedInBlockOrder(t *testing.T) {
 	f := started(t, scattered(9000)...)

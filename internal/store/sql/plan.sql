@@ -104,6 +104,10 @@ SELECT $1, (SELECT coalesce(max(index), -1) FROM backfleet.ranges WHERE job_id =
 
 -- name: last_look
 UPDATE backfleet.jobs SET last_look = $3 WHERE id = $1 AND state = 'verifying' AND verify_round = $2
+   AND NOT EXISTS (SELECT 1 FROM backfleet.events WHERE job_id = $1 AND id > $4 AND action <> 'set')
+
+-- name: moved
+SELECT coalesce(max(id), 0) FROM backfleet.events WHERE job_id = $1 AND action <> 'set'
 
 -- name: verify_round
 UPDATE backfleet.jobs SET verify_round = $2, state = 'verifying', snapshot = $3, block_rounds = block_rounds + ($3::text IS NOT NULL)::int,

@@ -145,7 +145,7 @@ func (g *growth) learn(ctx context.Context, j job.Job, k *grown, size float64) e
 	if last := lastVacuum(tables); !k.vacuuming && last.After(k.noted) {
 		k.noted = last
 		if throttle.Frees(k.from, k.began.Next, k.began.Held) >= worthFreeing {
-			k.control.Vacuumed(size)
+			k.control.Vacuumed(k.explained, size)
 			k.from = k.began.Next
 			if k.began.Held > 0 {
 				k.from = min(k.from, k.began.Held)
@@ -209,6 +209,9 @@ func (k *grown) explain(role string) string {
 			t.Name, k.horizon.Who, k.horizon.Next-k.horizon.Held, last)
 	case k.ours != nil:
 		return fmt.Sprintf("waits for the vacuum of %s that was begun; %s", t.Name, last)
+	case k.vain():
+		vain, next := k.control.Vain()
+		return fmt.Sprintf("%d vacuums of %s in a row freed nothing, for a reason that is not known; the next begins at %s; %s", vain, t.Name, next.UTC().Format(time.RFC3339), last)
 	case k.refused != "":
 		return fmt.Sprintf("the vacuum of %s failed: %s; it is tried again; %s", t.Name, k.refused, last)
 	case !t.May:
@@ -220,6 +223,12 @@ func (k *grown) explain(role string) string {
 			"MAINTAIN on it; %s; %s", role, t.Name, t.Name, role, comes, last)
 	}
 	return fmt.Sprintf("waits for a vacuum of %s; %s", t.Name, last)
+}
+
+// vain reports whether the next vacuum waits because the last ones freed nothing. One alone may have been unlucky.
+func (k *grown) vain() bool {
+	vacuums, next := k.control.Vain()
+	return vacuums > 1 && next.After(k.explained)
 }
 
 // set notes whether a job waits.

@@ -66,39 +66,46 @@ func TestMaxGrowthHolds(t *testing.T) {
 	})
 }
 
-// A snapshot that somebody holds makes vacuum useless: the job waits at the bound, names who holds it, and goes on by itself once it is
-// released.
+// Who holds a snapshot, or is idle in a transaction that has written, makes vacuum useless: the job waits at the bound, names who it is, and goes
+// on by itself once that transaction has ended.
 func TestMaxGrowthNamesWhoKeepsDeadRows(t *testing.T) {
-	f := stage(t, plainHeap()...)
-	throttled := f.watched()
-	held, err := pgx.Connect(t.Context(), f.db.DSN)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = held.Close(context.Background()) })
-	for _, sql := range []string{"set application_name = 'nightly-dump'", "begin isolation level repeatable read", "select count(*) from pg_class"} {
-		_, err := held.Exec(t.Context(), sql)
-		require.NoError(t, err)
-	}
-	j := f.submit(growthSpec + "batch: {passes: 1}\nthrottle: {max_growth: 1.3}")
-	var why job.Reason
-	f.until("the job waits for the snapshot", func() bool {
-		for _, r := range throttled(j) {
-			if r.Signal == "growth" && strings.Contains(r.Text, "nightly-dump") {
-				why = r
-				return true
+	for name, holds := range map[string][]string{
+		"a snapshot":     {"begin isolation level repeatable read", "select count(*) from pg_class"},
+		"an idle writer": {"begin isolation level read committed", "insert into other values (1)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := stage(t, append(plainHeap(), "create table other (id int)")...)
+			throttled := f.watched()
+			held, err := pgx.Connect(t.Context(), f.db.DSN)
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = held.Close(context.Background()) })
+			for _, sql := range append([]string{"set application_name = 'nightly-dump'"}, holds...) {
+				_, err := held.Exec(t.Context(), sql)
+				require.NoError(t, err)
 			}
-		}
-		return false
-	})
-	require.Contains(t, why.Text, "of 1.30; dead rows of public.t are kept for pid")
-	require.Equal(t, 1.3, why.Threshold)
-	require.Greater(t, why.Observed, 1.05) // the fleet stops as far ahead of the bound as it writes in half a second
-	done := f.number("select coalesce(sum(rows), 0) from backfleet.ranges")
-	require.Less(t, done, grownRows/2)
-	f.still("the job waits", 2*time.Second, func() bool { return f.growth() <= 1.3+chunk && f.status(j).State == job.Running })
-	_, err = held.Exec(t.Context(), "rollback")
-	require.NoError(t, err)
-	f.completes(j)
-	require.LessOrEqual(t, f.growth(), 1.3+2*chunk)
+			j := f.submit(growthSpec + "batch: {passes: 1}\nthrottle: {max_growth: 1.3}")
+			var why job.Reason
+			f.until("the job waits for the transaction", func() bool {
+				for _, r := range throttled(j) {
+					if r.Signal == "growth" && strings.Contains(r.Text, "nightly-dump") {
+						why = r
+						return true
+					}
+				}
+				return false
+			})
+			require.Contains(t, why.Text, "of 1.30; dead rows of public.t are kept for pid")
+			require.Equal(t, 1.3, why.Threshold)
+			require.Greater(t, why.Observed, 1.05) // the fleet stops as far ahead of the bound as it writes in half a second
+			done := f.number("select coalesce(sum(rows), 0) from backfleet.ranges")
+			require.Less(t, done, grownRows/2)
+			f.still("the job waits", 2*time.Second, func() bool { return f.growth() <= 1.3+chunk && f.status(j).State == job.Running })
+			_, err = held.Exec(t.Context(), "rollback")
+			require.NoError(t, err)
+			f.completes(j)
+			require.LessOrEqual(t, f.growth(), 1.3+2*chunk)
+		})
+	}
 }
 
 // The bound is live: a job that waits for it goes on when it is raised.

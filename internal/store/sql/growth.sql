@@ -31,14 +31,15 @@ SELECT c.oid, format('%I.%I', n.nspname, c.relname), pg_stat_get_dead_tuples(c.o
  WHERE l.job_id = $1 AND NOT l.dropped ORDER BY 10 DESC
 
 -- name: growth_horizon
--- The next transaction, and the oldest that a snapshot of others keeps dead rows for, both without wrap-around; 0 and nobody where there is none.
--- A batch of ours lasts no longer than a batch; a proof of ours may.
+-- The next transaction, and the oldest that others keep dead rows for, both without wrap-around; 0 and nobody where there is none. A session keeps
+-- them by its snapshot, and by having written: idle in READ COMMITTED it has no snapshot. A batch of ours lasts no longer than a batch; a proof of
+-- ours may.
 WITH now AS (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS xid)
 SELECT now.xid, coalesce(h.xid, 0), coalesce(h.who, '')
   FROM now LEFT JOIN (
     SELECT now.xid - age(x.xmin) AS xid, x.who FROM now, (
-        SELECT backend_xmin AS xmin, format('pid %s, %s', pid, coalesce(nullif(application_name, ''), backend_type)) AS who
-          FROM pg_stat_activity
+        SELECT s.xmin, format('pid %s, %s', pid, coalesce(nullif(application_name, ''), backend_type)) AS who
+          FROM pg_stat_activity CROSS JOIN LATERAL (VALUES (backend_xmin), (backend_xid)) s(xmin)
          WHERE (datname = current_database() OR datname IS NULL) AND pid <> pg_backend_pid() AND backend_type <> 'autovacuum worker'
            AND (application_name NOT LIKE 'backfleet %' OR application_name LIKE 'backfleet proof of %')
          UNION ALL

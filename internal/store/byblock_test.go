@@ -63,3 +63,59 @@ func TestARangeOfBlocksIsNotSkipped(t *testing.T) {
 		})
 	}
 }
+
+// A worker of the version before takes row addresses for keys: of a text key it would call done what it never saw, of one of several columns
+// it would die. So it claims none, whatever the message says that it read.
+func TestWorkersOfBeforeClaimNoBlocks(t *testing.T) {
+	const claimOfBefore = `update backfleet.ranges set state = 'running', fence = fence + 1, claim_token = gen_random_uuid(), owner = 'old',
+		lease_until = clock_timestamp() + interval '10 seconds', claims = claims + 1 where index = $1 and state = 'released'`
+	composite := func(t *testing.T) *scene {
+		sc := proved(t)
+		sc.exec("update backfleet.jobs set key_columns = key_columns || key_columns")
+		return sc
+	}
+	for name, make := range map[string]func(*testing.T) *scene{"fill": inBlocks, "proof of a composite key": composite} {
+		t.Run(name, func(t *testing.T) {
+			sc := make(t)
+			require.Len(t, sc.refs, 1)
+			_, err := sc.s.pool.Exec(t.Context(), claimOfBefore, sc.refs[0].Index)
+			require.ErrorContains(t, err, "spans row addresses")
+			require.ErrorContains(t, err, "BF003")
+			require.Equal(t, "released", sc.rangeState(sc.refs[0]))
+			sc.claim(sc.refs[0], "w1")
+		})
+	}
+	for name, make := range map[string]func(*testing.T) *scene{"keys": func(t *testing.T) *scene { return begun(t, 10, 10) }, "proof": proved} {
+		t.Run(name, func(t *testing.T) {
+			sc := make(t)
+			sc.exec(claimOfBefore, sc.refs[0].Index)
+			require.Equal(t, "running", sc.rangeState(sc.refs[0]))
+		})
+	}
+}
+
+// A coordinator of the version before would plan, release and prove by keys what is in block order. It does not come to lead while there is any.
+func TestCoordinatorsOfBeforeDoNotLeadBlocks(t *testing.T) {
+	const leadOfBefore = `insert into backfleet.leadership as l (owner, epoch, until) select 'old', 1, clock_timestamp() + interval '6 seconds'
+		on conflict (id) do update set owner = excluded.owner, until = excluded.until, epoch = case when l.owner = excluded.owner then l.epoch else l.epoch + 1 end
+		where l.until <= clock_timestamp() or l.owner = excluded.owner`
+	sc := inBlocks(t)
+	require.NoError(t, sc.l.Resign(t.Context()))
+	_, err := sc.s.pool.Exec(t.Context(), leadOfBefore)
+	require.ErrorContains(t, err, "job count is in block order")
+	_, _, live, err := sc.s.LeaderName(t.Context())
+	require.NoError(t, err)
+	require.False(t, live)
+
+	_, err = sc.s.Lead(t.Context(), "coordinator-2")
+	require.NoError(t, err, "one that knows of blocks leads")
+	_, err = sc.s.Cancel(t.Context(), sc.j.ID, "ann", "")
+	require.NoError(t, err)
+	sc.exec("update backfleet.leadership set until = clock_timestamp()")
+	sc.exec(leadOfBefore)
+	sc.exec(leadOfBefore)
+	owner, _, live, err := sc.s.LeaderName(t.Context())
+	require.NoError(t, err)
+	require.True(t, live)
+	require.Equal(t, "old", owner)
+}

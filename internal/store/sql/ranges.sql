@@ -59,6 +59,7 @@ UPDATE backfleet.ranges r
   FROM backfleet.jobs j
  WHERE r.job_id = $1 AND r.index = $2 AND r.generation = $3 AND j.id = r.job_id
    AND j.state IN ('running', 'verifying')
+   AND backfleet.knows_blocks()
    AND (r.state = 'released'
         OR (r.state = 'running' AND r.lease_until < clock_timestamp())
         OR (r.state = 'running' AND r.fence = $6 AND r.claim_token = $7::uuid))

@@ -175,3 +175,16 @@ func TestPoisonRowsAmongFewInABlock(t *testing.T) {
 		}
 	}
 }
+
+// A row that a repair leaves open would be repaired again wherever it comes to. The repair notices, as a batch does, and nothing of it is kept.
+func TestARepairThatLeavesARowOpenStopsTheJob(t *testing.T) {
+	w := walkingOver(t, byBlock("1"), 1000)
+	require.NoError(t, w.c.carry(t.Context(), t.Context()))
+	w.exec("update t set n = 1000 where id = 432")
+	w.exec("create function undo() returns trigger language plpgsql as $$begin if new.id = 432 then new.n := old.n + 1000; end if; return new; end$$")
+	w.exec("create trigger undo before update on leaf for each row execute function undo()")
+	w.verify()
+	require.ErrorIs(t, w.c.carry(t.Context(), t.Context()), errStopped)
+	require.Equal(t, 1, w.one("select count(*) from backfleet.jobs where state = 'failed' and reason like '%row 432 still matches `where` after `set`%'"))
+	require.Equal(t, 1000, w.one("select n from t where id = 432"))
+}

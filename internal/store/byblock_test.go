@@ -50,9 +50,9 @@ func proved(t *testing.T) *scene {
 
 // Rows move out of a range of blocks, and every block has a part in a proof: nothing would come of skipping one.
 func TestARangeOfBlocksIsNotSkipped(t *testing.T) {
-	for name, make := range map[string]func(*testing.T) *scene{"fill": inBlocks, "proof": proved} {
+	for name, scene := range map[string]func(*testing.T) *scene{"fill": inBlocks, "proof": proved} {
 		t.Run(name, func(t *testing.T) {
-			sc := make(t)
+			sc := scene(t)
 			require.Len(t, sc.refs, 1)
 			before := sc.text("select jsonb_agg(to_jsonb(r))::text from backfleet.ranges r")
 			_, err := sc.s.SkipRange(t.Context(), sc.j.ID, "ann", sc.refs[0].Index, "its owner is on holiday")
@@ -74,9 +74,9 @@ func TestWorkersOfBeforeClaimNoBlocks(t *testing.T) {
 		sc.exec("update backfleet.jobs set key_columns = key_columns || key_columns")
 		return sc
 	}
-	for name, make := range map[string]func(*testing.T) *scene{"fill": inBlocks, "proof of a composite key": composite} {
+	for name, scene := range map[string]func(*testing.T) *scene{"fill": inBlocks, "proof of a composite key": composite} {
 		t.Run(name, func(t *testing.T) {
-			sc := make(t)
+			sc := scene(t)
 			require.Len(t, sc.refs, 1)
 			_, err := sc.s.pool.Exec(t.Context(), claimOfBefore, sc.refs[0].Index)
 			require.ErrorContains(t, err, "spans row addresses")
@@ -85,9 +85,9 @@ func TestWorkersOfBeforeClaimNoBlocks(t *testing.T) {
 			sc.claim(sc.refs[0], "w1")
 		})
 	}
-	for name, make := range map[string]func(*testing.T) *scene{"keys": func(t *testing.T) *scene { return begun(t, 10, 10) }, "proof": proved} {
+	for name, scene := range map[string]func(*testing.T) *scene{"keys": func(t *testing.T) *scene { return begun(t, 10, 10) }, "proof": proved} {
 		t.Run(name, func(t *testing.T) {
-			sc := make(t)
+			sc := scene(t)
 			sc.exec(claimOfBefore, sc.refs[0].Index)
 			require.Equal(t, "running", sc.rangeState(sc.refs[0]))
 		})

@@ -55,7 +55,7 @@ type replay struct {
 	lags []mark // readings of the last second
 }
 
-// busyness is what was replayed in times in which there was something to replay without a break.
+// busyness is what was replayed in the time in which there was something to replay.
 type busyness struct {
 	since   time.Time // of the oldest part
 	seconds float64
@@ -105,7 +105,6 @@ func (t *replay) step(m Member, wal *trail, at time.Time) {
 	t.pos.add(at, pos, trailSpan)
 	t.learnBase(wal, at)
 
-	before := t.backlog
 	t.open = max(0, wal.value()-pos)
 	t.backlog = max(0, wal.at(at.Add(-toDuration(t.base)))-pos)
 	dt, gain := 0.0, 0.0
@@ -120,9 +119,7 @@ func (t *replay) step(m Member, wal *trail, at time.Time) {
 	case t.queued.IsZero():
 		t.queued = at
 	}
-	// Only what was replayed out of a queue that it did not exhaust tells the speed: two readings of a short queue may have an idle time
-	// between them, and a fleet that writes little would then pass for a replica that can do no more.
-	if worked && !t.queued.IsZero() && gain <= before {
+	if worked && !t.queued.IsZero() {
 		if t.busy.since.IsZero() {
 			t.busy.since = at
 		}

@@ -38,8 +38,9 @@ func (c *carrier) blockBound(ctx context.Context, keys int) (b boundary, err err
 	}
 	b = boundary{known: true, keys: keys}
 	share := float64(max(c.at.K, 1)) / c.density // blocks that a row of this pass stands for
-	if n := int64(float64(keys) * share); n >= 1 {
-		b.end, b.keys = c.at.Key.BlocksOn(n), max(1, int(float64(n)/share))
+	n := int64(float64(keys) * share)
+	if rows := int(float64(n) / share); n >= 1 && (rows >= 2 || !c.poison.active) { // whole blocks hold one row only by an average
+		b.end, b.keys = c.at.Key.BlocksOn(n), max(1, rows)
 	} else {
 		part, next := left, c.at.Key.BlocksOn(1)
 		if next.AddressBefore(left.Hi) {

@@ -37,7 +37,8 @@ func walking(t *testing.T, spec job.Spec) *walk {
 	return walkingOver(t, spec, 100)
 }
 
-func walkingOver(t *testing.T, spec job.Spec, rows int) *walk {
+// walkingOver is a walk over so many rows, which are written after what the table is set up with.
+func walkingOver(t *testing.T, spec job.Spec, rows int, setup ...string) *walk {
 	t.Helper()
 	ctx, pool := t.Context(), harness.Database(t).Pool
 	w := &walk{T: t, ledger: store.New(pool, "main")}
@@ -55,6 +56,9 @@ func walkingOver(t *testing.T, spec job.Spec, rows int) *walk {
 	require.NoError(t, err)
 	w.exec("create table t (id bigint primary key, n int not null default 0) partition by range (id)")
 	w.exec("create table leaf partition of t default")
+	for _, sql := range setup {
+		w.exec(sql)
+	}
 	w.exec("insert into t select i, 0 from generate_series(1, $1::int) i", rows)
 	w.exec("analyze leaf")
 	spec.Name, spec.Database, spec.Table, spec.LateRows = "walk", "main", "public.t", "ignore"

@@ -41,12 +41,13 @@ func (i *isolation) passed(to ranges.Key) {
 }
 
 // isolate answers a data error of the batch from the checkpoint to c.next: a smaller batch, or, where it held one row alone, that row's
-// quarantine in the transaction that moves the checkpoint past it. finished: that row was the range's last.
+// quarantine in the transaction that moves the checkpoint past it. finished: that row was the range's last. How many rows a batch of whole
+// blocks holds is a guess, so in block order only a batch that was looked for, as those of an isolation are, is taken to hold one row.
 func (c *carrier) isolate(ctx context.Context, cause error) (finished bool, err error) {
 	s := c.move()
 	keys, end := c.next.keys, c.next.end
 	c.next = boundary{}
-	if keys > 1 {
+	if keys > 1 || c.target.Blocks && !c.poison.active {
 		c.log.Info("isolating a row", zap.Int("keys", keys), zap.String("cause", postgres.Describe(cause)))
 		c.poison.failed(keys, end)
 		return false, nil
@@ -79,7 +80,8 @@ func (c *carrier) quarantine(ctx context.Context, s statement.Step, cause error,
 	case errors.Is(err, job.ErrFenced) && alone > 0:
 		return false, c.pauseJob(ctx, fmt.Errorf("%d rows in quarantine, on_error.quarantine_rows is %d; next: row %s: %s", others, limit, key, why))
 	case errors.Is(err, job.ErrFenced) && locked > 0:
-		return false, nil // the claim stands, but the row is not alone
+		c.log.Info("row to quarantine is not alone; looked for anew", zap.Stringer("key", key), zap.String("cause", why))
+		return false, nil
 	case err != nil:
 		return false, err
 	}

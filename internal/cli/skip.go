@@ -16,7 +16,8 @@ func (a *app) skipCommand() *cobra.Command {
 		Use:   "skip JOB (--range N | --key KEY) --reason WHY",
 		Short: "Take a range or a row out of a job",
 		Long: `Take a range or a row out of a job. The job can then end only as complete_with_errors, and its report lists what was
-skipped. A row can be skipped while the job is paused, so that no worker is past it.`,
+skipped. A row can be skipped while the job is paused, so that no worker is past it. A range of blocks is refused (order: block,
+and the first round of a verification), for rows move between blocks: skip its rows by key.`,
 		Example: `  backfleet skip users-email-norm --range 118 --reason "archived tenant"
   backfleet skip users-email-norm --key 40071 --reason "legal hold"
   backfleet skip events-day --key '["7","2026-01-31"]' --relation public.events_2026_01 --reason "legal hold"`,

@@ -154,7 +154,11 @@ func (t Target) Repair(s Step, withCheck bool) SQL {
 	if s.Exclude {
 		text += "\n  AND " + t.notQuarantined(&p, s.Claim.Ref.Job, s.Claim.Relation)
 	}
-	text += "\n RETURNING 1),\n" + counted + "backfleet_move AS (\n UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count)" +
+	returning := "\n RETURNING 1"
+	if t.Blocks {
+		returning = t.unless()
+	}
+	text += returning + "),\n" + counted + "backfleet_move AS (\n UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count)" +
 		",\n  lease_until = clock_timestamp() + interval '10 seconds'" +
 		"\n  WHERE job_id = " + p.add(string(s.Claim.Ref.Job)) + " AND index = " + p.add(s.Claim.Ref.Index) +
 		" AND EXISTS (SELECT 1 FROM backfleet_lock)\n RETURNING 1)"

@@ -201,19 +201,23 @@ func (s *Store) SetLimits(ctx context.Context, id job.ID, by string, limits job.
 }
 
 // SkipRange takes a range out of the job: what is left of it will not be done, and the job can end only with errors. A worker that
-// carries it is fenced off.
+// carries it is fenced off. A range of blocks is refused: rows move between blocks, and a proof takes all of them.
 func (s *Store) SkipRange(ctx context.Context, id job.ID, by string, index int, reason string) (job.Job, error) {
 	return s.change(ctx, "skip", id, func(tx pgx.Tx, j job.Job) (job.Job, error) {
 		if j.State.Ended() {
 			return j, &StateError{j.Name, "skip", j.State, "nothing is left to skip"}
 		}
 		var old job.RangeState
-		err := tx.QueryRow(ctx, q("range_skip"), id, index, reason).Scan(&old)
+		var blocks bool
+		err := tx.QueryRow(ctx, q("range_skip"), id, index, reason).Scan(&old, &blocks)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return j, fmt.Errorf("skip: range %d of job %q is not open; `backfleet status %s` shows what is", index, j.Name, j.Name)
 		}
 		if err != nil {
 			return j, err
+		}
+		if blocks {
+			return j, fmt.Errorf("skip: range %d of job %q is of blocks, which rows leave and come to; pause the job and skip rows by key: `backfleet skip %s --key KEY`", index, j.Name, j.Name)
 		}
 		return j, event(ctx, tx, id, by, "skip", map[string]any{"range": index, "reason": reason, "old": old, "new": job.RangeExcluded})
 	})

@@ -91,7 +91,7 @@ func lagFleet(name, loops string) contender {
 		if _, err := t.work("worker1", stopGoWorkers); err != nil {
 			return nil, err
 		}
-		if err := t.submitAll("late_rows: ignore\n"); err != nil {
+		if err := t.submitAll("late_rows: ignore\n" + alone); err != nil {
 			return nil, err
 		}
 		err := t.awaitFirstBatch(ctx)

@@ -381,7 +381,9 @@ lower(name)
   WHERE "items"."ctid" >= CAST($12 AS tid) AND "items"."ctid" < CAST($13 AS tid) AND EXISTS (SELECT 1 FROM backfleet_lock) AND (
 name_norm IS NULL AND name IS NOT NULL
 )
- RETURNING 1),
+ RETURNING CASE WHEN (
+name_norm IS NULL AND name IS NOT NULL
+) THEN backfleet.still_open(ARRAY["items"."shop"::text, "items"."id"::text]) END),
 backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
  UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
@@ -424,7 +426,9 @@ name_norm IS NULL AND name IS NOT NULL
 ) OR (
 name_norm IS NOT DISTINCT FROM lower(name)
 ) IS NOT TRUE)
- RETURNING 1),
+ RETURNING CASE WHEN (
+name_norm IS NULL AND name IS NOT NULL
+) THEN backfleet.still_open(ARRAY["items"."shop"::text, "items"."id"::text]) END),
 backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
  UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
@@ -651,7 +655,9 @@ lower(name)
 name_norm IS NULL AND name IS NOT NULL
 )
   AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $14 AND backfleet_q.relation = CAST($15 AS oid) AND backfleet_q.key = ARRAY["items"."shop"::text, "items"."id"::text])
- RETURNING 1),
+ RETURNING CASE WHEN (
+name_norm IS NULL AND name IS NOT NULL
+) THEN backfleet.still_open(ARRAY["items"."shop"::text, "items"."id"::text]) END),
 backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
  UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),
@@ -697,7 +703,9 @@ name_norm IS NULL AND name IS NOT NULL
 name_norm IS NOT DISTINCT FROM lower(name)
 ) IS NOT TRUE)
   AND NOT EXISTS (SELECT 1 FROM backfleet.quarantine AS backfleet_q WHERE backfleet_q.job_id = $14 AND backfleet_q.relation = CAST($15 AS oid) AND backfleet_q.key = ARRAY["items"."shop"::text, "items"."id"::text])
- RETURNING 1),
+ RETURNING CASE WHEN (
+name_norm IS NULL AND name IS NOT NULL
+) THEN backfleet.still_open(ARRAY["items"."shop"::text, "items"."id"::text]) END),
 backfleet_count AS MATERIALIZED (SELECT count(*) AS rows FROM backfleet_update),
 backfleet_move AS (
  UPDATE backfleet.ranges SET rows = rows + (SELECT rows FROM backfleet_count),

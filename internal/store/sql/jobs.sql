@@ -150,7 +150,7 @@ ON CONFLICT (job_id, relation, key) DO NOTHING
 -- Take or renew the leadership. The epoch begins with the WAL timeline: a failover that took rows back cannot reuse one.
 WITH t AS (SELECT (('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint << 32) AS timeline)
 INSERT INTO backfleet.leadership AS l (owner, epoch, until)
-SELECT $1, t.timeline + 1, clock_timestamp() + interval '6 seconds' FROM t
+SELECT $1, t.timeline + 1, clock_timestamp() + interval '6 seconds' FROM t WHERE backfleet.knows_blocks()
 ON CONFLICT (id) DO UPDATE SET
     owner = EXCLUDED.owner, until = EXCLUDED.until,
     epoch = CASE WHEN l.owner = EXCLUDED.owner AND l.until > clock_timestamp() AND (l.epoch >> 32) = (EXCLUDED.epoch >> 32)

@@ -59,6 +59,7 @@ UPDATE backfleet.ranges r
   FROM backfleet.jobs j
  WHERE r.job_id = $1 AND r.index = $2 AND r.generation = $3 AND j.id = r.job_id
    AND j.state IN ('running', 'verifying')
+   AND backfleet.knows_blocks()
    AND (r.state = 'released'
         OR (r.state = 'running' AND r.lease_until < clock_timestamp())
         OR (r.state = 'running' AND r.fence = $6 AND r.claim_token = $7::uuid))
@@ -110,11 +111,11 @@ UPDATE backfleet.ranges SET failing_key = coalesce(failing_key, $5::text[])
 
 -- name: range_skip
 WITH o AS (
-    SELECT state FROM backfleet.ranges
+    SELECT state, file FROM backfleet.ranges
      WHERE job_id = $1 AND index = $2 AND state IN ('queued', 'released', 'running', 'failed') FOR NO KEY UPDATE)
 UPDATE backfleet.ranges SET state = 'skipped', last_error = $3, lease_until = NULL, ended_at = clock_timestamp(), fence = fence + 1
   FROM o WHERE job_id = $1 AND index = $2
-RETURNING o.state
+RETURNING o.state, o.file IS NOT NULL
 
 -- name: retry_failed
 UPDATE backfleet.ranges SET state = 'queued', attempts = 0, ended_at = NULL WHERE job_id = $1 AND state = 'failed'

@@ -43,3 +43,40 @@ BEGIN
         PERFORM backfleet.same_file(relation_name, file);
     END IF;
 END $$;
+
+-- Programs of the version before take row addresses for keys, and one of a text key would find a span of them done that it never saw. Those
+-- that know better say so, in each transaction in which it matters.
+CREATE FUNCTION backfleet.knows_blocks() RETURNS boolean
+    LANGUAGE sql AS $$ SELECT set_config('backfleet.blocks', 'on', true) = 'on' $$;
+
+-- A worker of the version before claims no range of row addresses, whoever has it published as one of keys. Only a proof by block of a key of
+-- one column it may: what it passes there counts for nothing (blocks_left), and so the proof soon goes on by keys. Of several columns it would die.
+CREATE FUNCTION backfleet.claim_blocks() RETURNS trigger
+    LANGUAGE plpgsql AS $$
+BEGIN
+    IF (SELECT walk = 'block' OR jsonb_array_length(key_columns) > 1 FROM backfleet.jobs WHERE id = NEW.job_id) THEN
+        RAISE EXCEPTION 'range % of job % spans row addresses, of which this worker knows nothing', NEW.index, NEW.job_id
+            USING ERRCODE = 'BF003', HINT = 'Upgrade the worker.';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER claim_blocks BEFORE UPDATE OF claim_token ON backfleet.ranges FOR EACH ROW
+    WHEN (NEW.file IS NOT NULL AND current_setting('backfleet.blocks', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION backfleet.claim_blocks();
+
+-- A coordinator of the version before does not come to lead while a job in block order is open: it would plan, release and prove it by keys.
+CREATE FUNCTION backfleet.lead_blocks() RETURNS trigger
+    LANGUAGE plpgsql AS $$
+DECLARE
+    open_job text := (SELECT name FROM backfleet.jobs WHERE walk = 'block'
+                         AND state NOT IN ('complete', 'complete_with_errors', 'failed', 'cancelled') LIMIT 1);
+BEGIN
+    IF open_job IS NOT NULL THEN
+        RAISE EXCEPTION 'job % is in block order, of which this coordinator knows nothing', open_job
+            USING ERRCODE = 'BF003', HINT = 'Start a coordinator of the newer version, or cancel the job.';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER lead_blocks BEFORE UPDATE OF epoch ON backfleet.leadership FOR EACH ROW
+    WHEN (NEW.epoch <> OLD.epoch AND current_setting('backfleet.blocks', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION backfleet.lead_blocks();

@@ -373,6 +373,7 @@ func TestClusterCutOff(t *testing.T) {
 	t.Parallel()
 	routes := newRoutes(t)
 	f := newTrio(t, harness.WithRoutes(routes.through))
+	f.must("set", f.job, "throttle.max_rows_per_second=3000") // the job's consumer goes with the job, and is still to be caught up with
 	alone := f.trio.Servers[0]
 	f.appoint(alone, append(slices.Clone(streams), f.consumer())...)
 	routes.cut(alone.Name)

@@ -42,7 +42,7 @@ func TestImageIsSmallAndSaysWhatItIs(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(output(t, "docker", "image", "inspect", image)), &found))
 	require.Len(t, found, 1)
 	it := found[0]
-	require.Less(t, it.Size, int64(41_000_000))
+	require.Less(t, it.Size, int64(40_000_000))
 	t.Logf("the image has %.1f MB", float64(it.Size)/1e6)
 	require.Equal(t, "65532:65532", it.Config.User)
 	require.Equal(t, []string{"/usr/bin/backfleet"}, it.Config.Entrypoint)

@@ -6,22 +6,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/backfleet/backfleet/test/bench/compare"
 )
 
 // series is one quantity over the repetitions of a trial.
 type series []float64
 
-func (s series) median() float64 {
-	sorted := slices.Sorted(slices.Values(s))
-	n := len(sorted)
-	switch {
-	case n == 0:
-		return 0
-	case n%2 == 1:
-		return sorted[n/2]
-	}
-	return (sorted[n/2-1] + sorted[n/2]) / 2
-}
+func (s series) median() float64 { return compare.Median(s) }
 
 // over divides by another series of the same rounds, round by round: noise that lasts longer than a round cancels out.
 func (s series) over(base series) series {

@@ -192,7 +192,7 @@ export class JobPage {
       const row = (name, ...v) => v.flat(3).some((x) => x != null && x !== '' && x !== false) && el('div', null, el('dt', null, name), el('dd', null, v));
       patch(box, el('div', { class: 'range' },
         el('div', { class: 'head' }, el('h3', null, `Range ${d.range}`), el('span', { class: 'muted' }, describe(this.map.cells[index - this.map.first] ?? 0)), el('div', { class: 'spacer' }),
-          ['queued', 'released', 'running', 'failed'].includes(d.state) && button('Skip …', 'operator', () => controls.skipRange(this.job, index), { id: 'skip-range', kind: 'danger' }),
+          this.job.order !== 'block' && ['queued', 'released', 'running', 'failed'].includes(d.state) && button('Skip …', 'operator', () => controls.skipRange(this.job, index), { id: 'skip-range', kind: 'danger' }),
           el('button', { type: 'button', class: 'quiet', id: 'close-range', onclick: () => { box.replaceChildren(); this.map.canvas.focus(); } }, 'Close')),
         d.last_error && el('p', { class: 'bad', id: 'range-error' }, d.last_error),
         el('dl', { class: 'wide' },

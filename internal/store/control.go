@@ -80,11 +80,7 @@ func setState(ctx context.Context, tx pgx.Tx, j job.Job, to, resume job.State, b
 	if resume != "" {
 		back = (*string)(&resume)
 	}
-	rows, err := tx.Query(ctx, q("job_state"), j.ID, to, back, reason, to.Ended())
-	if err != nil {
-		return j, err
-	}
-	next, err := collectJob(rows)
+	next, err := oneJob(ctx, tx, "job_state", j.ID, to, back, reason, to.Ended())
 	if err != nil {
 		return j, err
 	}
@@ -188,11 +184,7 @@ func (s *Store) SetLimits(ctx context.Context, id job.ID, by string, limits job.
 		if ifRevision != 0 && ifRevision != j.Revision {
 			return j, &RevisionError{fmt.Sprintf("job %q", j.Name), j.Revision, ifRevision}
 		}
-		rows, err := tx.Query(ctx, q("job_limits"), id, jsonb{limits})
-		if err != nil {
-			return j, err
-		}
-		next, err := collectJob(rows)
+		next, err := oneJob(ctx, tx, "job_limits", id, jsonb{limits})
 		if err != nil {
 			return j, err
 		}

@@ -145,45 +145,21 @@ func (s *Store) AddActivity(ctx context.Context, seen []divergence.Activity) err
 
 // Series reads the rounds of a migration's watch that were under way at or after since, the oldest first.
 func (s *Store) Series(ctx context.Context, name string, since time.Time) ([]divergence.Round, error) {
-	rows, err := s.pool.Query(ctx, q("series"), name, since)
-	if err != nil {
-		return nil, s.explain("read the divergence of "+name, err)
-	}
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r divergence.Round, err error) {
+	return list(ctx, s, "read the divergence of "+name, func(row pgx.CollectableRow) (r divergence.Round, err error) {
 		return r, row.Scan(&r.Number, &r.Started, &r.At, &r.Ended, &r.Walked, &r.Waiting, &r.Missing, &r.Differing, &r.Orphans, &r.Failing, &r.More, &r.Seconds)
-	})
-	if err != nil {
-		return nil, s.explain("read the divergence of "+name, err)
-	}
-	return all, nil
+	}, "series", name, since)
 }
 
 // Growth reads in which times rows came to diverge, the oldest first, with who was at work then.
 func (s *Store) Growth(ctx context.Context, name string) ([]divergence.Bucket, error) {
-	rows, err := s.pool.Query(ctx, q("growth"), name)
-	if err != nil {
-		return nil, s.explain("read the divergence of "+name, err)
-	}
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (b divergence.Bucket, err error) {
+	return list(ctx, s, "read the divergence of "+name, func(row pgx.CollectableRow) (b divergence.Bucket, err error) {
 		return b, row.Scan(&b.Since, &b.Until, &b.How, &b.Missing, &b.Differing, &b.Orphans, &b.Failing, &b.Suspects)
-	})
-	if err != nil {
-		return nil, s.explain("read the divergence of "+name, err)
-	}
-	return all, nil
+	}, "growth", name)
 }
 
 // Diverging reads rows that diverge now, those that were found first to begin with, most at the most.
 func (s *Store) Diverging(ctx context.Context, name string, most int) ([]divergence.Row, error) {
-	rows, err := s.pool.Query(ctx, q("diverging"), name, most)
-	if err != nil {
-		return nil, s.explain("read the divergence of "+name, err)
-	}
-	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[divergence.Row])
-	if err != nil {
-		return nil, s.explain("read the divergence of "+name, err)
-	}
-	return all, nil
+	return list(ctx, s, "read the divergence of "+name, pgx.RowToStructByPos[divergence.Row], "diverging", name, most)
 }
 
 // Divergence reads what the gates go by.

@@ -12,15 +12,7 @@ import (
 
 // Flags reads every flag, by name.
 func (s *Store) Flags(ctx context.Context) ([]flag.Flag, error) {
-	rows, err := s.pool.Query(ctx, q("flag_list"))
-	if err != nil {
-		return nil, s.explain("read the flags", err)
-	}
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (flag.Flag, error) { return scanFlag(row) })
-	if err != nil {
-		return nil, s.explain("read the flags", err)
-	}
-	return all, nil
+	return list(ctx, s, "read the flags", func(row pgx.CollectableRow) (flag.Flag, error) { return scanFlag(row) }, "flag_list")
 }
 
 // Flag reads one flag; known is false where there is none, which is a flag of 0 %.

@@ -41,15 +41,7 @@ type Vacuuming struct {
 
 // Vacuumings reads what vacuum means for each of a job's relations, those that have grown most first.
 func (s *Store) Vacuumings(ctx context.Context, id job.ID) ([]Vacuuming, error) {
-	rows, err := s.pool.Query(ctx, q("growth_tables"), id)
-	if err != nil {
-		return nil, s.explain("read the state of vacuum", err)
-	}
-	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Vacuuming])
-	if err != nil {
-		return nil, s.explain("read the state of vacuum", err)
-	}
-	return all, nil
+	return list(ctx, s, "read the state of vacuum", pgx.RowToStructByPos[Vacuuming], "growth_tables", id)
 }
 
 // Horizon is how far back snapshots keep dead rows. Transactions are counted without wrap-around.

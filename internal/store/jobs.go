@@ -90,13 +90,10 @@ func (s *Store) submit(ctx context.Context, tx pgx.Tx, by string, n NewJob) (out
 	case !errors.Is(err, ErrNotFound):
 		return out, false, err
 	}
-	rows, err := tx.Query(ctx, q("job_insert"), ulid.Make().String(), n.Spec.Name, s.database, jsonb{n.Spec}, n.Spec.Hash(),
+	out, err = oneJob(ctx, tx, "job_insert", ulid.Make().String(), n.Spec.Name, s.database, jsonb{n.Spec}, n.Spec.Hash(),
 		jsonb{n.Spec.Limits}, jsonb{n.Key}, n.Idempotent, max(n.Passes, 1), n.SearchPath, n.Estimate, n.EstimateBy, by, jsonb{n.Forecast},
 		orNull(n.As), jsonb{n.Plan}, orNull(n.PlanHash), walk(n.Order))
 	if err != nil {
-		return out, false, err
-	}
-	if out, err = collectJob(rows); err != nil {
 		return out, false, err
 	}
 	if out.State == job.AwaitingApproval && n.As == "" {
@@ -126,11 +123,11 @@ func (s *Store) Find(ctx context.Context, nameOrID string) (job.Job, error) {
 
 // Get reads one job by its id.
 func (s *Store) Get(ctx context.Context, id job.ID) (job.Job, error) {
-	rows, err := s.pool.Query(ctx, q("job_get"), id)
-	if err != nil {
-		return job.Job{}, s.explain("read job", err)
+	j, err := oneJob(ctx, s.pool, "job_get", id)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return j, s.explain("read job", err)
 	}
-	return collectJob(rows)
+	return j, err
 }
 
 // Plan returns the plan that was found at a job's submit, as JSON; nil for a job of before.
@@ -148,38 +145,29 @@ func (s *Store) Jobs(ctx context.Context) ([]job.Job, error) { return s.jobs(ctx
 func (s *Store) Open(ctx context.Context) ([]job.Job, error) { return s.jobs(ctx, "jobs_open") }
 
 func (s *Store) jobs(ctx context.Context, name string, args ...any) ([]job.Job, error) {
-	rows, err := s.pool.Query(ctx, q(name), args...)
-	if err == nil {
-		var jobs []job.Job
-		if jobs, err = pgx.CollectRows(rows, scanJob); err == nil {
-			return jobs, nil
-		}
-	}
-	return nil, s.explain("list jobs", err)
+	return list(ctx, s, "list jobs", scanJob, name, args...)
 }
 
 type querier interface {
 	Query(context.Context, string, ...any) (pgx.Rows, error)
+	QueryRow(context.Context, string, ...any) pgx.Row
 }
 
 func findJob(ctx context.Context, db querier, nameOrID string) (job.Job, error) {
-	rows, err := db.Query(ctx, q("job_by_name"), nameOrID)
-	if err != nil {
-		return job.Job{}, err
-	}
-	return collectJob(rows)
+	return oneJob(ctx, db, "job_by_name", nameOrID)
 }
 
 // lockJob reads a job for a change of it.
 func lockJob(ctx context.Context, tx pgx.Tx, id job.ID) (job.Job, error) {
-	rows, err := tx.Query(ctx, q("job_lock"), id)
+	return oneJob(ctx, tx, "job_lock", id)
+}
+
+// oneJob runs a statement that returns one job.
+func oneJob(ctx context.Context, db querier, name string, args ...any) (job.Job, error) {
+	rows, err := db.Query(ctx, q(name), args...)
 	if err != nil {
 		return job.Job{}, err
 	}
-	return collectJob(rows)
-}
-
-func collectJob(rows pgx.Rows) (job.Job, error) {
 	j, err := pgx.CollectExactlyOneRow(rows, scanJob)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return j, ErrNotFound

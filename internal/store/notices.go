@@ -47,15 +47,11 @@ func (l *Leader) Notify(ctx context.Context, target, subject string, message fun
 
 // DueNotices lists the messages that a receiver is to be sent now, the oldest first, twenty at most.
 func (s *Store) DueNotices(ctx context.Context, target string) ([]Notice, error) {
-	rows, err := s.pool.Query(ctx, q("notices_due"), target)
-	if err != nil {
-		return nil, s.explain("list what is to be told", err)
-	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (Notice, error) {
+	return list(ctx, s, "list what is to be told", func(row pgx.CollectableRow) (Notice, error) {
 		n := Notice{Target: target}
 		err := row.Scan(&n.Subject, &n.ID, &n.Message, &n.Attempts)
 		return n, err
-	})
+	}, "notices_due", target)
 }
 
 // NoticeSent notes that a message came.

@@ -23,17 +23,13 @@ func (s *Store) JobsBefore(ctx context.Context, before job.ID, open bool, limit 
 // RangesAfter lists the ranges of a job in the order of their index, those behind one of them; -1 is before the first. state may be
 // empty for any.
 func (s *Store) RangesAfter(ctx context.Context, id job.ID, after int, state job.RangeState, limit int) ([]job.RangeView, error) {
-	rows, err := s.pool.Query(ctx, q("ranges_page"), id, after, state, limit)
-	if err != nil {
-		return nil, s.explain("list the ranges", err)
-	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (job.RangeView, error) {
+	return list(ctx, s, "list the ranges", func(row pgx.CollectableRow) (job.RangeView, error) {
 		var r job.RangeView
 		err := row.Scan(&r.Index, &r.Kind, &r.Round, &r.Relation, (*[]string)(&r.Lo), (*[]string)(&r.Hi), &r.HiClosed, (*[]string)(&r.Key), &r.State,
 			&r.Attempts, &r.Takeovers, &r.Owner, &r.LeaseUntil, &r.Rows, &r.Walked, &r.Batches, &r.Retries, &r.Residual, &r.CheckFails, &r.Error,
 			&r.Started, &r.Ended)
 		return r, err
-	})
+	}, "ranges_page", id, after, state, limit)
 }
 
 // EventsBefore lists the audit log of a job with the holds of its database, the newest first: what is older than one event, or all for 0.
@@ -48,11 +44,7 @@ func (s *Store) DatabaseEvents(ctx context.Context, before int64, action string,
 }
 
 func (s *Store) events(ctx context.Context, name string, args ...any) ([]job.Event, error) {
-	rows, err := s.pool.Query(ctx, q(name), args...)
-	if err != nil {
-		return nil, s.explain("read the audit log", err)
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[job.Event])
+	return list(ctx, s, "read the audit log", pgx.RowToStructByPos[job.Event], name, args...)
 }
 
 // rowCursor is where a page of the quarantine ended.
@@ -62,7 +54,7 @@ type rowCursor struct {
 }
 
 // QuarantineAfter lists the rows that a job set aside, from where a page before ended; "" is the begin. next is empty at the end.
-func (s *Store) QuarantineAfter(ctx context.Context, id job.ID, after string, limit int) (list []job.Quarantined, next string, err error) {
+func (s *Store) QuarantineAfter(ctx context.Context, id job.ID, after string, limit int) (page []job.Quarantined, next string, err error) {
 	var at rowCursor
 	if after != "" {
 		raw, err := base64.RawURLEncoding.DecodeString(after)
@@ -70,24 +62,20 @@ func (s *Store) QuarantineAfter(ctx context.Context, id job.ID, after string, li
 			return nil, "", ErrBadCursor
 		}
 	}
-	rows, err := s.pool.Query(ctx, q("quarantine_page"), id, at.Relation, at.Key, limit+1)
-	if err != nil {
-		return nil, "", s.explain("list the quarantine", err)
-	}
 	var relations []uint32
-	list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (job.Quarantined, error) {
+	page, err = list(ctx, s, "list the quarantine", func(row pgx.CollectableRow) (job.Quarantined, error) {
 		var x job.Quarantined
 		var relation uint32
 		err := row.Scan(&relation, &x.Relation, (*[]string)(&x.Key), &x.SQLState, &x.Error, &x.Attempts, &x.By, &x.At, &x.Range)
 		relations = append(relations, relation)
 		return x, err
-	})
+	}, "quarantine_page", id, at.Relation, at.Key, limit+1)
 	if err != nil {
-		return nil, "", s.explain("list the quarantine", err)
+		return nil, "", err
 	}
-	if len(list) <= limit {
-		return list, "", nil
+	if len(page) <= limit {
+		return page, "", nil
 	}
-	raw, err := json.Marshal(rowCursor{relations[limit-1], list[limit-1].Key})
-	return list[:limit], base64.RawURLEncoding.EncodeToString(raw), err
+	raw, err := json.Marshal(rowCursor{relations[limit-1], page[limit-1].Key})
+	return page[:limit], base64.RawURLEncoding.EncodeToString(raw), err
 }

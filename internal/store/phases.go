@@ -51,31 +51,15 @@ func (s *Store) Migration(ctx context.Context, name string) (migration.Migration
 
 // Migrations reads all of them, the oldest first.
 func (s *Store) Migrations(ctx context.Context) ([]migration.Migration, error) {
-	rows, err := s.pool.Query(ctx, q("migration_list"))
-	if err != nil {
-		return nil, s.explain("read the migrations", err)
-	}
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (migration.Migration, error) { return scanMigration(row) })
-	if err != nil {
-		return nil, s.explain("read the migrations", err)
-	}
-	return all, nil
+	return list(ctx, s, "read the migrations", func(row pgx.CollectableRow) (migration.Migration, error) { return scanMigration(row) }, "migration_list")
 }
 
 // MigrationLog reads a migration's audit log, the oldest entry first.
 func (s *Store) MigrationLog(ctx context.Context, name string) ([]migration.Entry, error) {
-	rows, err := s.pool.Query(ctx, q("migration_log"), name)
-	if err != nil {
-		return nil, s.explain("read the log of migration "+name, err)
-	}
-	log, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e migration.Entry, err error) {
+	return list(ctx, s, "read the log of migration "+name, func(row pgx.CollectableRow) (e migration.Entry, err error) {
 		err = row.Scan(&e.ID, &e.At, &e.By, &e.Action, &e.Detail)
 		return e, err
-	})
-	if err != nil {
-		return nil, s.explain("read the log of migration "+name, err)
-	}
-	return log, nil
+	}, "migration_log", name)
 }
 
 // Move is one change of a migration: what it was, what it becomes, and the line in the audit log.

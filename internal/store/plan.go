@@ -265,11 +265,8 @@ func (l *Leader) Planned(ctx context.Context, id job.ID) error {
 func (l *Leader) Start(ctx context.Context, id job.ID) (job.Job, error) {
 	var out job.Job
 	err := l.tx(ctx, "start", func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, q("job_started"), id)
-		if err != nil {
-			return err
-		}
-		out, err = collectJob(rows)
+		var err error
+		out, err = oneJob(ctx, tx, "job_started", id)
 		return err
 	})
 	return out, err
@@ -327,11 +324,7 @@ func (l *Leader) startRound(ctx context.Context, id job.ID, round int, snapshot 
 		if err := add(tx, j); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, q("verify_round"), id, round, snapshot)
-		if err != nil {
-			return err
-		}
-		out, err = collectJob(rows)
+		out, err = oneJob(ctx, tx, "verify_round", id, round, snapshot)
 		return err
 	})
 	return out, err

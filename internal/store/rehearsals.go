@@ -55,15 +55,7 @@ func (s *Store) OverdueRehearsals(ctx context.Context) ([]Rehearsal, error) {
 }
 
 func (s *Store) rehearsals(ctx context.Context, name string, args ...any) ([]Rehearsal, error) {
-	rows, err := s.pool.Query(ctx, q(name), args...)
-	if err != nil {
-		return nil, s.explain("read the rehearsals", err)
-	}
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Rehearsal, error) { return scanRehearsal(row) })
-	if err != nil {
-		return nil, s.explain("read the rehearsals", err)
-	}
-	return all, nil
+	return list(ctx, s, "read the rehearsals", func(row pgx.CollectableRow) (Rehearsal, error) { return scanRehearsal(row) }, name, args...)
 }
 
 func scanRehearsal(row pgx.Row) (r Rehearsal, err error) {

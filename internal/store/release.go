@@ -86,15 +86,7 @@ func (s *Store) Runnable(ctx context.Context, ids []job.ID, most int) (map[job.I
 
 // ReleasedFor lists ranges that were released at least so many seconds ago and that nobody has claimed.
 func (s *Store) ReleasedFor(ctx context.Context, j job.Job, seconds float64) ([]job.Ref, error) {
-	rows, err := s.pool.Query(ctx, q("released_list"), j.ID, seconds)
-	if err != nil {
-		return nil, s.explain("list released ranges", err)
-	}
-	refs, err := pgx.CollectRows(rows, refScanner(j))
-	if err != nil {
-		return nil, s.explain("list released ranges", err)
-	}
-	return refs, nil
+	return list(ctx, s, "list released ranges", refScanner(j), "released_list", j.ID, seconds)
 }
 
 // Expired is a range that was taken back from a worker whose lease ran out.
@@ -122,11 +114,7 @@ func (l *Leader) Sweep(ctx context.Context, id job.ID) ([]Expired, error) {
 // GivenBack lists the ranges whose message was given back and that nobody has claimed since. A NATS server that restarts forgets
 // that it was told, and would wait for the ack to time out.
 func (s *Store) GivenBack(ctx context.Context, id job.ID) ([]Expired, error) {
-	rows, err := s.pool.Query(ctx, q("given_back"), id)
-	if err != nil {
-		return nil, s.explain("list ranges given back", err)
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[Expired])
+	return list(ctx, s, "list ranges given back", pgx.RowToStructByPos[Expired], "given_back", id)
 }
 
 // StreamCleared notes that an ended job left nothing in the stream.

@@ -17,35 +17,19 @@ func (l *Leader) RememberReplica(ctx context.Context, name string) error {
 // Replicas lists every replica ever seen on the present WAL timeline. After a failover they are learned anew: one of those from before
 // is the primary now, and would be waited for for ever.
 func (s *Store) Replicas(ctx context.Context) ([]string, error) {
-	rows, err := s.pool.Query(ctx, q("replicas"))
-	if err != nil {
-		return nil, s.explain("list replicas", err)
-	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
+	return list(ctx, s, "list replicas", pgx.RowTo[string], "replicas")
 }
 
 // NotFlushed names the connected replicas that have not flushed a WAL position yet.
 func (s *Store) NotFlushed(ctx context.Context, lsn string) ([]string, error) {
-	rows, err := s.pool.Query(ctx, q("not_flushed"), lsn)
-	if err != nil {
-		return nil, s.explain("read replicas", err)
-	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
+	return list(ctx, s, "read replicas", pgx.RowTo[string], "not_flushed", lsn)
 }
 
 // Tables lists the tables and leaf partitions, by OID, that the jobs under way work on, the first thousand of them.
 func (s *Store) Tables(ctx context.Context) ([]uint32, error) {
-	rows, err := s.pool.Query(ctx, q("tables_active"))
-	if err != nil {
-		return nil, s.explain("list the jobs' tables", err)
-	}
-	oids, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (uint32, error) {
+	return list(ctx, s, "list the jobs' tables", func(row pgx.CollectableRow) (uint32, error) {
 		var oid int64
 		err := row.Scan(&oid)
 		return uint32(oid), err
-	})
-	if err != nil {
-		return nil, s.explain("list the jobs' tables", err)
-	}
-	return oids, nil
+	}, "tables_active")
 }

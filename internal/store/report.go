@@ -174,60 +174,36 @@ func (s *Store) coverage(ctx context.Context, id job.ID) (cover []job.Coverage, 
 
 // Quarantine lists a job's rows that were set aside.
 func (s *Store) Quarantine(ctx context.Context, id job.ID, limit int) ([]job.Quarantined, error) {
-	rows, err := s.pool.Query(ctx, q("quarantine_list"), id, limit)
-	if err != nil {
-		return nil, s.explain("list the quarantine", err)
-	}
-	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (job.Quarantined, error) {
+	return list(ctx, s, "list the quarantine", func(row pgx.CollectableRow) (job.Quarantined, error) {
 		var x job.Quarantined
 		err := row.Scan(&x.Relation, (*[]string)(&x.Key), &x.SQLState, &x.Error, &x.Attempts, &x.By)
 		return x, err
-	})
-	if list == nil {
-		list = []job.Quarantined{}
-	}
-	return list, err
+	}, "quarantine_list", id, limit)
 }
 
 func (s *Store) skipped(ctx context.Context, id job.ID) ([]ranges.Span, error) {
-	rows, err := s.pool.Query(ctx, q("skipped_list"), id)
-	if err != nil {
-		return nil, s.explain("list skipped ranges", err)
-	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (ranges.Span, error) {
+	return list(ctx, s, "list skipped ranges", func(row pgx.CollectableRow) (ranges.Span, error) {
 		var x ranges.Span
 		err := row.Scan((*[]string)(&x.Lo), (*[]string)(&x.Hi), &x.HiClosed)
 		return x, err
-	})
+	}, "skipped_list", id)
 }
 
 func (s *Store) workerTotals(ctx context.Context, id job.ID) ([]job.WorkerTotal, error) {
-	rows, err := s.pool.Query(ctx, q("worker_totals"), id)
-	if err != nil {
-		return nil, s.explain("sum up the workers", err)
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[job.WorkerTotal])
+	return list(ctx, s, "sum up the workers", pgx.RowToStructByPos[job.WorkerTotal], "worker_totals", id)
 }
 
 // FailedRanges lists a few ranges that were given up, with their errors.
 func (s *Store) FailedRanges(ctx context.Context, id job.ID) ([]string, error) {
-	rows, err := s.pool.Query(ctx, q("failed_list"), id)
-	if err != nil {
-		return nil, s.explain("list failed ranges", err)
-	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (string, error) {
+	return list(ctx, s, "list failed ranges", func(row pgx.CollectableRow) (string, error) {
 		var i int
 		var text string
 		err := row.Scan(&i, &text)
 		return fmt.Sprintf("range %d: %s", i, text), err
-	})
+	}, "failed_list", id)
 }
 
 // Events lists the audit log of a job, newest first, with the holds of its database.
 func (s *Store) Events(ctx context.Context, id job.ID, limit int) ([]job.Event, error) {
-	rows, err := s.pool.Query(ctx, q("events"), id, limit)
-	if err != nil {
-		return nil, s.explain("read the audit log", err)
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[job.Event])
+	return list(ctx, s, "read the audit log", pgx.RowToStructByPos[job.Event], "events", id, limit)
 }

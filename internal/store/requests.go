@@ -64,11 +64,7 @@ func (r *Request) answered(ctx context.Context, tx pgx.Tx) (*Answer, error) {
 	if was != r.Fingerprint {
 		return nil, &KeyReusedError{r.Key}
 	}
-	rows, err := tx.Query(ctx, q("job_get"), id)
-	if err != nil {
-		return nil, err
-	}
-	a.Job, err = collectJob(rows)
+	a.Job, err = oneJob(ctx, tx, "job_get", id)
 	return &a, err
 }
 

@@ -53,11 +53,7 @@ func (s *Store) AddSample(ctx context.Context, id job.ID, x Sample) error {
 
 // lost reads what a job lost to each reason, the most first.
 func (s *Store) lost(ctx context.Context, id job.ID) ([]job.Loss, error) {
-	rows, err := s.pool.Query(ctx, q("losses"), id)
-	if err != nil {
-		return nil, s.explain("read the losses", err)
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[job.Loss])
+	return list(ctx, s, "read the losses", pgx.RowToStructByPos[job.Loss], "losses", id)
 }
 
 // outcome is what became of a job's forecast. What the server does not tell is left out: it is no reason to have no report.

@@ -49,15 +49,7 @@ func (s *Store) Range(ctx context.Context, id job.ID, index int) (job.RangeDetai
 
 // History returns a job's samples after a moment, the oldest first, joined to at most so many points.
 func (s *Store) History(ctx context.Context, id job.ID, after time.Time, points int) ([]job.Point, error) {
-	rows, err := s.pool.Query(ctx, q("history"), id, after, points)
-	if err != nil {
-		return nil, s.explain("read the history", err)
-	}
-	list, err := pgx.CollectRows(rows, point)
-	if err != nil {
-		return nil, s.explain("read the history", err)
-	}
-	return list, nil
+	return list(ctx, s, "read the history", point, "history", id, after, points)
 }
 
 // LastPoint returns a job's newest sample, nil where there is none as young as that.

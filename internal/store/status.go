@@ -92,11 +92,7 @@ func (s *Store) Status(ctx context.Context, id job.ID) (job.Status, error) {
 	if st.Lost, err = s.lost(ctx, id); err != nil {
 		return st, err
 	}
-	rows, err := s.pool.Query(ctx, q("running_list"), id)
-	if err != nil {
-		return st, s.explain("list running ranges", err)
-	}
-	st.Workers, err = pgx.CollectRows(rows, pgx.RowToStructByPos[job.WorkerOnJob])
+	st.Workers, err = list(ctx, s, "list running ranges", pgx.RowToStructByPos[job.WorkerOnJob], "running_list", id)
 	return st, err
 }
 

@@ -118,6 +118,18 @@ func (s *Store) explain(op string, err error) error {
 	return fmt.Errorf("%s on %q: %w", op, s.database, err)
 }
 
+// list reads all rows of one static statement.
+func list[T any](ctx context.Context, s *Store, op string, scan pgx.RowToFunc[T], name string, args ...any) ([]T, error) {
+	rows, err := s.pool.Query(ctx, q(name), args...)
+	if err == nil {
+		var all []T
+		if all, err = pgx.CollectRows(rows, scan); err == nil {
+			return all, nil
+		}
+	}
+	return nil, s.explain(op, err)
+}
+
 // exec runs one static statement in a transaction of its own and returns how many rows it changed.
 func (s *Store) exec(ctx context.Context, op, name string, args ...any) (int64, error) {
 	var n int64

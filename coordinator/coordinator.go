@@ -98,11 +98,16 @@ func (c *Coordinator) Run(ctx context.Context) error {
 // Live returns what only the leader knows of a job: rate, ETA, lag, what limits it. False where another leads, or nobody yet.
 func (c *Coordinator) Live(database string, id job.ID) (Live, bool) { return c.views.get(database, id) }
 
+// governor is that of a database; nil where another coordinator leads, or none.
+func (c *Coordinator) governor(database string) *governor {
+	c.leading.Lock()
+	defer c.leading.Unlock()
+	return c.governors[database]
+}
+
 // Go reports whether a batch of a database may start now, and if not why. Known is false where another coordinator leads, or none.
 func (c *Coordinator) Go(database string) (ok bool, why job.Reason, known bool) {
-	c.leading.Lock()
-	g := c.governors[database]
-	c.leading.Unlock()
+	g := c.governor(database)
 	if g == nil {
 		return false, job.Reason{}, false
 	}
@@ -111,9 +116,7 @@ func (c *Coordinator) Go(database string) (ok bool, why job.Reason, known bool) 
 
 // Signals returns what the governor of a database read last; nothing where another coordinator leads, or none.
 func (c *Coordinator) Signals(database string) []job.Signal {
-	c.leading.Lock()
-	g := c.governors[database]
-	c.leading.Unlock()
+	g := c.governor(database)
 	if g == nil {
 		return nil
 	}
@@ -122,9 +125,7 @@ func (c *Coordinator) Signals(database string) []job.Signal {
 
 // Costs returns what reading the signals of a database took since this coordinator leads it; nothing where it does not.
 func (c *Coordinator) Costs(database string) []job.ReadCost {
-	c.leading.Lock()
-	g := c.governors[database]
-	c.leading.Unlock()
+	g := c.governor(database)
 	if g == nil {
 		return nil
 	}
@@ -133,9 +134,7 @@ func (c *Coordinator) Costs(database string) []job.ReadCost {
 
 // Fleet returns what the leader of a database knows of its fleet; false where another coordinator leads, or none.
 func (c *Coordinator) Fleet(database string) (job.Fleet, bool) {
-	c.leading.Lock()
-	g := c.governors[database]
-	c.leading.Unlock()
+	g := c.governor(database)
 	if g == nil {
 		return job.Fleet{}, false
 	}

@@ -10,9 +10,7 @@ import (
 // Wanted returns how many slots a database could use now: what its fleet may be scaled to. It is 0 while the database is held, for
 // what waits then is no reason to start a worker. Known is false where another coordinator leads, or none.
 func (c *Coordinator) Wanted(database string) (slots int, known bool) {
-	c.leading.Lock()
-	g := c.governors[database]
-	c.leading.Unlock()
+	g := c.governor(database)
 	if g == nil {
 		return 0, false
 	}

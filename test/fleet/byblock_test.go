@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -83,22 +82,9 @@ func TestTakeoversInBlockOrder(t *testing.T) {
 			f := stage(t, scattered(40_000)...)
 			load := f.moving(40_000, 400)
 			defer load.Stop()
-			f.run(map[string]func(context.Context) error{
-				"coordinator": f.coordinator("coordinator-1").Run, "worker-1": f.worker("worker-1").Run, "worker-2": f.worker("worker-2").Run,
-			})
-			j := f.submit(byBlock(passes, 12_000))
-			taken := 0
-			for f.number("select coalesce(sum(rows), 0) from backfleet.ranges") < 30_000 {
-				taken += f.number(`with e as (update backfleet.ranges set lease_until = clock_timestamp() - interval '1 second'
-					where state = 'running' and batches > 2 returning 1) select count(*) from e`)
-				time.Sleep(100 * time.Millisecond) // the pace of the leases' end, not a wait for anything
-			}
-			require.Positive(t, taken)
-			f.faster(j)
-			r := f.completes(j)
+			r := f.takenOver(byBlock(passes, 12_000), "batches > 2", 30_000)
 			load.Stop()
 			require.Equal(t, int64(40_000), r.Rows)
-			require.Positive(t, r.Takeovers)
 			f.thousands()
 			f.lastLook(r, 40_000)
 			require.Positive(t, f.number("select count(*) from t where n > 1000"))

@@ -1,11 +1,9 @@
 package fleet
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -41,27 +39,10 @@ func TestTakeoversInMidChunk(t *testing.T) {
 		harness.SQL("update", 1, "update t set n = n + 1000 where id = $1", func(r *rand.Rand) []any { return []any{r.IntN(40_000) + 1} }),
 	}}.Start(t.Context())
 	defer load.Stop()
-	f.run(map[string]func(context.Context) error{
-		"coordinator": f.coordinator("coordinator-1").Run, "worker-1": f.worker("worker-1").Run, "worker-2": f.worker("worker-2").Run,
-	})
-	j := f.submit(inPasses(4, 12_000))
-	taken := 0
-	for f.number("select coalesce(sum(rows), 0) from backfleet.ranges") < 30_000 {
-		f.until("a range is in mid-chunk", func() bool { return f.midChunk() > 0 || f.done(j) == 10 })
-		taken += f.number(`with e as (update backfleet.ranges set lease_until = clock_timestamp() - interval '1 second'
-			where state = 'running' and k > 1 and pass between 1 and 2 returning 1) select count(*) from e`)
-		time.Sleep(100 * time.Millisecond) // the pace of the leases' end, not a wait for anything
-	}
-	require.Positive(t, taken)
-	limits := j.Limits
-	limits.Throttle.MaxRowsPerSecond = 0
-	_, err := f.store.SetLimits(t.Context(), j.ID, "ann", limits, 0)
-	require.NoError(t, err)
-	r := f.completes(j)
+	r := f.takenOver(inPasses(4, 12_000), "k > 1 and pass between 1 and 2", 30_000)
 	load.Stop()
 	require.Equal(t, int64(40_000), r.Rows)
-	require.Positive(t, r.Takeovers)
-	require.Zero(t, f.number("select count(*) from t where n % 1000 <> 1"))
+	f.thousands()
 }
 
 // Invariant 4: ranges are handed back in mid-chunk and gone on with there, by workers that do not know the chunk.

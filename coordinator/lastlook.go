@@ -283,11 +283,11 @@ func (w *look) relation(ctx context.Context, t lookedAt) error {
 func (w *look) stretch(ctx context.Context, t lookedAt, from, to int64) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*lookLongest+lookAsk) // the server ends each statement before, unless the link hangs
 	defer cancel()
-	span := ranges.Span{Lo: ranges.BlockKey(from), Hi: ranges.BlockKey(to)}
+	span := ranges.BlockSpan(from, to)
 	sql := t.target.LastLook(w.job.ID, t.relation, span)
 	var rows, residual, failing int64
 	began := time.Now()
-	if err := w.tx.QueryRow(ctx, sql.Text, append([]any{pgx.QueryExecModeDescribeExec}, sql.Args...)...).Scan(&rows, &residual, &failing); err != nil {
+	if err := w.tx.QueryRow(ctx, sql.Text, sql.Unkept()...).Scan(&rows, &residual, &failing); err != nil {
 		return err
 	}
 	w.pace(time.Since(began), to-from)
@@ -308,7 +308,7 @@ func (w *look) pace(took time.Duration, blocks int64) {
 // name keeps the key of one open row of a span.
 func (w *look) name(ctx context.Context, t lookedAt, span ranges.Span) error {
 	sql := t.target.Failing(statement.Step{Claim: job.Claim{Ref: job.Ref{Job: w.job.ID}, Relation: t.relation}, Span: span, Exclude: true})
-	key, err := statement.OneKey(w.tx.Query(ctx, sql.Text, append([]any{pgx.QueryExecModeDescribeExec}, sql.Args...)...))
+	key, err := statement.OneKey(w.tx.Query(ctx, sql.Text, sql.Unkept()...))
 	if err == nil && key != nil {
 		w.found.Failing = append(w.found.Failing, key)
 	}

@@ -1,39 +1,58 @@
 package ranges
 
 import (
-	"fmt"
-	"strconv"
-	"strings"
+	"context"
+	"iter"
 )
 
-// Block is the key of the first row version of a heap's block, in the text form of type tid. No row version has offset 0, so a span may end
-// at a block open or closed alike.
-func Block(n int64) Key { return Key{fmt.Sprintf("(%d,0)", n)} }
+// leastPerBlock is the fewest rows of a block that an average is taken for: of blocks that are all but empty there may be any number.
+const leastPerBlock = 0.1
 
-// BlockOf returns the block of a key that [Block] made; an unbounded one is that of block 0.
-func BlockOf(k Key) (int64, error) {
-	if k.Unbounded() {
-		return 0, nil
-	}
-	if len(k) == 1 {
-		block, offset, two := strings.Cut(strings.Trim(k[0], "()"), ",")
-		if n, err := strconv.ParseInt(block, 10, 64); err == nil && two && offset == "0" && n >= 0 {
-			return n, nil
-		}
-	}
-	return 0, fmt.Errorf("%s is no block: it is written (n,0)", k)
+// BlocksFor is how many blocks hold about so many rows: one at least.
+func BlocksFor(rows int, perBlock float64) int64 {
+	return max(1, int64(float64(rows)/max(perBlock, leastPerBlock)))
 }
 
-// CutBlocks tiles a heap of so many blocks with spans of at most each of them; none where there are none.
-func CutBlocks(blocks, each int64) []Span {
-	var spans []Span
-	var lo Key
-	for at := each; at < blocks; at += each {
-		spans = append(spans, Span{Lo: lo, Hi: Block(at)})
-		lo = Block(at)
+// cuts are the blocks between from and to at which ranges of so many blocks each begin, from's own apart.
+func cuts(from, to, each int64) iter.Seq[int64] {
+	return func(yield func(int64) bool) {
+		for at := from + each; at < to && yield(at); at += each {
+		}
 	}
-	if blocks > 0 {
-		spans = append(spans, Span{Lo: lo, Hi: Block(blocks), HiClosed: true})
+}
+
+// CutBlocks tiles a file of so many blocks with spans of at most each of them; none where there are none.
+func CutBlocks(blocks, each int64) iter.Seq[Span] {
+	return func(yield func(Span) bool) {
+		var from int64
+		for at := range cuts(0, blocks, each) {
+			if !yield(BlockSpan(from, at)) {
+				return
+			}
+			from = at
+		}
+		if blocks > 0 {
+			last := BlockSpan(from, blocks)
+			last.HiClosed = true
+			yield(last)
+		}
 	}
-	return spans
+}
+
+// BlockStepper finds boundaries between blocks, without I/O. RowsPerBlock is an average: ranges hold about as many rows as they should.
+type BlockStepper struct{ RowsPerBlock float64 }
+
+// Step implements [Stepper].
+func (s BlockStepper) Step(_ context.Context, _ uint32, from, to Key, rows, count int) (bounds []Key, err error) {
+	begin, end, err := Ends(Span{Lo: from, Hi: to}, BlockOf)
+	if err != nil {
+		return nil, err
+	}
+	for at := range cuts(begin, end, BlocksFor(rows, s.RowsPerBlock)) {
+		if len(bounds) == count {
+			break
+		}
+		bounds = append(bounds, BlockKey(at))
+	}
+	return bounds, nil
 }

@@ -2,7 +2,7 @@
 //
 // It does no I/O. A key is held as Postgres' own text form, so any btree-ordered type works; this package therefore never
 // compares two keys by order, only by identity. Order is Postgres' business: boundaries come from the table through the
-// [Stepper] that the planner is given. Row addresses alone it knows the order of: see [BlockKey].
+// [Stepper] that the planner is given. Row addresses alone it knows the order of: see [Address].
 package ranges
 
 import (

@@ -62,7 +62,7 @@ type carrier struct {
 	at    ranges.Checkpoint
 	marks marks
 	heat  heat
-	// density is about how many rows a block holds, in block order.
+	// density is about how many rows a block holds, where blocks are walked or counted.
 	density float64
 	short   bool // no chunk is to be opened in this range: what is left of it is too short, or takes too long to look through
 
@@ -70,7 +70,6 @@ type carrier struct {
 	poison   isolation
 	found    *statement.Step // a proof found open rows in it, and they are not repaired yet
 	exclude  bool
-	perBlock float64 // rows of a block, as last counted; 0: not known
 	rows     int64
 	batches  int64
 	lastBeat atomic.Int64 // unix nanoseconds of the last batch or renewal
@@ -191,6 +190,7 @@ func (c *carrier) prepare(ctx context.Context) error {
 	c.at = c.claim.Checkpoint
 	c.sizer = c.slot.sizerFor(c.claim, c.limits, c.counts())
 	if !c.target.Blocks {
+		c.density = usualBlock
 		return nil
 	}
 	return c.read(ctx, statement.SQL{Text: statement.RowsPerBlock, Args: []any{c.claim.Relation}}, func(rows pgx.Rows, err error) error {

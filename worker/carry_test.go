@@ -99,6 +99,14 @@ func (w *walk) claim() {
 	require.NoError(w, err)
 }
 
+// step carries one batch, which must not fail.
+func (w *walk) step() (finished bool) {
+	w.Helper()
+	finished, err := w.c.step(w.Context(), w.Context())
+	require.NoError(w, err)
+	return finished
+}
+
 // verify takes the job from its done ranges to the claim of the verification's.
 func (w *walk) verify() {
 	w.Helper()

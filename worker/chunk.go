@@ -69,8 +69,7 @@ func (c *carrier) passes() int {
 // takes longer to look through than a statement may, one that was begun is walked without marks, and none is opened in this range.
 func (c *carrier) enter(ctx context.Context) error {
 	if c.target.Blocks {
-		c.enterBlocks()
-		return nil
+		return c.enterBlocks()
 	}
 	if c.at.Strided() {
 		if c.marks.known {

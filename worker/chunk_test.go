@@ -29,13 +29,7 @@ func (w *walk) standing() ranges.Checkpoint {
 func TestALongRangeIsCutIntoChunks(t *testing.T) {
 	w := walkingOver(t, job.Spec{Set: map[string]string{"n": "n + 1"}}, chunkKeys+chunkMost)
 	require.NoError(t, w.c.prepare(t.Context()))
-	step := func() (finished bool) {
-		t.Helper()
-		finished, err := w.c.step(t.Context(), t.Context())
-		require.NoError(t, err)
-		return finished
-	}
-	step()
+	w.step()
 	first := w.standing()
 	require.Equal(t, ranges.Checkpoint{ChunkHi: at(chunkKeys + 1), K: 4, Key: first.Key}, first)
 	require.Len(t, w.c.marks.keys, chunkKeys/markKeys-1)
@@ -44,18 +38,18 @@ func TestALongRangeIsCutIntoChunks(t *testing.T) {
 	w.c.limits.Batch.Passes = "2"
 	require.NoError(t, w.c.claimAnew(t.Context()))
 	require.False(t, w.c.marks.known)
-	step()
+	w.step()
 	second := w.standing()
 	require.Equal(t, 4, second.K)
 	require.Equal(t, first.ChunkHi, second.ChunkHi)
 	require.True(t, w.c.marks.whole)
 	for w.standing().ChunkHi.Equal(first.ChunkHi) {
-		step()
+		w.step()
 	}
 	require.Equal(t, chunkKeys, w.one("select count(*) from t where n = 1"))
 	require.Equal(t, ranges.Checkpoint{ChunkLo: at(chunkKeys + 1), ChunkHi: at(chunkKeys + chunkMost), K: 1, Key: at(chunkKeys + 1)}, w.standing())
 
-	for !step() {
+	for !w.step() {
 		require.Equal(t, 2, w.c.at.K)
 	}
 	require.Equal(t, chunkKeys+chunkMost, w.one("select count(*) from t where n = 1"))
@@ -69,8 +63,7 @@ func TestAShortRangeIsWalkedPlainlyByAuto(t *testing.T) {
 		spec.Batch.Passes = passes
 		w := walking(t, spec)
 		require.NoError(t, w.c.prepare(t.Context()))
-		_, err := w.c.step(t.Context(), t.Context())
-		require.NoError(t, err)
+		w.step()
 		require.Equal(t, k, w.standing().K, passes)
 	}
 }
@@ -86,8 +79,7 @@ func TestAChunkThatTakesTooLongToReadIsWalkedWithoutMarks(t *testing.T) {
 		k := 1
 		if begun {
 			k = 4
-			_, err := w.c.step(t.Context(), t.Context())
-			require.NoError(t, err)
+			w.step()
 			require.NoError(t, w.c.claimAnew(t.Context()))
 		}
 		locked, err := w.c.desk.db.Pool.Begin(t.Context()) // what is waited for too long is not told from what takes too long

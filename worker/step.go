@@ -167,10 +167,9 @@ func (c *carrier) transact(ctx context.Context, t transaction, dest ...any) (too
 	b.Queue("commit")
 
 	began := time.Now()
-	results := c.conn.SendBatch(ctx, &b)
 	var held bool
 	var moved int64
-	err = func() error {
+	err = c.roundTrip(ctx, &b, func(results pgx.BatchResults) error {
 		for range 2 {
 			if _, err := results.Exec(); err != nil {
 				return err
@@ -198,13 +197,9 @@ func (c *carrier) transact(ctx context.Context, t transaction, dest ...any) (too
 		}
 		_, err := results.Exec()
 		return err
-	}()
-	if closeErr := results.Close(); err == nil {
-		err = closeErr
-	}
+	})
 	took = time.Since(began)
 	if err != nil {
-		c.rollback(ctx)
 		return took, boundary{}, err
 	}
 	switch {
@@ -216,6 +211,19 @@ func (c *carrier) transact(ctx context.Context, t transaction, dest ...any) (too
 	return took, boundary{}, job.ErrFenced
 }
 
+// roundTrip sends a whole transaction at once and has its answers read. One that fails is rolled back.
+func (c *carrier) roundTrip(ctx context.Context, b *pgx.Batch, read func(pgx.BatchResults) error) error {
+	results := c.conn.SendBatch(ctx, b)
+	err := read(results)
+	if closeErr := results.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		c.rollback(ctx)
+	}
+	return err
+}
+
 // rollback ends a failed transaction; a session that cannot is given up.
 func (c *carrier) rollback(ctx context.Context) {
 	if _, err := c.conn.Exec(ctx, "rollback"); err != nil {
@@ -223,14 +231,19 @@ func (c *carrier) rollback(ctx context.Context) {
 	}
 }
 
-// find searches the boundary of a batch that begins where the walk stands, in a transaction of its own. While a row is isolated it
-// looks no further than the batch did that failed.
-func (c *carrier) find(ctx context.Context, keys int) (boundary, error) {
+// left is what is left of the pass; while a row is isolated, of the batch that failed.
+func (c *carrier) left() ranges.Span {
 	left := c.at.Left(c.claim.Span)
 	if c.poison.active && c.poison.end != nil {
 		left.Hi, left.HiClosed = c.poison.end, false
 	}
-	end, err := c.key(ctx, c.target.Boundary(left, c.at.Turn(), keys))
+	return left
+}
+
+// find searches the boundary of a batch that begins where the walk stands, in a transaction of its own. While a row is isolated it
+// looks no further than the batch did that failed.
+func (c *carrier) find(ctx context.Context, keys int) (boundary, error) {
+	end, err := c.key(ctx, c.target.Boundary(c.left(), c.at.Turn(), keys))
 	if end == nil && c.poison.active {
 		end = c.poison.end
 	}

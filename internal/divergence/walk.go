@@ -311,7 +311,7 @@ func (s *survey) look(ctx context.Context, pool *pgxpool.Pool, at Position, leaf
 	side := s.sides[at.Side]
 	err = s.inTx(ctx, pool, func(tx pgx.Tx) error {
 		end := side.Step(leaf, ranges.Span{Lo: lo}, s.keys)
-		hi, err := statement.OneKey(tx.Query(ctx, end.Text, append([]any{pgx.QueryExecModeDescribeExec}, end.Args...)...))
+		hi, err := statement.OneKey(tx.Query(ctx, end.Text, end.Unkept()...))
 		if err != nil {
 			return err
 		}
@@ -319,7 +319,7 @@ func (s *survey) look(ctx context.Context, pool *pgxpool.Pool, at Position, leaf
 		var keys, kinds []string
 		var xids []int64
 		t := &x.tally
-		if err := tx.QueryRow(ctx, sql.Text, append([]any{pgx.QueryExecModeDescribeExec}, sql.Args...)...).
+		if err := tx.QueryRow(ctx, sql.Text, sql.Unkept()...).
 			Scan(&t.Walked, &t.Waiting, &t.Missing, &t.Differing, &t.Orphans, &keys, &kinds, &xids); err != nil {
 			return err
 		}
@@ -340,7 +340,7 @@ func (s *survey) failing(ctx context.Context, pool *pgxpool.Pool, at Position, l
 		var hi [2]ranges.Key
 		for i := range hi {
 			end := side.Step(leaf, ranges.Span{Lo: lo}, i)
-			if hi[i], err = statement.OneKey(tx.Query(ctx, end.Text, append([]any{pgx.QueryExecModeDescribeExec}, end.Args...)...)); err != nil {
+			if hi[i], err = statement.OneKey(tx.Query(ctx, end.Text, end.Unkept()...)); err != nil {
 				return err
 			}
 		}

@@ -16,7 +16,7 @@ func (p *Plan) blocks() bool { return p.Walk.Order == job.OrderBlock }
 
 // stretch is a sample batch in block order, from a block on.
 func (s *sampler) stretch(at spot) ranges.Span {
-	return ranges.Span{Lo: at.key, Hi: at.key.BlocksOn(ranges.BlocksOf(s.keys, s.density))}
+	return ranges.BlockSpan(at.block, at.block+ranges.BlocksFor(s.keys, s.density))
 }
 
 // before counts the rows of a stretch before they are written: those that outgrow their pages are elsewhere then.

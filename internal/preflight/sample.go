@@ -77,10 +77,11 @@ type sampler struct {
 	failed   []string
 }
 
-// spot is where a sample batch begins.
+// spot is where a sample batch begins: in block order at a block, else at a key.
 type spot struct {
-	leaf catalog.Leaf
-	key  ranges.Key
+	leaf  catalog.Leaf
+	block int64
+	key   ranges.Key
 }
 
 // sample fills in the plan's forecast. What stands in the way is a finding; a refusal is only that block order was asked for, and that a
@@ -220,16 +221,16 @@ func (s *sampler) spots(ctx context.Context) (spots []spot, why string, err erro
 			}
 			l := p.Leaves[leaf]
 			if p.blocks() {
-				spots = append(spots, spot{l, ranges.BlockKey(at)})
+				spots = append(spots, spot{leaf: l, block: at})
 				continue
 			}
 			near := s.target(l).Near(at, nearBlocks)
-			key, err := statement.OneKey(tx.Query(ctx, near.Text, pgx.QueryExecModeDescribeExec))
+			key, err := statement.OneKey(tx.Query(ctx, near.Text, near.Unkept()...))
 			if err != nil {
 				return err
 			}
 			if key != nil {
-				spots = append(spots, spot{l, key})
+				spots = append(spots, spot{leaf: l, key: key})
 			}
 		}
 		return nil
@@ -376,11 +377,11 @@ func (s *sampler) batch(ctx context.Context, at spot) (b sampled, err error) {
 func (s *sampler) keySpan(ctx context.Context, tx pgx.Tx, t statement.Target, at spot) (span ranges.Span, err error) {
 	span.Lo = at.key
 	find := t.Boundary(span, ranges.Pass{}, s.keys)
-	if span.Hi, err = statement.OneKey(tx.Query(ctx, find.Text, append([]any{pgx.QueryExecModeDescribeExec}, find.Args...)...)); err != nil || span.Hi != nil {
+	if span.Hi, err = statement.OneKey(tx.Query(ctx, find.Text, find.Unkept()...)); err != nil || span.Hi != nil {
 		return span, err
 	}
 	last := t.Bound()
-	span.Hi, err = statement.OneKey(tx.Query(ctx, last.Text, pgx.QueryExecModeDescribeExec))
+	span.Hi, err = statement.OneKey(tx.Query(ctx, last.Text, last.Unkept()...))
 	span.HiClosed = true
 	return span, err
 }

@@ -1,7 +1,6 @@
 package statement
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -12,8 +11,8 @@ import (
 // Near finds the key of one row that is stored in one of so many blocks from a block on; no row where they hold none. It reads those
 // blocks only, if the planner is kept from a sequential scan.
 func (t Target) Near(block, blocks int64) SQL {
-	return SQL{fmt.Sprintf("SELECT %[1]s FROM %[2]s WHERE %[3]s.ctid >= '(%[4]d,0)'::tid AND %[3]s.ctid < '(%[5]d,0)'::tid LIMIT 1",
-		t.keyText(), t.from(), t.alias(), block, block+blocks), nil}
+	var p params
+	return SQL{"SELECT " + t.keyText() + " FROM " + t.from() + " WHERE " + t.blocks(&p, ranges.BlockSpan(block, block+blocks)) + " LIMIT 1", p.args}
 }
 
 // Measured is the job's bare UPDATE over a span, run with the server's own account of time, rows and WAL. Run it only where it is
@@ -23,10 +22,28 @@ func (t Target) Measured(s ranges.Span) SQL {
 	return SQL{"EXPLAIN (ANALYZE, WAL, TIMING OFF, FORMAT JSON) " + u.Text, u.Args}
 }
 
+// Tried is the job's work over a span with an account of it: it returns how many rows were written, how many of them still match `where`,
+// and how many bytes their written columns take. Run it only where it is rolled back.
+func (t Target) Tried(s ranges.Span) SQL {
+	var p params
+	return SQL{"WITH backfleet_tried AS (\n" + t.work(t.todo(t.within(&p, s))) + "\n RETURNING " + Paren(t.Where) + " AS open, " + t.width() +
+		" AS bytes)\nSELECT count(*), count(*) FILTER (WHERE open), coalesce(sum(bytes), 0)::float8 FROM backfleet_tried", p.args}
+}
+
 // Widths sums up how many bytes the columns that the job writes take in the rows of a span.
 func (t Target) Widths(s ranges.Span) SQL {
 	var p params
-	return SQL{"SELECT coalesce(sum(" + t.width() + "), 0)::float8 FROM " + t.from() + " WHERE " + t.within(&p, s), p.args}
+	return SQL{t.widths(t.within(&p, s)), p.args}
+}
+
+// Open is [Target.Widths] of the rows of a span that match `where`.
+func (t Target) Open(s ranges.Span) SQL {
+	var p params
+	return SQL{t.widths(t.todo(t.within(&p, s))), p.args}
+}
+
+func (t Target) widths(condition string) string {
+	return "SELECT coalesce(sum(" + t.width() + "), 0)::float8 FROM " + t.from() + " WHERE " + condition
 }
 
 // width is how many bytes the columns that the job writes take in a row.
@@ -36,17 +53,4 @@ func (t Target) width() string {
 		cols[i] = "coalesce(pg_column_size(" + t.alias() + "." + Quote(c) + "), 0)"
 	}
 	return strings.Join(cols, " + ")
-}
-
-// Look counts the keys of a span, and of those the rows that match `where` and the rows whose `check` is not true, as a proof does.
-func (t Target) Look(s ranges.Span) SQL {
-	var p params
-	text := "SELECT count(*)"
-	if t.Where != "" {
-		text += ", count(*) FILTER (WHERE " + Paren(t.Where) + ")"
-	}
-	if t.Check != "" {
-		text += ", count(*) FILTER (WHERE " + Paren(t.Check) + " IS NOT TRUE)"
-	}
-	return SQL{text + " FROM " + t.from() + " WHERE " + t.within(&p, s), p.args}
 }

@@ -208,7 +208,8 @@ func (s subject) statements() []named {
 		add("repair what fails its check too"+v.name, t.Repair(v.step, true))
 		add("failing"+v.name, t.Failing(v.step))
 		blocks := v.step
-		blocks.Span = ranges.Span{Lo: ranges.Block(7), Hi: ranges.Block(9), HiClosed: v.step.Last}
+		blocks.Span = ranges.BlockSpan(7, 9)
+		blocks.Span.HiClosed = v.step.Last
 		add("count of blocks"+v.name, t.Count(blocks, s.hi))
 		add("counted"+v.name, t.Counted(v.step, 2, 0, 1))
 		add("quarantine"+v.name, t.Quarantine(v.step, row, 100, "23514", "violates a check", true))

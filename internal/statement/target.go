@@ -38,6 +38,9 @@ type SQL struct {
 	Args []any
 }
 
+// Unkept are the values for a run that keeps no plan: the table may be altered before the next.
+func (s SQL) Unkept() []any { return append([]any{pgx.QueryExecModeDescribeExec}, s.Args...) }
+
 // For returns the target of a claim under a job. alias is the name of the job's table, unless its statement has another for it.
 func For(schema, name string, key []job.Column, spec job.Spec, alias string) Target {
 	t := Target{Schema: schema, Name: name, Alias: alias, Key: key, Set: spec.Set, Where: spec.Where, Check: spec.Check}

@@ -101,11 +101,11 @@ func bound(ctx context.Context, tx pgx.Tx, j job.Job, t statement.Target, relati
 		}
 		return bound, nil, nil
 	}
-	var blocks int64
-	if err := tx.QueryRow(ctx, statement.File, relation).Scan(&file, &blocks); err != nil {
-		return nil, nil, fmt.Errorf("size of %s: %w", t.Relation(), err)
+	f, err := fileOf(ctx, tx, relation, t.Relation())
+	if err != nil {
+		return nil, nil, err
 	}
-	return ranges.BlockKey(blocks), file, nil
+	return ranges.BlockKey(f.Blocks), &f.Filenode, nil
 }
 
 // rewritten begins the plan of a relation anew that is planned by the row addresses of another file. What is done stays done: those rows no
@@ -126,11 +126,7 @@ func rewritten(ctx context.Context, tx pgx.Tx, id job.ID, relation uint32, name 
 
 // Rewritten lists the relations of a job in block order that have another file now than the one that they are planned by.
 func (s *Store) Rewritten(ctx context.Context, id job.ID) ([]uint32, error) {
-	rows, err := s.pool.Query(ctx, q("relations_rewritten"), id)
-	if err != nil {
-		return nil, s.explain("read the relations' files", err)
-	}
-	return pgx.CollectRows(rows, pgx.RowTo[uint32])
+	return list(ctx, s, "read the relations' files", pgx.RowTo[uint32], "relations_rewritten", id)
 }
 
 func openWriters(ctx context.Context, db querier, oids []uint32) ([]string, error) {
@@ -138,11 +134,7 @@ func openWriters(ctx context.Context, db querier, oids []uint32) ([]string, erro
 	if err != nil {
 		return nil, err
 	}
-	writers, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if writers == nil {
-		writers = []string{}
-	}
-	return writers, err
+	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
 // StillWriting returns which of the transactions that the freeze noted still hold their lock.
@@ -218,11 +210,16 @@ type PlanCounts struct {
 
 // PlanCounts reads how far a job's plan is.
 func (s *Store) PlanCounts(ctx context.Context, id job.ID) (PlanCounts, error) {
-	var c PlanCounts
-	if err := s.pool.QueryRow(ctx, q("plan_counts"), id).Scan(&c.Next, &c.Queued); err != nil {
+	c, err := planCounts(ctx, s.pool, id)
+	if err != nil {
 		return c, s.explain("count planned ranges", err)
 	}
 	return c, nil
+}
+
+func planCounts(ctx context.Context, db querier, id job.ID) (c PlanCounts, err error) {
+	err = db.QueryRow(ctx, q("plan_counts"), id).Scan(&c.Next, &c.Queued)
+	return c, err
 }
 
 // AddRanges writes ranges of one relation, of a file of it where they span row addresses, and how far its plan now is, in one transaction.
@@ -291,142 +288,6 @@ func (l *Leader) DropRelation(ctx context.Context, id job.ID, rel Relation) erro
 		}
 		return event(ctx, tx, id, "backfleet", "relation_dropped", map[string]any{"relation": rel.Name})
 	})
-}
-
-// StartRound adds the ranges of a verification round that walks keys, and returns the job in it. A round that is there already is not
-// added again, and none begins while a range is open.
-func (l *Leader) StartRound(ctx context.Context, id job.ID, round int) (job.Job, error) {
-	return l.startRound(ctx, id, round, nil, func(tx pgx.Tx, j job.Job) error {
-		if j.Spec.Where == "" && j.Spec.Check == "" {
-			return nil
-		}
-		if err := addRound(ctx, tx, id, round, j.Round == j.BlockRounds); err != nil {
-			return err
-		}
-		return l.verifyBlocks(ctx, tx, j, round)
-	})
-}
-
-// startRound begins a round, with the ranges that add writes, unless it is there already or a range is open.
-func (l *Leader) startRound(ctx context.Context, id job.ID, round int, snapshot *string, add func(pgx.Tx, job.Job) error) (job.Job, error) {
-	var out job.Job
-	err := l.tx(ctx, "verify", func(tx pgx.Tx) error {
-		j, err := lockJob(ctx, tx, id)
-		if err != nil {
-			return err
-		}
-		if out = j; j.Round >= round || !j.State.Active() {
-			return nil
-		}
-		if open, err := unsettled(ctx, tx, id); err != nil || open {
-			return err // a retry was faster: what it queued must be part of the round
-		}
-		if err := add(tx, j); err != nil {
-			return err
-		}
-		out, err = oneJob(ctx, tx, "verify_round", id, round, snapshot)
-		return err
-	})
-	return out, err
-}
-
-// roundStep is how many ranges of a verification one statement writes: well within its timeout on a slow server.
-const roundStep = 20_000
-
-// addRound writes the ranges of a verification round that walks keys; all of the plan if it is the first that does.
-func addRound(ctx context.Context, tx pgx.Tx, id job.ID, round int, first bool) error {
-	for after, n := -1, roundStep; n == roundStep; {
-		if err := tx.QueryRow(ctx, q("verify_insert"), id, round, first, after, roundStep).Scan(&n, &after); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// verifyBlocks adds the ranges of a round over the relations that are planned by row addresses: all blocks that they have now, for a row may
-// have come to any of them.
-func (l *Leader) verifyBlocks(ctx context.Context, tx pgx.Tx, j job.Job, round int) error {
-	rels, err := relations(ctx, tx, j.ID)
-	if err != nil {
-		return err
-	}
-	for _, rel := range rels {
-		if rel.File == 0 || rel.Dropped {
-			continue
-		}
-		var file uint32
-		var blocks int64
-		if err := tx.QueryRow(ctx, statement.File, rel.OID).Scan(&file, &blocks); err != nil {
-			return fmt.Errorf("size of %s: %w", rel.Name, err)
-		}
-		var density float64
-		if err := tx.QueryRow(ctx, statement.RowsPerBlock, rel.OID).Scan(&density); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, q("verify_blocks"), j.ID, round, rel.OID, ranges.BlocksOf(j.Spec.RowsPerRange, density), blocks, rel.File); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Moved is how far a job has come in the audit log, changes of its limits apart. Where it is the same later, nobody has stopped the job,
-// planned it anew or taken its proof back meanwhile.
-func (s *Store) Moved(ctx context.Context, id job.ID) (event int64, err error) {
-	if err := s.pool.QueryRow(ctx, q("moved"), id).Scan(&event); err != nil {
-		return 0, s.explain("read how far a job has come", err)
-	}
-	return event, nil
-}
-
-// NoteLastLook keeps what the last look after a round found, unless the job is no longer in it, or has moved since the look began: it may have
-// come to a round of the same number with other partitions.
-func (l *Leader) NoteLastLook(ctx context.Context, id job.ID, moved int64, look job.LastLook) error {
-	return l.tx(ctx, "verify", func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, q("last_look"), id, look.Round, jsonb{look}, moved)
-		return err
-	})
-}
-
-// unsettled reports whether a range of the job, which the caller has locked, is not at its end.
-func unsettled(ctx context.Context, tx pgx.Tx, id job.ID) (open bool, err error) {
-	err = tx.QueryRow(ctx, q("unsettled"), id).Scan(&open)
-	return open, err
-}
-
-// RoundResult is what a verification round found.
-type RoundResult struct {
-	Ranges     int64
-	Residual   int64
-	CheckFails int64
-	Failing    []ranges.Key // some of the rows
-}
-
-// RoundResult sums up a round.
-func (s *Store) RoundResult(ctx context.Context, id job.ID, round int) (RoundResult, error) {
-	var r RoundResult
-	if err := s.pool.QueryRow(ctx, q("round_result"), id, round).Scan(&r.Ranges, &r.Residual, &r.CheckFails); err != nil {
-		return r, s.explain("sum up the verification", err)
-	}
-	rows, err := s.pool.Query(ctx, q("failing_keys"), id, round)
-	if err != nil {
-		return r, s.explain("list failing rows", err)
-	}
-	r.Failing, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (ranges.Key, error) {
-		var k []string
-		err := row.Scan(&k)
-		return k, err
-	})
-	return r, err
-}
-
-// forgetProof takes a job's verification back, so that it begins at its first round.
-func forgetProof(ctx context.Context, tx pgx.Tx, id job.ID) error {
-	if _, err := tx.Exec(ctx, q("forget_round"), id); err != nil {
-		return err
-	}
-	_, err := tx.Exec(ctx, q("forget_ranges"), id)
-	return err
 }
 
 // EndLSN fixes the WAL position that every replica must have flushed before the job may be called complete.

@@ -22,7 +22,8 @@ import (
 var sqlFiles embed.FS
 
 // queries holds every static statement by name.
-var queries = mustLoad("sql/divergence.sql", "sql/flags.sql", "sql/growth.sql", "sql/jobs.sql", "sql/phases.sql", "sql/plan.sql", "sql/ranges.sql", "sql/shown.sql")
+var queries = mustLoad("sql/divergence.sql", "sql/flags.sql", "sql/growth.sql", "sql/jobs.sql", "sql/phases.sql", "sql/plan.sql", "sql/ranges.sql",
+	"sql/rounds.sql", "sql/shown.sql")
 
 // jobColumns stands for @job in the statements: the columns of a jobRow by name, so that a later version's column is no concern of
 // this one.

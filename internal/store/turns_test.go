@@ -61,6 +61,23 @@ func TestARoundOfManyStepsHasEveryRangeOnce(t *testing.T) {
 		where (f.lo, f.hi) is distinct from (v.lo, v.hi)`))
 }
 
+// So it is with a round over blocks: each block once, in the order of the heaps.
+func TestARoundOfManyStepsHasEveryBlockOnce(t *testing.T) {
+	const blocks = 2*roundStep + 5
+	sc := begun(t, 10, 10)
+	sc.finish(sc.claim(sc.refs[0], "w1"))
+	files := []File{{Relation: sc.relation, Filenode: 7, Blocks: blocks}, {Relation: sc.relation, Filenode: 8, Blocks: 3}}
+	_, err := sc.l.StartBlocks(t.Context(), sc.j.ID, 1, "snapshot", files, 1)
+	require.NoError(t, err)
+	require.Equal(t, blocks+3, sc.one("select count(*) from backfleet.ranges where kind = 'verify' and state = 'queued' and round = 1 and blocks_left = 1"))
+	for _, f := range files {
+		require.Equal(t, int(f.Blocks), sc.one(`select count(*) from
+			(select lo, hi, hi_inclusive, chunk_lo, chunk_hi, key, row_number() over (order by index) n from backfleet.ranges where file = $1) r
+			where lo is not distinct from case when n > 1 then array[format('(%s,0)', n - 1)] end and hi = array[format('(%s,0)', n)]
+			and hi_inclusive = (n = $2) and (chunk_lo, chunk_hi, key) is not distinct from (lo, hi, lo)`, f.Filenode, f.Blocks))
+	}
+}
+
 // pagesOf executes a statement under a plan of the kind and takes it back; it returns how many pages it read.
 func (sc *scene) pagesOf(mode, text string, args ...any) int {
 	sc.Helper()

@@ -191,7 +191,9 @@ SELECT coalesce(sum(coalesce(pg_column_size("users"."email_norm"), 0)), 0)::floa
 -- $2 = "1000"
 
 -- near
-SELECT ARRAY["users"."id"::text] FROM ONLY "public"."users" AS "users" WHERE "users".ctid >= '(7,0)'::tid AND "users".ctid < '(71,0)'::tid LIMIT 1;
+SELECT ARRAY["users"."id"::text] FROM ONLY "public"."users" AS "users" WHERE "users"."ctid" >= CAST($1 AS tid) AND "users"."ctid" < CAST($2 AS tid) LIMIT 1;
+-- $1 = "(7,0)"
+-- $2 = "(71,0)"
 
 -- bound
 SELECT ARRAY["users"."id"::text] FROM ONLY "public"."users" AS "users" ORDER BY "users"."id" DESC LIMIT 1;

@@ -27,7 +27,7 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $5 = 100
 
 -- look, half-open
-SELECT count(*), count(*) FILTER (WHERE (
+SELECT count(*), 0::bigint, count(*) FILTER (WHERE (
 n = length(word)
 ) IS NOT TRUE) FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text) AND "words"."word" COLLATE "pg_catalog"."C" < CAST($2 AS text);
 -- $1 = ""
@@ -59,7 +59,7 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $4 = 100
 
 -- look, open below
-SELECT count(*), count(*) FILTER (WHERE (
+SELECT count(*), 0::bigint, count(*) FILTER (WHERE (
 n = length(word)
 ) IS NOT TRUE) FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" < CAST($1 AS text);
 -- $1 = "it's \"quoted\""
@@ -93,7 +93,7 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $5 = 100
 
 -- look, closed above
-SELECT count(*), count(*) FILTER (WHERE (
+SELECT count(*), 0::bigint, count(*) FILTER (WHERE (
 n = length(word)
 ) IS NOT TRUE) FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text) AND "words"."word" COLLATE "pg_catalog"."C" <= CAST($2 AS text);
 -- $1 = ""
@@ -124,7 +124,7 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $3 = 100
 
 -- look, open above
-SELECT count(*), count(*) FILTER (WHERE (
+SELECT count(*), 0::bigint, count(*) FILTER (WHERE (
 n = length(word)
 ) IS NOT TRUE) FROM ONLY "public"."words" AS "words" WHERE "words"."word" COLLATE "pg_catalog"."C" >= CAST($1 AS text);
 -- $1 = ""
@@ -151,7 +151,7 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- $2 = 100
 
 -- look, unbounded
-SELECT count(*), count(*) FILTER (WHERE (
+SELECT count(*), 0::bigint, count(*) FILTER (WHERE (
 n = length(word)
 ) IS NOT TRUE) FROM ONLY "public"."words" AS "words" WHERE true;
 
@@ -169,7 +169,9 @@ SELECT coalesce(sum(coalesce(pg_column_size("words"."n"), 0)), 0)::float8 FROM O
 -- $2 = "it's \"quoted\""
 
 -- near
-SELECT ARRAY["words"."word"::text] FROM ONLY "public"."words" AS "words" WHERE "words".ctid >= '(7,0)'::tid AND "words".ctid < '(71,0)'::tid LIMIT 1;
+SELECT ARRAY["words"."word"::text] FROM ONLY "public"."words" AS "words" WHERE "words"."ctid" >= CAST($1 AS tid) AND "words"."ctid" < CAST($2 AS tid) LIMIT 1;
+-- $1 = "(7,0)"
+-- $2 = "(71,0)"
 
 -- bound
 SELECT ARRAY["words"."word"::text] FROM ONLY "public"."words" AS "words" ORDER BY "words"."word" COLLATE "pg_catalog"."C" DESC LIMIT 1;

@@ -36,7 +36,7 @@ SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER 
 -- $8 = 100
 
 -- look, half-open
-SELECT count(*) FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid));
+SELECT count(*), 0::bigint, 0::bigint FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") < (CAST($3 AS integer), CAST($4 AS uuid));
 -- $1 = "7"
 -- $2 = "00000000-0000-0000-0000-000000000001"
 -- $3 = "8"
@@ -74,7 +74,7 @@ SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER 
 -- $6 = 100
 
 -- look, open below
-SELECT count(*) FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") < (CAST($1 AS integer), CAST($2 AS uuid));
+SELECT count(*), 0::bigint, 0::bigint FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") < (CAST($1 AS integer), CAST($2 AS uuid));
 -- $1 = "8"
 -- $2 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
@@ -116,7 +116,7 @@ SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER 
 -- $8 = 100
 
 -- look, closed above
-SELECT count(*) FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($3 AS integer), CAST($4 AS uuid));
+SELECT count(*), 0::bigint, 0::bigint FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid)) AND ("orders"."tenant", "orders"."id") <= (CAST($3 AS integer), CAST($4 AS uuid));
 -- $1 = "7"
 -- $2 = "00000000-0000-0000-0000-000000000001"
 -- $3 = "8"
@@ -152,7 +152,7 @@ SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER 
 -- $4 = 100
 
 -- look, open above
-SELECT count(*) FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid));
+SELECT count(*), 0::bigint, 0::bigint FROM ONLY "public"."orders" AS "orders" WHERE ("orders"."tenant", "orders"."id") >= (CAST($1 AS integer), CAST($2 AS uuid));
 -- $1 = "7"
 -- $2 = "00000000-0000-0000-0000-000000000001"
 
@@ -180,7 +180,7 @@ SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER 
 -- $2 = 100
 
 -- look, unbounded
-SELECT count(*) FROM ONLY "public"."orders" AS "orders" WHERE true;
+SELECT count(*), 0::bigint, 0::bigint FROM ONLY "public"."orders" AS "orders" WHERE true;
 
 -- measured
 EXPLAIN (ANALYZE, WAL, TIMING OFF, FORMAT JSON) UPDATE ONLY "public"."orders" AS "orders" SET "m" = (
@@ -202,7 +202,9 @@ SELECT coalesce(sum(coalesce(pg_column_size("orders"."m"), 0) + coalesce(pg_colu
 -- $4 = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 -- near
-SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" WHERE "orders".ctid >= '(7,0)'::tid AND "orders".ctid < '(71,0)'::tid LIMIT 1;
+SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" WHERE "orders"."ctid" >= CAST($1 AS tid) AND "orders"."ctid" < CAST($2 AS tid) LIMIT 1;
+-- $1 = "(7,0)"
+-- $2 = "(71,0)"
 
 -- bound
 SELECT ARRAY["orders"."tenant"::text, "orders"."id"::text] FROM ONLY "public"."orders" AS "orders" ORDER BY "orders"."tenant" DESC, "orders"."id" DESC LIMIT 1;

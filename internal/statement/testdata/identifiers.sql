@@ -31,7 +31,7 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- look, half-open
 SELECT count(*), count(*) FILTER (WHERE (
 "we""ird; drop table x"."a""b" IS NULL
-)) FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x"."select" >= CAST($1 AS bigint) AND "we""ird; drop table x"."select" < CAST($2 AS bigint);
+)), 0::bigint FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x"."select" >= CAST($1 AS bigint) AND "we""ird; drop table x"."select" < CAST($2 AS bigint);
 -- $1 = "1"
 -- $2 = "2"
 
@@ -65,7 +65,7 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- look, open below
 SELECT count(*), count(*) FILTER (WHERE (
 "we""ird; drop table x"."a""b" IS NULL
-)) FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x"."select" < CAST($1 AS bigint);
+)), 0::bigint FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x"."select" < CAST($1 AS bigint);
 -- $1 = "2"
 
 -- update, closed above
@@ -101,7 +101,7 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- look, closed above
 SELECT count(*), count(*) FILTER (WHERE (
 "we""ird; drop table x"."a""b" IS NULL
-)) FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x"."select" >= CAST($1 AS bigint) AND "we""ird; drop table x"."select" <= CAST($2 AS bigint);
+)), 0::bigint FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x"."select" >= CAST($1 AS bigint) AND "we""ird; drop table x"."select" <= CAST($2 AS bigint);
 -- $1 = "1"
 -- $2 = "2"
 
@@ -134,7 +134,7 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- look, open above
 SELECT count(*), count(*) FILTER (WHERE (
 "we""ird; drop table x"."a""b" IS NULL
-)) FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x"."select" >= CAST($1 AS bigint);
+)), 0::bigint FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x"."select" >= CAST($1 AS bigint);
 -- $1 = "1"
 
 -- update, unbounded
@@ -163,7 +163,7 @@ SELECT ARRAY[backfleet_s.k1::text] FROM backfleet_s ORDER BY backfleet_s.n;
 -- look, unbounded
 SELECT count(*), count(*) FILTER (WHERE (
 "we""ird; drop table x"."a""b" IS NULL
-)) FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE true;
+)), 0::bigint FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE true;
 
 -- measured
 EXPLAIN (ANALYZE, WAL, TIMING OFF, FORMAT JSON) UPDATE ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" SET "a""b" = (
@@ -181,7 +181,9 @@ SELECT coalesce(sum(coalesce(pg_column_size("we""ird; drop table x"."a""b"), 0))
 -- $2 = "2"
 
 -- near
-SELECT ARRAY["we""ird; drop table x"."select"::text] FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x".ctid >= '(7,0)'::tid AND "we""ird; drop table x".ctid < '(71,0)'::tid LIMIT 1;
+SELECT ARRAY["we""ird; drop table x"."select"::text] FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" WHERE "we""ird; drop table x"."ctid" >= CAST($1 AS tid) AND "we""ird; drop table x"."ctid" < CAST($2 AS tid) LIMIT 1;
+-- $1 = "(7,0)"
+-- $2 = "(71,0)"
 
 -- bound
 SELECT ARRAY["we""ird; drop table x"."select"::text] FROM ONLY "s;p"."we""ird; drop table x_p1" AS "we""ird; drop table x" ORDER BY "we""ird; drop table x"."select" DESC LIMIT 1;

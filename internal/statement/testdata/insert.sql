@@ -186,7 +186,9 @@ ON CONFLICT (person) DO NOTHING;;
 -- $2 = "1000"
 
 -- near
-SELECT ARRAY["p"."id"::text] FROM ONLY "public"."people" AS "p" WHERE "p".ctid >= '(7,0)'::tid AND "p".ctid < '(71,0)'::tid LIMIT 1;
+SELECT ARRAY["p"."id"::text] FROM ONLY "public"."people" AS "p" WHERE "p"."ctid" >= CAST($1 AS tid) AND "p"."ctid" < CAST($2 AS tid) LIMIT 1;
+-- $1 = "(7,0)"
+-- $2 = "(71,0)"
 
 -- bound
 SELECT ARRAY["p"."id"::text] FROM ONLY "public"."people" AS "p" ORDER BY "p"."id" DESC LIMIT 1;

@@ -32,7 +32,7 @@ SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER 
 -- $8 = 100
 
 -- look, half-open
-SELECT count(*) FROM ONLY "public"."events_1" AS "events" WHERE ("events"."tenant", "events"."at") >= (CAST($1 AS integer), CAST($2 AS timestamp with time zone)) AND ("events"."tenant", "events"."at") < (CAST($3 AS integer), CAST($4 AS timestamp with time zone));
+SELECT count(*), 0::bigint, 0::bigint FROM ONLY "public"."events_1" AS "events" WHERE ("events"."tenant", "events"."at") >= (CAST($1 AS integer), CAST($2 AS timestamp with time zone)) AND ("events"."tenant", "events"."at") < (CAST($3 AS integer), CAST($4 AS timestamp with time zone));
 -- $1 = "7"
 -- $2 = "2026-01-01 00:00:00+00"
 -- $3 = "8"
@@ -66,7 +66,7 @@ SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER 
 -- $6 = 100
 
 -- look, open below
-SELECT count(*) FROM ONLY "public"."events_1" AS "events" WHERE ("events"."tenant", "events"."at") < (CAST($1 AS integer), CAST($2 AS timestamp with time zone));
+SELECT count(*), 0::bigint, 0::bigint FROM ONLY "public"."events_1" AS "events" WHERE ("events"."tenant", "events"."at") < (CAST($1 AS integer), CAST($2 AS timestamp with time zone));
 -- $1 = "8"
 -- $2 = "2026-01-01 00:00:00+00"
 
@@ -104,7 +104,7 @@ SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER 
 -- $8 = 100
 
 -- look, closed above
-SELECT count(*) FROM ONLY "public"."events_1" AS "events" WHERE ("events"."tenant", "events"."at") >= (CAST($1 AS integer), CAST($2 AS timestamp with time zone)) AND ("events"."tenant", "events"."at") <= (CAST($3 AS integer), CAST($4 AS timestamp with time zone));
+SELECT count(*), 0::bigint, 0::bigint FROM ONLY "public"."events_1" AS "events" WHERE ("events"."tenant", "events"."at") >= (CAST($1 AS integer), CAST($2 AS timestamp with time zone)) AND ("events"."tenant", "events"."at") <= (CAST($3 AS integer), CAST($4 AS timestamp with time zone));
 -- $1 = "7"
 -- $2 = "2026-01-01 00:00:00+00"
 -- $3 = "8"
@@ -136,7 +136,7 @@ SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER 
 -- $4 = 100
 
 -- look, open above
-SELECT count(*) FROM ONLY "public"."events_1" AS "events" WHERE ("events"."tenant", "events"."at") >= (CAST($1 AS integer), CAST($2 AS timestamp with time zone));
+SELECT count(*), 0::bigint, 0::bigint FROM ONLY "public"."events_1" AS "events" WHERE ("events"."tenant", "events"."at") >= (CAST($1 AS integer), CAST($2 AS timestamp with time zone));
 -- $1 = "7"
 -- $2 = "2026-01-01 00:00:00+00"
 
@@ -160,7 +160,7 @@ SELECT ARRAY[backfleet_s.k1::text, backfleet_s.k2::text] FROM backfleet_s ORDER 
 -- $2 = 100
 
 -- look, unbounded
-SELECT count(*) FROM ONLY "public"."events_1" AS "events" WHERE true;
+SELECT count(*), 0::bigint, 0::bigint FROM ONLY "public"."events_1" AS "events" WHERE true;
 
 -- measured
 EXPLAIN (ANALYZE, WAL, TIMING OFF, FORMAT JSON) WITH moved AS (DELETE FROM ONLY "public"."events_1" AS "events" WHERE v IS NULL AND (("events"."tenant", "events"."at") >= (CAST($1 AS integer), CAST($2 AS timestamp with time zone)) AND ("events"."tenant", "events"."at") < (CAST($3 AS integer), CAST($4 AS timestamp with time zone))) RETURNING *)
@@ -171,7 +171,9 @@ INSERT INTO archive SELECT * FROM moved;
 -- $4 = "2026-01-01 00:00:00+00"
 
 -- near
-SELECT ARRAY["events"."tenant"::text, "events"."at"::text] FROM ONLY "public"."events_1" AS "events" WHERE "events".ctid >= '(7,0)'::tid AND "events".ctid < '(71,0)'::tid LIMIT 1;
+SELECT ARRAY["events"."tenant"::text, "events"."at"::text] FROM ONLY "public"."events_1" AS "events" WHERE "events"."ctid" >= CAST($1 AS tid) AND "events"."ctid" < CAST($2 AS tid) LIMIT 1;
+-- $1 = "(7,0)"
+-- $2 = "(71,0)"
 
 -- bound
 SELECT ARRAY["events"."tenant"::text, "events"."at"::text] FROM ONLY "public"."events_1" AS "events" ORDER BY "events"."tenant" DESC, "events"."at" DESC LIMIT 1;

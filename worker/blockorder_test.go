@@ -27,7 +27,8 @@ func TestBatchesOfBlocksAdvance(t *testing.T) {
 		blocks := rapid.Int64Range(1, 500).Draw(t, "blocks")
 		k := rapid.SampledFrom([]int{1, 2, 4, 8}).Draw(t, "passes")
 		density := rapid.Float64Range(1, 200).Draw(t, "density")
-		span := ranges.Span{Hi: ranges.BlockKey(blocks), HiClosed: true}
+		span := ranges.BlockSpan(0, blocks)
+		span.HiClosed = true
 		c := &carrier{density: density}
 		c.claim.Span = span
 		c.at = ranges.Start(span).Open(span.Hi, k)
@@ -43,8 +44,10 @@ func TestBatchesOfBlocksAdvance(t *testing.T) {
 			if b.end == nil {
 				return
 			}
-			require.True(t, c.at.Key.AddressBefore(b.end))
-			require.True(t, b.end.AddressBefore(span.Hi))
+			at, end, err := addresses(ranges.Span{Lo: c.at.Key, Hi: b.end})
+			require.NoError(t, err)
+			require.True(t, at.Before(end))
+			require.True(t, end.Before(ranges.Address{Block: blocks}))
 			c.at = c.at.Advance(b.end)
 		}
 	})
@@ -68,20 +71,14 @@ func TestAChunkOfBlocksIsKept(t *testing.T) {
 	const rows = chunkMost + chunkKeys - 2000
 	w := walkingOver(t, byBlock("auto"), rows)
 	require.NoError(t, w.c.prepare(t.Context()))
-	step := func() (finished bool) {
-		t.Helper()
-		finished, err := w.c.step(t.Context(), t.Context())
-		require.NoError(t, err)
-		return finished
-	}
-	step()
+	w.step()
 	first := w.standing()
 	require.Equal(t, 4, first.K)
-	require.Equal(t, ranges.BlockKey(ranges.BlocksOf(chunkKeys, w.c.density)), first.ChunkHi)
+	require.Equal(t, ranges.BlockKey(ranges.BlocksFor(chunkKeys, w.c.density)), first.ChunkHi)
 	require.NoError(t, w.c.claimAnew(t.Context()))
 	require.Equal(t, first, w.c.at)
 	chunks := map[string]bool{}
-	for !step() {
+	for !w.step() {
 		if w.c.at.Strided() {
 			chunks[w.c.at.ChunkHi.String()] = true
 		}

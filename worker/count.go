@@ -65,7 +65,7 @@ func (c *carrier) count(ctx, stop context.Context) (finished bool, err error) {
 	if found.relation != c.claim.Relation || found.file == nil || *found.file != c.claim.File {
 		return false, &rangeFailedError{fmt.Errorf("%s was rewritten or replaced meanwhile", c.target.Relation())}
 	}
-	c.perBlock = max(0.1, float64(found.rows)/float64(blocks))
+	c.density = float64(found.rows) / float64(blocks)
 	s.Keys = int(found.rows)
 	if _, _, err := c.transact(ctx, transaction{step: s, sql: c.target.Counted(s, blocks, found.residual, found.failing)}); err != nil {
 		return false, err
@@ -79,25 +79,17 @@ func (c *carrier) count(ctx, stop context.Context) (finished bool, err error) {
 
 // blocks is the step from where the walk stands over about so many rows.
 func (c *carrier) blocks(rows int) (s statement.Step, blocks int64, err error) {
-	at, err := ranges.BlockOf(c.at.Key)
-	if err != nil {
-		return s, 0, err
-	}
-	end, err := ranges.BlockOf(c.claim.Span.Hi)
-	if err != nil {
-		return s, 0, err
-	}
-	per := c.perBlock
-	if per == 0 {
-		per = usualBlock
-	}
-	blocks = max(1, int64(float64(rows)/per))
 	s = statement.Step{Claim: c.claim, Exclude: c.exclude, Span: c.at.Left(c.claim.Span)}
+	at, end, err := ranges.Ends(s.Span, ranges.BlockOf)
+	if err != nil {
+		return s, 0, err
+	}
+	blocks = ranges.BlocksFor(rows, c.density)
 	if at+blocks >= end {
 		s.To, s.Last = c.at.EndPass(c.claim.Span)
 		return s, end - at, nil
 	}
-	s.Span.Hi, s.Span.HiClosed = ranges.Block(at+blocks), false
+	s.Span.Hi, s.Span.HiClosed = ranges.BlockKey(at+blocks), false
 	s.To = c.at.Advance(s.Span.Hi)
 	return s, blocks, nil
 }
@@ -122,8 +114,7 @@ func (c *carrier) counted(ctx context.Context, s statement.Step) (found countedR
 	sql := c.target.Count(s, c.claim.Bound)
 	b.Queue(sql.Text, sql.Args...)
 	b.Queue("commit")
-	results := c.conn.SendBatch(ctx, &b)
-	err = func() error {
+	err = c.roundTrip(ctx, &b, func(results pgx.BatchResults) error {
 		for range 3 {
 			if _, err := results.Exec(); err != nil {
 				return err
@@ -134,13 +125,7 @@ func (c *carrier) counted(ctx context.Context, s statement.Step) (found countedR
 		}
 		_, err := results.Exec()
 		return err
-	}()
-	if closeErr := results.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		c.rollback(ctx)
-	}
+	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = errors.New("no count came back")
 	}

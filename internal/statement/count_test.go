@@ -1,6 +1,7 @@
 package statement_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -45,7 +46,7 @@ func TestARowThatMovesIsCountedOnceInASnapshot(t *testing.T) {
 				require.NotZero(t, file)
 				all, open = all+rows, open+residual
 			}
-			halves := ranges.CutBlocks(5, 3)
+			halves := slices.Collect(ranges.CutBlocks(5, 3))
 			count(halves[0])
 			_, err = db.Pool.Exec(t.Context(), "update t set pad = repeat('y', 1200) where id = 35")
 			require.NoError(t, err)
@@ -59,8 +60,8 @@ func TestARowThatMovesIsCountedOnceInASnapshot(t *testing.T) {
 	}
 }
 
-// Blocks are read by themselves, whatever indexes there are.
-func TestACountIsATIDRangeScan(t *testing.T) {
+// Blocks are read by themselves, whatever indexes there are. For a few rows of them the planner has to be kept from a sequential scan.
+func TestBlocksAreReadByATIDRangeScan(t *testing.T) {
 	db := harness.Database(t)
 	for _, sql := range []string{
 		"create table t (id bigint primary key, open bool)", "create index on t (open)",
@@ -70,10 +71,24 @@ func TestACountIsATIDRangeScan(t *testing.T) {
 		require.NoError(t, err, sql)
 	}
 	target := statement.Target{Schema: "public", Name: "t", Key: []job.Column{{Name: "id", Type: "bigint"}}, Where: "open"}
-	sql := target.Count(statement.Step{Span: ranges.Span{Lo: ranges.Block(100), Hi: ranges.Block(110)}}, ranges.Key{"50000"})
-	rows, err := db.Pool.Query(t.Context(), "explain "+sql.Text, sql.Args...)
-	require.NoError(t, err)
-	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	require.NoError(t, err)
-	require.Contains(t, plan[1], "Tid Range Scan on t")
+	for name, c := range map[string]struct {
+		statement.SQL
+		seqscan string
+	}{
+		"count": {target.Count(statement.Step{Span: ranges.BlockSpan(100, 110)}, ranges.Key{"50000"}), "on"},
+		"near":  {target.Near(100, 10), "off"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tx, err := db.Pool.Begin(t.Context())
+			require.NoError(t, err)
+			defer func() { _ = tx.Rollback(t.Context()) }()
+			_, err = tx.Exec(t.Context(), "set local enable_seqscan = "+c.seqscan)
+			require.NoError(t, err)
+			rows, err := tx.Query(t.Context(), "explain "+c.Text, c.Unkept()...)
+			require.NoError(t, err)
+			plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			require.NoError(t, err)
+			require.Contains(t, plan[1], "Tid Range Scan on t")
+		})
+	}
 }

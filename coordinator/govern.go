@@ -267,8 +267,8 @@ func (g *governor) share(ctx context.Context, active []job.Job, decision throttl
 	for i, j := range active {
 		schedule, err := g.calendars.of(j)
 		all[i] = termsOf(j, schedule, err, now, decision, fleet)
-		if why, waits := g.growth.of(j.ID); waits {
-			all[i] = all[i].waits(why)
+		if a, bounded := g.growth.of(j.ID); bounded {
+			all[i] = all[i].growing(a, fleet)
 		}
 	}
 	g.wanted.Store(int64(g.want(now, decision, active, holding, runnable, fleet)))

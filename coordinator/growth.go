@@ -32,9 +32,21 @@ type growth struct {
 	*leadership
 	jobs map[job.ID]*grown
 
-	mu      sync.Mutex
-	reasons map[job.ID]job.Reason // of the jobs that wait
-	moves   int64                 // of the reasons: which jobs wait
+	mu    sync.Mutex
+	found map[job.ID]allowance
+	moves int64 // which jobs wait
+}
+
+// allowance is how fast a job may let its table grow.
+type allowance struct {
+	rate float64 // rows/s; 0: it waits; +Inf: no cap
+	why  job.Reason
+}
+
+// instant is a moment in the life of a job's table.
+type instant struct {
+	store.Horizon
+	written float64 // rows, by the job
 }
 
 // grown is what is known of one job's table.
@@ -45,14 +57,14 @@ type grown struct {
 	frees   bool
 
 	tables    []store.Vacuuming
-	horizon   store.Horizon
+	now       instant
 	explained time.Time
 	noted     time.Time // the end of the last vacuum that was taken into account
 	vacuuming bool
-	began     store.Horizon // as the vacuum under way began
-	ours      *vacuum       // nil: we run none
-	again     time.Time     // when one may begin next
-	refused   string        // why ours was not run; empty: nothing against it
+	began     instant   // of the vacuum under way
+	ours      *vacuum   // nil: we run none
+	again     time.Time // when one may begin next
+	refused   string    // why ours was not run; empty: nothing against it
 }
 
 // watchGrowth looks at the tables of the jobs that have a bound, until the term ends.
@@ -87,36 +99,47 @@ func (g *growth) look(ctx context.Context, j job.Job) error {
 	}
 	try, cancel := context.WithTimeout(ctx, growthMost)
 	defer cancel()
-	base, size, err := g.ledger.HeapSizes(try, j.ID)
+	heap, err := g.heap(try, j.ID)
 	k.next = began.Add(max(growthEvery/2, growthCost*time.Since(began)))
 	if err == nil && (began.Sub(k.explained) > explainEvery || k.ours.ended()) {
-		err = g.learn(try, j, k, float64(size))
+		err = g.learn(try, j, k, heap)
 	}
 	if err != nil {
-		g.set(j.ID, &job.Reason{Signal: signalGrowth, Hard: true, Text: "max_growth: the size of the table is not known: " + err.Error()})
+		g.set(j.ID, allowance{why: job.Reason{Signal: signalGrowth, Hard: true, Text: "max_growth: the size of the table is not known: " + err.Error()}})
 		return err
 	}
-	hold, due := k.control.Step(began, float64(base), j.Limits.Throttle.MaxGrowth, float64(size), k.frees, k.vacuuming)
+	most := j.Limits.Throttle.MaxGrowth
+	hold, due := k.control.Step(began, heap, most, k.frees, k.vacuuming)
 	if due && k.ours == nil && began.After(k.again) {
 		k.again = began.Add(vacuumAgain)
-		if err := g.learn(try, j, k, float64(size)); err != nil {
+		if err := g.learn(try, j, k, heap); err != nil {
 			return err
 		}
 		if k.frees && !k.vacuuming {
 			g.begin(j, k)
 		}
 	}
-	var reason *job.Reason
-	if hold {
-		reason = &job.Reason{Signal: signalGrowth, Observed: float64(size) / float64(base), Threshold: j.Limits.Throttle.MaxGrowth, Hard: true,
-			Text: fmt.Sprintf("growth %.2f of %.2f; %s", float64(size)/float64(base), j.Limits.Throttle.MaxGrowth, k.explain(g.gov.sense.role()))}
+	rate := k.control.RowsPerSec(heap)
+	why := job.Reason{Signal: signalGrowth, Observed: heap.Size / heap.Base, Threshold: most, Hard: hold}
+	if why.Text = fmt.Sprintf("growth %.2f of %.2f", why.Observed, most); hold {
+		rate = 0
+		why.Text += "; " + k.explain(g.gov.sense.role())
+	} else {
+		rate = max(rate, 1)
+		why.Text += fmt.Sprintf(" leaves room for %.0f rows/s", rate)
 	}
-	g.set(j.ID, reason)
+	g.set(j.ID, allowance{rate, why})
 	return nil
 }
 
+func (g *growth) heap(ctx context.Context, id job.ID) (h throttle.Heap, err error) {
+	h.Written = float64(g.c.roster.work(id).Rows)
+	h.Base, h.Size, h.Rows, err = g.ledger.HeapSizes(ctx, id)
+	return h, err
+}
+
 // learn reads what vacuum does, and what one could free. The end of one that could free a good part is noted, whoever ran it.
-func (g *growth) learn(ctx context.Context, j job.Job, k *grown, size float64) error {
+func (g *growth) learn(ctx context.Context, j job.Job, k *grown, h throttle.Heap) error {
 	tables, err := g.ledger.Vacuumings(ctx, j.ID)
 	if err != nil {
 		return err
@@ -126,15 +149,15 @@ func (g *growth) learn(ctx context.Context, j job.Job, k *grown, size float64) e
 		return err
 	}
 	first := k.tables == nil
-	before := k.horizon
-	k.tables, k.horizon, k.explained = tables, horizon, time.Now()
+	before := k.now
+	k.tables, k.now, k.explained = tables, instant{horizon, h.Written}, time.Now()
 	if first {
-		k.from, before, k.noted = horizon.Next, horizon, lastVacuum(tables)
+		k.from, before, k.noted = horizon.Next, k.now, lastVacuum(tables)
 	}
 	if k.ours.ended() {
 		k.refused = k.ours.err()
 		k.ours = nil
-		g.log.Info("vacuum ended", zap.String("job", j.Name), zap.Float64("bytes", size), zap.String("refused", k.refused))
+		g.log.Info("vacuum ended", zap.String("job", j.Name), zap.Float64("bytes", h.Size), zap.String("refused", k.refused))
 	}
 	was := k.vacuuming
 	k.vacuuming = k.ours != nil || slices.ContainsFunc(tables, func(t store.Vacuuming) bool { return t.Phase != "" })
@@ -144,8 +167,8 @@ func (g *growth) learn(ctx context.Context, j job.Job, k *grown, size float64) e
 	// One that found the table locked has ended as well, and freed nothing: the statistics know.
 	if last := lastVacuum(tables); !k.vacuuming && last.After(k.noted) {
 		k.noted = last
-		if throttle.Frees(k.from, k.began.Next, k.began.Held) >= worthFreeing {
-			k.control.Vacuumed(k.explained, size)
+		if freed := throttle.Frees(k.from, k.began.Next, k.began.Held); freed >= worthFreeing {
+			k.control.Vacuumed(k.explained, h.Size, freed, k.began.written)
 			k.from = k.began.Next
 			if k.began.Held > 0 {
 				k.from = min(k.from, k.began.Held)
@@ -176,7 +199,7 @@ func (g *growth) begin(j job.Job, k *grown) {
 	if len(names) == 0 {
 		return // explain says who may
 	}
-	k.began, k.vacuuming, k.refused = k.horizon, true, ""
+	k.began, k.vacuuming, k.refused = k.now, true, ""
 	k.ours = startVacuum(signals.Dial(g.gov.sense.pool), names)
 	g.log.Info("vacuum begins", zap.String("job", j.Name), zap.Strings("relations", names))
 }
@@ -206,7 +229,7 @@ func (k *grown) explain(role string) string {
 		return fmt.Sprintf("waits for %s of %s: %s, %.0f%% of the heap; %s", who, t.Name, t.Phase, 100*t.Done, last)
 	case !k.frees:
 		return fmt.Sprintf("dead rows of %s are kept for %s, %d transactions old, so no vacuum can free their space; end it; %s",
-			t.Name, k.horizon.Who, k.horizon.Next-k.horizon.Held, last)
+			t.Name, k.now.Who, k.now.Next-k.now.Held, last)
 	case k.ours != nil:
 		return fmt.Sprintf("waits for the vacuum of %s that was begun; %s", t.Name, last)
 	case k.vain():
@@ -231,27 +254,23 @@ func (k *grown) vain() bool {
 	return vacuums > 1 && next.After(k.explained)
 }
 
-// set notes whether a job waits.
-func (g *growth) set(id job.ID, reason *job.Reason) {
+// set notes how fast a job may go.
+func (g *growth) set(id job.ID, to allowance) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	_, was := g.reasons[id]
-	if reason == nil {
-		delete(g.reasons, id)
-	} else {
-		g.reasons[id] = *reason
-	}
-	if was != (reason != nil) {
+	was, known := g.found[id]
+	g.found[id] = to
+	if (known && was.rate == 0) != (to.rate == 0) {
 		g.moves++
 	}
 }
 
-// of returns why a job must wait; false: it need not.
-func (g *growth) of(id job.ID) (job.Reason, bool) {
+// of returns how fast a job may go; false: nothing bounds its table.
+func (g *growth) of(id job.ID) (allowance, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	r, waits := g.reasons[id]
-	return r, waits
+	a, bounded := g.found[id]
+	return a, bounded
 }
 
 // moved counts the changes of which jobs wait.
@@ -267,9 +286,18 @@ func (g *growth) forget(but map[job.ID]bool) {
 		if !but[id] {
 			k.ours.end()
 			delete(g.jobs, id)
-			g.set(id, nil)
+			g.free(id)
 		}
 	}
+}
+
+func (g *growth) free(id job.ID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if a, known := g.found[id]; known && a.rate == 0 {
+		g.moves++
+	}
+	delete(g.found, id)
 }
 
 func (g *growth) close() { g.forget(nil) }

@@ -111,7 +111,7 @@ type leadership struct {
 
 func newLeadership(c *Coordinator, log *zap.Logger, leader *store.Leader, db Database) *leadership {
 	l := &leadership{c: c, log: log, ledger: leader, bell: make(chan struct{})}
-	l.growth = &growth{leadership: l, jobs: map[job.ID]*grown{}, reasons: map[job.ID]job.Reason{}}
+	l.growth = &growth{leadership: l, jobs: map[job.ID]*grown{}, found: map[job.ID]allowance{}}
 	l.gov = newGovernor(l, db)
 	return l
 }

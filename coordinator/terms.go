@@ -48,12 +48,6 @@ func (s supply) speed(j job.Job) float64 {
 // termsOf works out a job's limits at a time. A schedule that cannot be read, for which err stands, lets nothing run.
 func termsOf(j job.Job, schedule throttle.Schedule, err error, now time.Time, d throttle.Decision, s supply) terms {
 	t := terms{job: j, factor: 1}
-	limit := func(rate float64, r job.Reason) {
-		if t.most == 0 || rate < t.most {
-			t.most = rate
-			t.reasons = append([]job.Reason{r}, t.reasons...)
-		}
-	}
 	if err != nil { // submit and set have refused it
 		t.factor = 0
 		t.reasons = []job.Reason{{Signal: "window", Hard: true, Text: "throttle.windows cannot be read: " + err.Error()}}
@@ -72,24 +66,38 @@ func termsOf(j job.Job, schedule throttle.Schedule, err error, now time.Time, d 
 			whole = speed
 		}
 		if whole > 0 {
-			limit(t.factor*whole, r)
+			t.limit(t.factor*whole, r)
 		}
 	}
 	if rows := j.Limits.Throttle.MaxRowsPerSecond; rows > 0 {
-		limit(float64(rows), job.Reason{Signal: "cap", Threshold: float64(rows), Text: fmt.Sprintf("throttle.max_rows_per_second %d", rows)})
+		t.limit(float64(rows), job.Reason{Signal: "cap", Threshold: float64(rows), Text: fmt.Sprintf("throttle.max_rows_per_second %d", rows)})
 	}
 	if wal := float64(j.Limits.Throttle.MaxWALBytesPerSecond); wal > 0 && s.perRow > 0 {
 		rate := math.Max(1, wal/s.perRow)
-		limit(rate, job.Reason{Signal: "wal cap", Threshold: wal, Text: fmt.Sprintf("throttle.max_wal_bytes_per_second %s is %.0f rows/s at %.0f bytes of WAL a row",
+		t.limit(rate, job.Reason{Signal: "wal cap", Threshold: wal, Text: fmt.Sprintf("throttle.max_wal_bytes_per_second %s is %.0f rows/s at %.0f bytes of WAL a row",
 			j.Limits.Throttle.MaxWALBytesPerSecond, rate, s.perRow)})
 	}
 	return t
 }
 
-// waits are the terms of a job that has to wait, whatever else may limit it.
-func (t terms) waits(why job.Reason) terms {
-	t.factor, t.reasons = 0, append([]job.Reason{why}, t.reasons...)
+// growing are the terms of a job whose table may grow no faster than this. One that has to wait waits, whatever else may limit it.
+func (t terms) growing(a allowance, s supply) terms {
+	switch speed := s.speed(t.job); {
+	case a.rate == 0:
+		t.factor, t.reasons = 0, append([]job.Reason{a.why}, t.reasons...)
+	case math.IsInf(a.rate, 1), speed > 0 && a.rate >= speed:
+	case t.factor > 0:
+		t.limit(a.rate, a.why)
+	}
 	return t
+}
+
+// limit bounds the rate, in rows/s.
+func (t *terms) limit(rate float64, why job.Reason) {
+	if t.most == 0 || rate < t.most {
+		t.most = rate
+		t.reasons = append([]job.Reason{why}, t.reasons...)
+	}
 }
 
 // explain says what holds the job back, the binding cause first, and what part of what it could do is lost to that.

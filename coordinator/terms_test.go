@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -73,6 +74,37 @@ func TestTermsOfAJob(t *testing.T) {
 			if len(got.reasons) > 0 {
 				binding = got.reasons[0].Signal
 				require.NotEmpty(t, got.reasons[0].Text)
+			}
+			require.Equal(t, c.binding, binding)
+		})
+	}
+}
+
+func TestTermsOfAJobWhoseTableIsBounded(t *testing.T) {
+	fleet := supply{slots: 4, perSlot: 1000}
+	why := job.Reason{Signal: signalGrowth}
+	for name, c := range map[string]struct {
+		cap, rate float64
+		factor    float64
+		most      float64
+		binding   string
+	}{
+		"it waits":                       {rate: 0, factor: 0, binding: signalGrowth},
+		"below what its slots can":       {rate: 700, factor: 1, most: 700, binding: signalGrowth},
+		"above what they can":            {rate: 5000, factor: 1},
+		"rows that are not known":        {rate: math.Inf(1), factor: 1},
+		"above a cap":                    {cap: 500, rate: 700, factor: 1, most: 500, binding: "cap"},
+		"below a cap":                    {cap: 900, rate: 700, factor: 1, most: 700, binding: signalGrowth},
+		"it waits, whatever else limits": {cap: 900, rate: 0, factor: 0, most: 900, binding: signalGrowth},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := jobWith(job.ThrottleRules{MaxRowsPerSecond: int(c.cap)})
+			got := settled(j, job.DatabaseRules{}, noon, throttle.Decision{}, fleet).growing(allowance{c.rate, why}, fleet)
+			require.Equal(t, c.factor, got.factor)
+			require.Equal(t, c.most, got.most)
+			binding := ""
+			if len(got.reasons) > 0 {
+				binding = got.reasons[0].Signal
 			}
 			require.Equal(t, c.binding, binding)
 		})

@@ -17,12 +17,13 @@ func (l *Leader) GrowthBase(ctx context.Context, id job.ID) error {
 	})
 }
 
-// HeapSizes reads the bytes of the heaps of a job's relations, at the freeze and now. Those that are gone do not count.
-func (s *Store) HeapSizes(ctx context.Context, id job.ID) (base, size int64, err error) {
-	if err := s.pool.QueryRow(ctx, q("growth_sizes"), id).Scan(&base, &size); err != nil {
-		return 0, 0, s.explain("read the sizes of the relations", err)
+// HeapSizes reads the bytes of the heaps of a job's relations, at the freeze and now, and the rows in them as the statistics have it; 0 where
+// they do not. Relations that are gone do not count.
+func (s *Store) HeapSizes(ctx context.Context, id job.ID) (base, size, rows float64, err error) {
+	if err := s.pool.QueryRow(ctx, q("growth_sizes"), id).Scan(&base, &size, &rows); err != nil {
+		return 0, 0, 0, s.explain("read the sizes of the relations", err)
 	}
-	return base, size, nil
+	return base, size, rows, nil
 }
 
 // Vacuuming is what vacuum means for one relation.

@@ -28,7 +28,7 @@ var (
 	fourWorkers    = method{compare.Fleet(4), fleetOf(4, "")}
 	eightWorkers   = method{compare.Fleet(8), fleetOf(8, "")}
 	fourCommitOn   = method{compare.CommitOn, fleetOf(4, commitOn)}
-	fourInKeyOrder = method{compare.KeyOrder, fleetOf(4, "batch: {passes: 1}\n")}
+	fourInKeyOrder = method{compare.KeyOrder, fleetOf(4, "order: key\n")}
 )
 
 // scene is what is there beside the update, and which methods fill which table there.

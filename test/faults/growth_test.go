@@ -13,7 +13,7 @@ import (
 // behind: the next keeps the table within its bound, and begins the proof anew.
 func TestKillCoordinatorInVacuumAndInProof(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, shape{rows: 300_000, perRange: perRange, rate: 15_000, passes: 1, more: "  max_growth: 1.3\n"})
+	f := newFleet(t, shape{rows: 300_000, perRange: perRange, passes: 1, more: "  max_growth: 1.3\n"})
 	f.exec("ALTER TABLE public.accounts SET (autovacuum_enabled = false, fillfactor = 100)")
 	f.exec("VACUUM FULL public.accounts")
 	f.nats = harness.NATS(t)
@@ -42,8 +42,9 @@ func TestKillCoordinatorInVacuumAndInProof(t *testing.T) {
 	var growth float64
 	f.awaitSQL("the job is complete", "SELECT state = 'complete' FROM backfleet.jobs")
 	require.NoError(t, f.pool.QueryRow(t.Context(), "SELECT pg_relation_size('public.accounts')::float8 / size FROM backfleet.relations").Scan(&growth))
-	// Nobody watches the bound while there is no leader: the worker goes on for the three seconds that its budget lives.
-	require.LessOrEqual(t, growth, 1.3+(50_000.0+3*15_000)/300_000)
+	// Nobody watches the bound while there is no leader: the worker goes on for the three seconds that its budget lives, at a rate that fits. Each of
+	// three leaders may go beyond the bound by twice a fiftieth of the room.
+	require.LessOrEqual(t, growth, 1.3+3*2*0.02*0.3)
 	var wrong int
 	require.NoError(t, f.pool.QueryRow(t.Context(), "SELECT count(*) FROM public.accounts WHERE counter <> 1").Scan(&wrong))
 	require.Zero(t, wrong)

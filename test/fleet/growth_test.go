@@ -44,8 +44,8 @@ func (f *fleet) watched() func(job.Job) []job.Reason {
 	}
 }
 
-// chunk is what one chunk of 50,000 rows may add to a table that is held within a bound.
-const chunk = 50_000.0 / grownRows
+// beyond is how far a table may come to lie beyond a bound of 1.3: twice a fiftieth of the room.
+const beyond = 2 * 0.02 * 0.3
 
 // throttle.max_growth bounds the heap, in key order and in passes; without it a table of which every row is updated doubles.
 func TestMaxGrowthHolds(t *testing.T) {
@@ -54,7 +54,7 @@ func TestMaxGrowthHolds(t *testing.T) {
 			f := started(t, plainHeap()...)
 			r := f.completes(f.submit(growthSpec + "batch: {passes: " + passes + "}\nthrottle: {max_growth: 1.3}"))
 			t.Logf("growth %.3f, %.0f rows/s", f.growth(), r.RowsPerSec)
-			require.LessOrEqual(t, f.growth(), 1.3+chunk)
+			require.LessOrEqual(t, f.growth(), 1.3+beyond)
 			require.Positive(t, f.number("select count(*) from pg_stat_user_tables where relname = 't' and last_vacuum is not null"))
 		})
 	}
@@ -96,14 +96,14 @@ func TestMaxGrowthNamesWhoKeepsDeadRows(t *testing.T) {
 			})
 			require.Contains(t, why.Text, "of 1.30; dead rows of public.t are kept for pid")
 			require.Equal(t, 1.3, why.Threshold)
-			require.Greater(t, why.Observed, 1.05) // the fleet stops as far ahead of the bound as it writes in half a second
+			require.Greater(t, why.Observed, 1.2)
 			done := f.number("select coalesce(sum(rows), 0) from backfleet.ranges")
 			require.Less(t, done, grownRows/2)
-			f.still("the job waits", 2*time.Second, func() bool { return f.growth() <= 1.3+chunk && f.status(j).State == job.Running })
+			f.still("the job waits", 2*time.Second, func() bool { return f.growth() <= 1.3+beyond && f.status(j).State == job.Running })
 			_, err = held.Exec(t.Context(), "rollback")
 			require.NoError(t, err)
 			f.completes(j)
-			require.LessOrEqual(t, f.growth(), 1.3+2*chunk)
+			require.LessOrEqual(t, f.growth(), 1.3+beyond)
 		})
 	}
 }
@@ -114,7 +114,7 @@ func TestMaxGrowthIsRaisedLive(t *testing.T) {
 	throttled := f.watched()
 	release := f.lock("select txid_current()") // keeps what is dead
 	j := f.submit(growthSpec + "batch: {passes: 1}\nthrottle: {max_growth: 1.2}")
-	f.until("the job waits", func() bool { return len(throttled(j)) > 0 && throttled(j)[0].Signal == "growth" })
+	f.until("the job waits", func() bool { return len(throttled(j)) > 0 && throttled(j)[0].Signal == "growth" && throttled(j)[0].Hard })
 	limits, _, err := j.Limits.Set(map[string]string{"throttle.max_growth": "0"})
 	require.NoError(t, err)
 	_, err = f.store.SetLimits(t.Context(), j.ID, "ann", limits, 0)

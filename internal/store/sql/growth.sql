@@ -3,8 +3,10 @@
 UPDATE backfleet.relations SET size = pg_relation_size(relation) WHERE job_id = $1 AND size IS NULL AND NOT dropped
 
 -- name: growth_sizes
-SELECT coalesce(sum(size), 0)::bigint, coalesce(sum(pg_relation_size(relation)), 0)::bigint
-  FROM backfleet.relations WHERE job_id = $1 AND NOT dropped
+-- Rows are those of the statistics; a table without them makes the sum 0, so that nobody takes the rest for the whole.
+SELECT coalesce(sum(l.size), 0)::float8, coalesce(sum(pg_relation_size(l.relation)), 0)::float8,
+       CASE WHEN bool_and(c.reltuples > 0 OR l.size = 0) THEN sum(greatest(c.reltuples, 0)) ELSE 0 END::float8
+  FROM backfleet.relations l JOIN pg_class c ON c.oid = l.relation WHERE l.job_id = $1 AND NOT l.dropped
 
 -- name: growth_tables
 -- What vacuum means for each relation of a job. Autovacuum's limits are the table's own, else the server's.

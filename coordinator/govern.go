@@ -206,6 +206,7 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 		sample.Members[i].Policy = policy(active, m.Name)
 	}
 	sample.Rows, sample.RowsPerSlot = g.progress.rows, g.progress.perSlot
+	sample.WALForecast = walForecast(active)
 	sample.Cores, _ = g.sense.server.Cores()
 	sample.Active, sample.Slots, sample.Waiting = g.shares.active, g.shares.slots, g.c.roster.waiting(ids(active))
 	decision := g.control.Step(sample)
@@ -228,6 +229,21 @@ func (g *governor) decide(ctx context.Context, active []job.Job) throttle.Decisi
 	}
 	g.note(time.Now(), sample, decision)
 	return decision
+}
+
+// walForecast is what a row of the jobs is expected to cost in bytes of WAL, by their sample batches; 0 where none were made.
+func walForecast(active []job.Job) float64 {
+	var wal, rows float64
+	for _, j := range active {
+		if f := j.Forecast; f != nil && f.Rows.High > 0 {
+			wal += float64(f.WAL.Low+f.WAL.High) / 2
+			rows += float64(f.Rows.Low+f.Rows.High) / 2
+		}
+	}
+	if rows == 0 {
+		return 0
+	}
+	return wal / rows
 }
 
 // ids is the set of the jobs.

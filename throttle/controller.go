@@ -19,6 +19,7 @@ type Sample struct {
 	WALPos      float64 // the primary's WAL position in bytes, as of ReadAt
 	Rows        float64 // rows that the fleet has written up to a second ago, counted up for as long as this controller lives
 	WALPerRow   float64 // bytes of WAL that one row was measured to cost; 0: not measured
+	WALForecast float64 // bytes of WAL that a row is expected to cost, before any is written; 0: nobody knows
 	RowsPerSlot float64 // rows that one slot writes in a second of SQL time; 0: not known
 	Active      int     // slots that hold a range
 	Waiting     int     // of these, slots whose last batch waited for a lock in vain

@@ -10,10 +10,12 @@ const (
 	flowWindow  = time.Second            // a worker counts up its rows once in it
 	flowAge     = 250 * time.Millisecond // how old the count of rows is, about; it may be older, but hardly younger
 	flowPerRow  = 500.0                  // bytes of WAL a row, before anything was seen
+	flowDoubt   = 4 * flowPerRow         // how far off that may be
 	flowMinimum = 10.0                   // bytes of WAL a row: no row costs less
 	flowPaces   = 4                      // steps over which a swing of the rate is looked for
 	flowSwing   = 0.5                    // of the swing: how uncertain it makes the count
 	flowForgets = 2.0                    // of a row's WAL: what is learned is doubted no further, however long no row is written
+	flowBelief  = 0.5                    // of a row's WAL: how far off a forecast of it is thought to be
 )
 
 // flow tells the WAL of the fleet from that of the application: WAL per second = application + rows per second × WAL per row. Both
@@ -25,19 +27,30 @@ type flow struct {
 	app    float64 // bytes per second
 	perRow float64 // bytes
 
-	known bool       // the filter has begun
-	cov   [3]float64 // of app; of app and perRow; of perRow
-	rows  float64    // rows per second, lately
-	wal   float64    // bytes per second, lately
+	known    bool       // rows have been counted
+	believes bool       // perRow was a forecast
+	cov      [3]float64 // of app; of app and perRow; of perRow
+	rows     float64    // rows per second, lately
+	wal      float64    // bytes per second, lately
 
 	written trail     // rows
 	paces   []float64 // rows per second at the last steps
 }
 
-func newFlow() *flow { return &flow{perRow: flowPerRow, cov: [3]float64{0, 0, sq(4 * flowPerRow)}} }
+func newFlow() *flow { return &flow{perRow: flowPerRow, cov: [3]float64{0, 0, sq(flowDoubt)}} }
 
 // note takes a sample's count of rows.
 func (f *flow) note(s Sample) { f.written.add(s.At, s.Rows, trailSpan) }
+
+// expect takes a forecast of a row's WAL, in bytes, for as long as no row was written lately. While a fleet gets faster the count of its rows
+// falls behind, and each seems to cost several times its WAL: one who has a forecast need not believe that.
+func (f *flow) expect(perRow float64) {
+	if perRow > 0 && f.written.rate(flowWindow) == 0 {
+		f.perRow = max(flowMinimum, perRow)
+		f.cov[1], f.cov[2] = 0, sq(flowBelief*f.perRow)
+		f.believes = true
+	}
+}
 
 // step learns from the last second. Call it about twice a second.
 func (f *flow) step(wal *trail, measured, dt float64) {
@@ -46,9 +59,8 @@ func (f *flow) step(wal *trail, measured, dt float64) {
 		return
 	}
 	f.wal = wal.before(flowAge, flowWindow)
-	if !f.known {
-		f.known = true
-		f.app = f.wal
+	if !f.known { // until a row is counted all WAL is the application's, as far as one sees
+		f.known = f.rows > 0
 		f.cov[0] = sq(f.wal)
 	}
 	dt = min(dt, 2)
@@ -82,7 +94,14 @@ func (f *flow) swing() float64 {
 }
 
 // careful is the WAL of a row for a cap, which shall hold: the estimate and its deviation. Where the two unknowns have not been told
-// apart yet that is far too much; the rate is then low at first, and each change of it tells more.
-func (f *flow) careful() float64 { return f.perRow + math.Sqrt(max(0, f.cov[2])) }
+// apart yet that is far too much; the rate is then low at first, and each change of it tells more. A forecast makes it no bolder: after a
+// checkpoint a row may cost many times what it did in a sample.
+func (f *flow) careful() float64 {
+	doubt := math.Sqrt(max(0, f.cov[2]))
+	if f.believes {
+		doubt = max(doubt, flowDoubt)
+	}
+	return f.perRow + doubt
+}
 
 func sq(x float64) float64 { return x * x }

@@ -33,6 +33,34 @@ func TestFlowTellsTheFleetFromTheApplication(t *testing.T) {
 	require.InDelta(t, 900, f.perRow, 1e-9, "a measured row is believed")
 }
 
+// A fleet that doubles its rate every half second is ahead of the count of its rows. With a forecast a row is not taken for several.
+func TestAForecastKeepsARampFromMakingRowsDear(t *testing.T) {
+	const perRow, step = 520.0, 50 * time.Millisecond
+	at := newFakeClock().t
+	f := newFlow()
+	var wal, done trail
+	rows := 500.0
+	for i := range 120 {
+		if i >= 20 && i%10 == 0 {
+			rows = min(2*rows, 250_000)
+		}
+		at = at.Add(step)
+		wal.add(at, wal.value()+rows*perRow*step.Seconds(), trailSpan)
+		done.add(at, done.value()+rows*step.Seconds(), trailSpan)
+		f.note(Sample{At: at, Rows: done.at(at.Add(-750 * time.Millisecond))})
+		if i%10 == 9 {
+			f.expect(500)
+			f.step(&wal, 0, 0.5)
+			require.Greater(t, f.perRow, perRow/2, "at %d rows/s", int(rows))
+			require.Less(t, f.perRow, 2*perRow, "at %d rows/s", int(rows))
+			require.Greater(t, f.careful(), 4*perRow, "a cap is not divided by a forecast")
+		}
+	}
+	f.written.add(at.Add(2*time.Second), f.written.value(), trailSpan)
+	f.expect(900)
+	require.Equal(t, 900.0, f.perRow, "another job begins")
+}
+
 func TestTrail(t *testing.T) {
 	at := newFakeClock().t
 	var tr trail

@@ -138,6 +138,7 @@ func (g *Governor) outer(s Sample, dt time.Duration) {
 		dt = budgetEvery
 	}
 	g.stepped, g.measured = s.At, s.WALPerRow
+	g.flow.expect(s.WALForecast)
 	g.flow.step(&g.replays.wal, s.WALPerRow, dt.Seconds())
 	if len(g.replays.wal.points) > 0 {
 		g.toll.step(s.At, s.Rows, g.replays.wal.at(g.replays.wal.last().Add(-flowAge)))

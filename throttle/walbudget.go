@@ -21,6 +21,7 @@ const (
 	usedWithin    = 1.5   // seconds that it takes until the rows of a grant are counted
 	stalledBelow  = 0.3   // of the capacity: a replay slower than that has stalled
 	budgetStart   = 4.0   // the same before the first queue: the rate doubles with every step
+	budgetFirst   = 2e6   // bytes per second that any replica is believed to replay
 	budgetSettle  = 1.5   // seconds in which the queue is brought to the aim, at least
 	slowStartOver = 0.6   // seconds of queue that end the slow start
 	trickleUnused = 3.0   // seconds in which a lone slot that works does not use up the trickle: it is not the one to test a replica
@@ -84,7 +85,7 @@ func (b *WALBudget) step(s Sample, seen *replays, f *flow, dt float64) grant {
 		}
 		c := b.replicas[t.name]
 		if c == nil || t.fresh {
-			c = &capacity{slowStart: true}
+			c = &capacity{slowStart: true, rate: budgetFirst}
 			b.replicas[t.name] = c
 		}
 		c.step(t, used, b.cfg.aim(t.base), dt)
@@ -181,14 +182,14 @@ func (c *capacity) step(t *replay, used bool, aim, dt float64) {
 		if c.stalled {
 			c.stalled, c.rate = false, max(slope, c.memory/2)
 		}
-		growth := budgetProbe
+		growth, most := budgetProbe, 2.0
 		switch {
-		case c.slowStart:
-			growth = budgetStart
+		case c.slowStart: // a grant shows in the replay half a step later, so a rate that doubles is far ahead of it
+			growth, most = budgetStart, 4
 		case c.rate < regrowTo*c.best:
 			growth = budgetRegrow
 		}
-		c.rate = min(max(c.rate, slope)*math.Pow(growth, dt), max(2*slope, c.rate))
+		c.rate = min(max(c.rate, slope)*math.Pow(growth, dt), max(most*slope, c.rate))
 	}
 	c.queued = queued
 	c.best = max(c.rate, c.best*math.Exp(-dt/regrowFade))

@@ -17,7 +17,7 @@ func TestGovernorLearnsASlowerReplayFromAQueueThatEmpties(t *testing.T) {
 	b.replay, b.burst = 10e6, 3
 	b.run(6 * time.Second)
 	holds, empties := 0, 0
-	for range 60 {
+	for range 100 {
 		if b.run(100 * time.Millisecond).Hold {
 			holds++
 		}

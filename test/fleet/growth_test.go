@@ -114,7 +114,9 @@ func TestMaxGrowthIsRaisedLive(t *testing.T) {
 	throttled := f.watched()
 	release := f.lock("select txid_current()") // keeps what is dead
 	j := f.submit(growthSpec + "batch: {passes: 1}\nthrottle: {max_growth: 1.2}")
-	f.until("the job waits", func() bool { return len(throttled(j)) > 0 && throttled(j)[0].Signal == "growth" && throttled(j)[0].Hard })
+	f.until("the job waits", func() bool {
+		return len(throttled(j)) > 0 && throttled(j)[0].Signal == "growth" && throttled(j)[0].Hard
+	})
 	limits, _, err := j.Limits.Set(map[string]string{"throttle.max_growth": "0"})
 	require.NoError(t, err)
 	_, err = f.store.SetLimits(t.Context(), j.ID, "ann", limits, 0)

@@ -73,7 +73,7 @@ func (c *check) byBlock() {
 	c.plan.Walk.Order = job.OrderBlock
 	c.plan.HOT.Passes = 1
 	if c.plan.HOT.Possible {
-		c.plan.HOT.Passes = stridedPasses
+		c.plan.HOT.Passes = blockPasses
 	}
 }
 

@@ -101,10 +101,10 @@ func TestTheTableDecidesOnItsOrder(t *testing.T) {
 		"create index on t (v)", "vacuum full t", "analyze t")...)
 	strided := f.submit("name: hot\ntable: t\nset: {n: n + 1}\nlate_rows: ignore\nthrottle: {max_rows_per_second: 20000}")
 	plain := f.submit("name: cold\ntable: t\nset: {v: \"v || 'x'\"}\nlate_rows: ignore\nthrottle: {max_rows_per_second: 20000}")
-	require.Equal(t, [2]int{4, 1}, [2]int{strided.Passes, plain.Passes})
+	require.Equal(t, [2]int{8, 1}, [2]int{strided.Passes, plain.Passes})
 	f.start()
-	f.until("a chunk is walked in four passes", func() bool {
-		return f.number("select count(*) from backfleet.ranges where job_id = $1 and k = 4", strided.ID) > 0
+	f.until("a chunk is walked in eight passes", func() bool {
+		return f.number("select count(*) from backfleet.ranges where job_id = $1 and k = 8", strided.ID) > 0
 	})
 	f.completes(strided)
 	f.completes(plain)

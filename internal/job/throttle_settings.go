@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/backfleet/backfleet/throttle"
@@ -112,7 +114,7 @@ func signal(path string) (setting[Limits], bool) {
 				case "default":
 					change(l, func(r *SignalRule) { *r = SignalRule{} })
 				default:
-					return errors.New("is neither off nor default; write thresholds as {soft: 10, hard: 20}")
+					return setThresholds(l, name, text)
 				}
 				return nil
 			}}, true
@@ -122,6 +124,27 @@ func signal(path string) (setting[Limits], bool) {
 		return threshold(func(r *SignalRule) *Threshold { return &r.Hard }), true
 	}
 	return setting[Limits]{}, false
+}
+
+// setThresholds takes both thresholds of a signal from one text, such as "{soft: 6%, hard: 3%}"; one that is left out has its default again.
+func setThresholds(l *Limits, name, text string) error {
+	const hint = "; write thresholds as {soft: 10, hard: 20}"
+	var parts map[string]any
+	if !strings.HasPrefix(text, "{") || yaml.Unmarshal([]byte(text), &parts) != nil || len(parts) == 0 {
+		return errors.New("is neither off nor default" + hint)
+	}
+	next := Limits{}
+	for _, part := range slices.Sorted(maps.Keys(parts)) {
+		threshold, known := signal(name + "." + part)
+		if !known {
+			return fmt.Errorf("has no threshold %q%s", part, hint)
+		}
+		if err := threshold.set(&next, fmt.Sprint(parts[part])); err != nil {
+			return fmt.Errorf("has a %s that %w", part, err)
+		}
+	}
+	l.Throttle.Signals = with(l.Throttle.Signals, name, next.Throttle.Signals[name])
+	return nil
 }
 
 func signalText(r SignalRule) string {

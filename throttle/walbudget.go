@@ -21,7 +21,7 @@ const (
 	usedWithin    = 1.5   // seconds that it takes until the rows of a grant are counted
 	stalledBelow  = 0.3   // of the capacity: a replay slower than that has stalled
 	budgetStart   = 4.0   // the same before the first queue: the rate doubles with every step
-	budgetFirst   = 2e6   // bytes per second that any replica without a queue is believed to replay beside the application's
+	budgetFirst   = 2e6   // bytes per second that any replica is believed to replay
 	budgetSettle  = 1.5   // seconds in which the queue is brought to the aim, at least
 	slowStartOver = 0.6   // seconds of queue that end the slow start
 	trickleUnused = 3.0   // seconds in which a lone slot that works does not use up the trickle: it is not the one to test a replica
@@ -85,13 +85,10 @@ func (b *WALBudget) step(s Sample, seen *replays, f *flow, dt float64) grant {
 		}
 		c := b.replicas[t.name]
 		if c == nil || t.fresh {
-			c = &capacity{slowStart: true}
+			c = &capacity{slowStart: true, rate: budgetFirst}
 			b.replicas[t.name] = c
 		}
 		c.step(t, used, b.cfg.aim(t.base), dt)
-		if c.slowStart && !c.queued {
-			c.rate = max(c.rate, f.app+budgetFirst)
-		}
 		queued = queued || c.queued
 		if t.learning(seen.readAt) {
 			learning = t

@@ -28,6 +28,7 @@ type flow struct {
 	perRow float64 // bytes
 
 	known    bool       // rows have been counted
+	forecast float64    // bytes of WAL a row, as last expected; 0: nobody knew
 	believes bool       // perRow was a forecast
 	cov      [3]float64 // of app; of app and perRow; of perRow
 	rows     float64    // rows per second, lately
@@ -42,10 +43,13 @@ func newFlow() *flow { return &flow{perRow: flowPerRow, cov: [3]float64{0, 0, sq
 // note takes a sample's count of rows.
 func (f *flow) note(s Sample) { f.written.add(s.At, s.Rows, trailSpan) }
 
-// expect takes a forecast of a row's WAL, in bytes, for as long as no row was written lately. While a fleet gets faster the count of its rows
-// falls behind, and each seems to cost several times its WAL: one who has a forecast need not believe that.
+// expect takes a forecast of a row's WAL, in bytes, until rows are counted, and anew where it is of other jobs and no row was written lately: what
+// was learned of these jobs' rows is worth more. While a fleet gets faster the count of its rows falls behind, and each seems to cost several
+// times its WAL: one who has a forecast need not believe that.
 func (f *flow) expect(perRow float64) {
-	if perRow > 0 && f.written.rate(flowWindow) == 0 {
+	others := perRow != f.forecast
+	f.forecast = perRow
+	if perRow > 0 && (others || !f.known) && f.written.rate(flowWindow) == 0 {
 		f.perRow = max(flowMinimum, perRow)
 		f.cov[1], f.cov[2] = 0, sq(flowBelief*f.perRow)
 		f.believes = true

@@ -57,6 +57,9 @@ func TestAForecastKeepsARampFromMakingRowsDear(t *testing.T) {
 		}
 	}
 	f.written.add(at.Add(2*time.Second), f.written.value(), trailSpan)
+	learned := f.perRow
+	f.expect(500)
+	require.Equal(t, learned, f.perRow, "a pause forgets nothing")
 	f.expect(900)
 	require.Equal(t, 900.0, f.perRow, "another job begins")
 }

@@ -22,23 +22,23 @@ func TestBlockOrderIsChosenWhereItPaysAndIsAllowed(t *testing.T) {
 		spec      func(*job.Spec)
 		order     job.Order
 		passes    int
-		says      string // an expression
+		says      string
 	}{
-		{name: "random keys", key: random, rows: 120_000, order: job.OrderBlock, passes: 4, says: `by block, as the rows lie in the table: its rows lie in another order than their keys \(correlation 0\.0`},
+		{name: "random keys", key: random, rows: 120_000, order: job.OrderBlock, passes: 4, says: "by block, as the rows lie in the table: its rows lie in another order than their keys (correlation 0.0"},
 		{name: "keys in order", key: ordered, rows: 120_000, order: job.OrderKey, passes: 1, says: "that of the key"},
 		{name: "a small table", key: random, rows: 5000, order: job.OrderKey, passes: 1, says: "that of the key"},
 		{name: "a small table, asked for", key: random, rows: 5000, spec: func(s *job.Spec) { s.Order = job.OrderBlock }, order: job.OrderBlock, passes: 4, says: "by block, as the rows lie in the table: as `order` says"},
 		{name: "refused by the spec", key: random, rows: 120_000, spec: func(s *job.Spec) { s.Order = job.OrderKey }, order: job.OrderKey, passes: 1, says: "that of the key"},
 		{name: "no where", key: random, rows: 120_000, spec: func(s *job.Spec) { s.Where = ""; s.LateRows = "ignore" }, order: job.OrderKey, passes: 1, says: "that of the key"},
 		{name: "a subquery", key: random, rows: 120_000, spec: func(s *job.Spec) { s.Where = "v IS NULL AND (SELECT true)" }, order: job.OrderKey, passes: 1, says: "they cannot be walked by block: `where` holds a subquery"},
-		{name: "a volatile where", key: random, rows: 120_000, spec: func(s *job.Spec) { s.Where = "v IS NULL AND random() < 2" }, order: job.OrderKey, passes: 1, says: "they cannot be walked by block: `where` calls random\\(\\)"},
-		{name: "one pass", key: random, rows: 120_000, spec: func(s *job.Spec) { s.Batch.Passes = "1" }, order: job.OrderBlock, passes: 4, says: `\(correlation 0\.0\d\); one pass`},
+		{name: "a volatile where", key: random, rows: 120_000, spec: func(s *job.Spec) { s.Where = "v IS NULL AND random() < 2" }, order: job.OrderKey, passes: 1, says: "they cannot be walked by block: `where` calls random()"},
+		{name: "one pass", key: random, rows: 120_000, spec: func(s *job.Spec) { s.Batch.Passes = "1" }, order: job.OrderBlock, passes: 4, says: "(correlation 0.00); one pass"},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			exec(t, pool, "DROP TABLE IF EXISTS t", "CREATE TABLE t (id bigint PRIMARY KEY, v text, w text)")
 			_, err := pool.Exec(t.Context(), "INSERT INTO t SELECT "+v.key+", NULL, 'Row ' || i FROM generate_series(1, $1) i", v.rows)
 			require.NoError(t, err)
-			exec(t, pool, "ANALYZE t")
+			exec(t, pool, "ALTER TABLE t ALTER id SET STATISTICS 1000", "ANALYZE t") // reads every row: a sample's correlation differs each time
 			p := check(t, pool, spec(func(s *job.Spec) {
 				s.Where = "v IS NULL"
 				if v.spec != nil {
@@ -49,7 +49,7 @@ func TestBlockOrderIsChosenWhereItPaysAndIsAllowed(t *testing.T) {
 			require.NoError(t, p.Render(&text, false))
 			require.Equal(t, v.order, p.Walk.Order, text.String())
 			require.Equal(t, v.passes, p.HOT.Passes)
-			require.Regexp(t, v.says, text.String())
+			require.Contains(t, text.String(), v.says)
 		})
 	}
 }
